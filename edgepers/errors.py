@@ -1,0 +1,40 @@
+"""Every error that a user can meet.
+
+EdgepersError            exit 1: a known failure, one line, with its cure
+├── UsageError           exit 2: an option or argument that cannot be right
+├── ShapeError           a tensor argument of the wrong rank, dtype, device or content
+├── StreamError          a stream, annotation file or test set that cannot be read
+├── ModelError           a model that cannot be loaded or does not fit its use
+├── StateError           a state folder that is missing, busy, damaged or of another kind
+└── BudgetError          bytes of storage or memory that do not suffice
+"""
+
+__all__ = ["BudgetError", "EdgepersError", "ModelError", "ShapeError", "StateError", "StreamError", "UsageError"]
+
+
+class EdgepersError(Exception):
+    """Base of all errors raised on purpose; its text is one line that names the value and the cure."""
+
+
+class UsageError(EdgepersError):
+    """An option or argument that cannot be right."""
+
+
+class ShapeError(EdgepersError):
+    """A tensor argument of the wrong rank, dtype, device or content."""
+
+
+class StreamError(EdgepersError):
+    """A stream, annotation file or test set that cannot be read."""
+
+
+class ModelError(EdgepersError):
+    """A model that cannot be loaded or does not fit its use."""
+
+
+class StateError(EdgepersError):
+    """A state folder that is missing, busy, damaged or of another kind."""
+
+
+class BudgetError(EdgepersError):
+    """Bytes of storage or memory that do not suffice."""

@@ -1,0 +1,1 @@
+"""Stage 5: measure answers, and keep a worse adapter from the owner."""

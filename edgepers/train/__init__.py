@@ -1,0 +1,1 @@
+"""Stage 4: fine-tune a LoRA adapter over the 4-bit base model."""
