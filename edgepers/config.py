@@ -1,0 +1,156 @@
+"""Every setting once: name, default, help and check. The command line and the state's edgepers.toml are made from this."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields, replace
+from typing import Any, get_type_hints
+
+from edgepers.errors import UsageError
+
+__all__ = ["MIN_STORAGE_BYTES", "PAPER", "POLICIES", "Settings", "format_size", "parse_size"]
+
+MIN_STORAGE_BYTES = 48_000  # below it the journal's reserve leaves no room for a record of ordinary length
+POLICIES = ("quality", "random", "fifo", "kcenter")
+ENTROPIES = ("windowed", "collision", "spectral", "token", "histogram")
+
+_UNITS = {
+    "": 1,
+    "B": 1,
+    "KB": 1000,
+    "MB": 1000**2,
+    "GB": 1000**3,
+    "TB": 1000**4,
+    "KIB": 1024,
+    "MIB": 1024**2,
+    "GIB": 1024**3,
+    "TIB": 1024**4,
+}
+
+
+class Size(int):
+    """A number of bytes; on the command line `281KB`, `4GB`, `4GiB` (KB = 1000 bytes)."""
+
+
+def parse_size(text: str) -> Size:
+    """Bytes of a size such as `281KB`, `4GB` or `4GiB`; KB = 1000 bytes.
+
+    Raises:
+        UsageError: names the text and the units.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
+    if not match or match[2].upper() not in _UNITS:
+        raise UsageError(f"size {text!r} is not a number with a unit; write 281KB, 4GB or 4GiB (KB = 1000 bytes, KiB = 1024)")
+    return Size(math.floor(float(match[1]) * _UNITS[match[2].upper()]))
+
+
+def format_size(size: float) -> str:
+    """Bytes as people read them, in powers of 1000."""
+    for unit in ("B", "KB", "MB"):
+        if abs(size) < 1000:
+            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.2f} GB"
+
+
+def option(default: Any, help: str, *, choices: tuple[str, ...] | None = None) -> Any:
+    """A field that is also a command-line option and a line of edgepers.toml."""
+    return field(default=default, metadata={"help": help, "choices": choices})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a state works. Written to its edgepers.toml; what is given again later replaces what is there."""
+
+    model: str = option("", "local folder or Hub name of the base model; empty: the packaged small model")
+    bits: int = option(4, "4: NF4 with double quantization; 16: none")
+    storage: Size = option(Size(281_000), "most bytes on disk for everything kept, such as 281KB")
+    memory: Size = option(Size(4_000_000_000), "most bytes of memory above the interpreter's own, GPU memory included, such as 4GB")
+    every: int = option(200, "valid dialogue sets between two rounds")
+    policy: str = option("quality", "who enters the buffer and who leaves", choices=POLICIES)
+    entropy: str = option("windowed", "reading of the entropy of embedding", choices=ENTROPIES)
+    scored_text: str = option("response", "text that is scored beside the question", choices=("response", "reference"))
+    protect_annotated: bool = option(True, "annotated sets leave only when nothing else can")
+    annotations: str = option("ask", "gold (the data set's reference), ask (on the terminal), or a JSONL file of answers")
+    annotations_per_round: int = option(16, "most requests to the owner in one round")
+    generations: int = option(3, "variations asked of the model for each annotated set; 0: none")
+    synthesize: str = option("question", "what is varied", choices=("question", "pair"))
+    steps: int = option(100, "optimizer steps of a round")
+    epochs: int = option(0, "passes over the training sets instead of a fixed number of steps; 0: use steps")
+    batch: int = option(16, "training sets in one optimizer step, at most")
+    learning_rate: float = option(0.0, "peak learning rate; 0: by the model's size")
+    lora_rank: int = option(8, "rank of the LoRA adapter; alpha is twice the rank")
+    guard: bool = option(True, "keep an adapter aside that is worse on annotated sets held in reserve")
+    keep_adapters: int = option(3, "newest adapters kept on disk, the published one always among them")
+    seed: int = option(0, "seed of every random choice")
+    preset: str = option("", "paper: every choice as in Qin et al. (DAC 2024) where it is known", choices=("", "paper"))
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot be right.
+
+        Raises:
+            UsageError: names the option, its value and the limit.
+        """
+        for f in fields(self):
+            choices = f.metadata["choices"]
+            if choices and getattr(self, f.name) not in choices:
+                raise UsageError(
+                    f"--{f.name.replace('_', '-')} {getattr(self, f.name)!r} is unknown; choose {', '.join(c for c in choices if c)}"
+                )
+        for name, least in _LEAST.items():
+            if getattr(self, name) < least:
+                raise UsageError(f"--{name.replace('_', '-')} is {getattr(self, name)}; the least is {least}")
+        if self.bits not in (4, 16):
+            raise UsageError(f"--bits is {self.bits}; choose 4 (NF4) or 16 (none)")
+        if self.storage < MIN_STORAGE_BYTES:
+            raise UsageError(f"--storage is {format_size(self.storage)}; the least is {format_size(MIN_STORAGE_BYTES)}")
+        if not math.isfinite(self.learning_rate):
+            raise UsageError(f"--learning-rate is {self.learning_rate}; give a number such as 2e-4, or 0 for the model's own")
+
+    @classmethod
+    def make(cls, given: Mapping[str, Any], saved: Mapping[str, Any] | None = None) -> "Settings":
+        """Defaults, then the preset's, then what the state has saved, then what is given now."""
+        preset = given.get("preset", (saved or {}).get("preset", ""))
+        values: dict[str, Any] = dict(PAPER) if preset == "paper" else {}
+        values |= {**(saved or {}), **given}
+        try:
+            return replace(cls(), **values)
+        except TypeError as error:
+            raise UsageError(f"unknown setting: {error}") from None
+
+    @classmethod
+    def hints(cls) -> dict[str, type]:
+        """Name and type of each setting."""
+        return get_type_hints(cls)
+
+
+_LEAST = {
+    "every": 1,
+    "annotations_per_round": 0,
+    "generations": 0,
+    "steps": 1,
+    "epochs": 0,
+    "batch": 1,
+    "learning_rate": 0.0,
+    "lora_rank": 1,
+    "keep_adapters": 1,
+    "memory": 100_000_000,
+}
+
+assert all(f.default is not MISSING for f in fields(Settings))
+
+# What is known of the paper's choices: its text, figures and the first author's script. Round length, batch, epochs and
+# learning rate are remembered, not seen (docs/method.md); everything kept is annotated, since bytes limit learning there.
+PAPER: dict[str, Any] = {
+    "storage": Size(2_816_000),
+    "every": 800,
+    "entropy": "histogram",
+    "scored_text": "reference",
+    "protect_annotated": False,
+    "annotations_per_round": 128,
+    "synthesize": "pair",
+    "batch": 128,
+    "epochs": 100,
+    "learning_rate": 3e-4,
+    "guard": False,
+}

@@ -1,0 +1,39 @@
+"""Which hardware the model runs on: the one seam behind which machines differ."""
+
+import os
+import platform
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["compute_device", "describe_device", "is_out_of_memory"]
+
+
+def compute_device() -> "torch.device":
+    """The first CUDA device where torch can use one, else the CPU."""
+    import torch
+
+    return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def describe_device() -> str:
+    """The device's name and, for a CPU, how many cores this process may use."""
+    import torch
+
+    if torch.cuda.is_available():
+        return str(torch.cuda.get_device_name(0))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{platform.machine()} CPU, {cores} cores"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that memory ran out; on Jetson it may surface as an internal assertion of the allocator."""
+    import torch
+
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    text = str(error)
+    return isinstance(error, RuntimeError) and any(
+        s in text for s in ("out of memory", "can't allocate memory", "NVML_SUCCESS == r", "NvMapMemAlloc")
+    )

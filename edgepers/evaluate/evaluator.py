@@ -1,0 +1,43 @@
+"""How well a model answers a test set, beside what answers that know nothing would score."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edgepers.dialogue import DialogueSet
+from edgepers.evaluate.rouge import rouge1
+from edgepers.llm import LanguageModel
+
+__all__ = ["Evaluation", "Floors", "evaluate", "floors"]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Answers in the test set's order, and their mean ROUGE-1 F."""
+
+    rouge1: float
+    answers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Floors:
+    """ROUGE-1 of echoing the question, and of one constant answer: the owner's most typical one."""
+
+    echo: float
+    constant: float | None
+    constant_answer: str | None
+
+
+def evaluate(llm: LanguageModel, test: Sequence[DialogueSet], *, adapter: bool = True) -> Evaluation:
+    """Greedy answers of at most 64 new tokens against the references (rouge-score 0.1.2, rouge1 F, no stemmer, mean over questions)."""
+    answers = llm.answer([dialogue.question for dialogue in test], adapter=adapter)
+    return Evaluation(rouge1([dialogue.reference or "" for dialogue in test], answers), tuple(answers))
+
+
+def floors(test: Sequence[DialogueSet], owner_answers: Sequence[str]) -> Floors:
+    """What knowing nothing scores on a test set; the constant answer is chosen among the owner's, without looking at the test."""
+    references = [dialogue.reference or "" for dialogue in test]
+    echo = rouge1(references, [dialogue.question for dialogue in test])
+    if not owner_answers:
+        return Floors(echo, None, None)
+    constant = max(owner_answers, key=lambda answer: rouge1(owner_answers, [answer] * len(owner_answers)))
+    return Floors(echo, rouge1(references, [constant] * len(test)), constant)

@@ -1,0 +1,382 @@
+"""The one base model: load it in 4 bits, answer with it, read its hidden states. Every stage shares the instance."""
+
+import contextlib
+import hashlib
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from edgepers.assets import model_folder
+from edgepers.device import compute_device
+from edgepers.errors import ModelError
+from edgepers.sampling import SeededSampling
+
+__all__ = ["MAX_NEW_TOKENS", "Example", "LanguageModel", "Sampling"]
+
+MAX_NEW_TOKENS = 64
+MAX_ENCODED_TOKENS = 512
+ENCODE_TOKENS = 8192  # padded tokens in one forward pass of `encode`: 16 sets of the longest kind
+_PLAIN_PROMPT = "User: {question}\nAssistant:"  # for models without a chat template
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """Sample instead of taking the likeliest word; row i draws from `seeds[i]` alone."""
+
+    seeds: Sequence[int]
+    temperature: float = 0.7
+    top_p: float = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """Tokens of one training set: the prompt's, then the response's with its end of turn."""
+
+    ids: tuple[int, ...]
+    prompt_tokens: int
+    cut: bool
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the libraries' loading talk off the terminal; errors still come."""
+    from transformers.utils import logging as hf_logging
+
+    verbosity = hf_logging.get_verbosity()
+    loggers = [logging.getLogger(name) for name in ("bitsandbytes", "peft", "accelerate")]
+    levels = [logger.level for logger in loggers]
+    hf_logging.set_verbosity_error()
+    hf_logging.disable_progress_bar()
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        hf_logging.set_verbosity(verbosity)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _resolve(model: str) -> str:
+    """The folder or Hub name to load.
+
+    Raises:
+        ModelError: for what cannot be loaded, with what to give instead.
+    """
+    if not model:
+        return str(model_folder())
+    if model.endswith(".gguf"):
+        raise ModelError(f"--model {model}: GGUF weights cannot be trained on; give the Hub name or folder that the file was made from")
+    path = Path(model).expanduser()
+    if path.is_dir():
+        if (path / "adapter_config.json").exists() and not (path / "config.json").exists():
+            base = json.loads((path / "adapter_config.json").read_text()).get("base_model_name_or_path", "its base model")
+            raise ModelError(f"--model {model}: a PEFT adapter, not a model; give {base}")
+        if not (path / "config.json").exists():
+            raise ModelError(f"--model {model}: no config.json in this folder; give a folder in Hugging Face format")
+        if not list(path.glob("*.safetensors")):
+            raise ModelError(f"--model {model}: no *.safetensors weights in this folder; download them, or convert from pickle elsewhere")
+        return str(path.resolve())
+    if path.exists():
+        raise ModelError(f"--model {model}: a file; give a folder in Hugging Face format, or a Hub name")
+    if ":" in model:
+        raise ModelError(
+            f"--model {model}: looks like an Ollama tag; give the Hub name of the same model, such as Qwen/Qwen2.5-1.5B-Instruct"
+        )
+    return model
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+class LanguageModel:
+    """A causal language model with at most one LoRA adapter over it.
+
+    Attributes:
+        name: folder or Hub name it came from.
+        identity: hash of configuration, tokenizer and weight files; embeddings of two identities are never mixed.
+        hidden_size: d of the hidden states.
+        device: where it runs.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, name: str, identity: str, bits: int) -> None:
+        self._model = model
+        self._adapter: str | None = None
+        self.tokenizer = tokenizer
+        self.name = name
+        self.identity = identity
+        self.bits = bits
+        self.hidden_size = int(model.config.get_text_config().hidden_size)
+        self.device = model.get_input_embeddings().weight.device
+        self.stop_ids = _stop_ids(model, tokenizer)
+
+    @classmethod
+    def load(cls, model: str = "", *, bits: int = 4, device: torch.device | None = None) -> "LanguageModel":
+        """Load a local folder or Hub name, in NF4 with double quantization or, with `bits=16`, as stored.
+
+        Raises:
+            ModelError: names the model and the cure.
+        """
+        from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+
+        name = _resolve(model)
+        local = Path(name).is_dir()
+        try:
+            with _quiet():
+                config = AutoConfig.from_pretrained(name, local_files_only=local)
+                tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=local)
+                dtype = getattr(config.get_text_config(), "dtype", None) or torch.bfloat16
+                quantization = BitsAndBytesConfig(
+                    load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
+                )
+                loaded = AutoModelForCausalLM.from_pretrained(
+                    name,
+                    quantization_config=quantization if bits == 4 else None,
+                    dtype=dtype,
+                    device_map={"": device or compute_device()},
+                    use_safetensors=True,
+                    local_files_only=local,
+                )
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            cure = "check the folder" if local else "give a local folder, or be online and logged in (hf auth login) the first time"
+            raise ModelError(f"--model {model or name}: {_first_line(error)}; {cure}") from error
+        if tokenizer.pad_token_id is None:
+            tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
+        loaded.eval()
+        loaded.requires_grad_(False)
+        return cls(loaded, tokenizer, name, _identity(name, config, tokenizer, bits), bits)
+
+    @property
+    def parameter_count(self) -> int:
+        """Parameters of the base model, as stored before quantization."""
+        return int(self._base().num_parameters())
+
+    def _base(self) -> Any:
+        return self._model.get_base_model() if self._adapter is not None else self._model
+
+    def use_adapter(self, folder: Path | None) -> None:
+        """Put one trained adapter over the base model, or none."""
+        wanted = None if folder is None else str(folder)
+        if wanted == self._adapter:
+            return
+        from peft import PeftModel
+
+        if self._adapter is not None:
+            self._model, self._adapter = self._model.unload(), None
+        if folder is not None:
+            with _quiet():
+                self._model = PeftModel.from_pretrained(self._model, folder)
+            self._model.eval()
+            self._adapter = wanted
+
+    @contextlib.contextmanager
+    def _adapter_off(self) -> Iterator[None]:
+        with self._model.disable_adapter() if self._adapter is not None else contextlib.nullcontext():
+            yield
+
+    def start_lora(self, rank: int, seed: int) -> Any:
+        """The model with a fresh LoRA adapter to train (alpha = 2 x rank, dropout 0.05, on q, k, v, o); `use_adapter(None)` ends it.
+
+        Raises:
+            ModelError: the model has no such layers.
+        """
+        from peft import LoraConfig, get_peft_model
+
+        self.use_adapter(None)
+        names = {module.rpartition(".")[2] for module, _ in self._model.named_modules()}
+        targets = sorted(names & {"q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj", "query_key_value", "c_attn"})
+        if not targets:
+            raise ModelError(
+                f"model {self.name}: no attention projections that LoRA is known to fit; layers end in {', '.join(sorted(names)[:8])}"
+            )
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []), _quiet():
+            torch.manual_seed(seed)
+            self._model = get_peft_model(
+                self._model,
+                LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.05, target_modules=targets, task_type="CAUSAL_LM"),
+            )
+        self._model.peft_config["default"].base_model_name_or_path = self.name
+        self._adapter = "(training)"
+        return self._model
+
+    def prompt(self, question: str) -> str:
+        """The text before the answer: the model's own chat template, or a plain one."""
+        if self.tokenizer.chat_template is None:
+            return _PLAIN_PROMPT.format(question=question)
+        return str(self.tokenizer.apply_chat_template([{"role": "user", "content": question}], tokenize=False, add_generation_prompt=True))
+
+    def completion(self, question: str, response: str) -> str:
+        """The text after `prompt`: the response and the template's own end of turn."""
+        end = self.tokenizer.eos_token or ""
+        if self.tokenizer.chat_template is None:
+            return f" {response}{end}"
+        turns = [{"role": "user", "content": question}, {"role": "assistant", "content": response}]
+        whole = str(self.tokenizer.apply_chat_template(turns, tokenize=False))
+        prompt = self.prompt(question)
+        return whole[len(prompt) :] if whole.startswith(prompt) else response + end
+
+    def token_ids(self, text: str) -> list[int]:
+        """Tokens of text that already carries its special tokens."""
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    @torch.no_grad()
+    def encode(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        r"""Hidden states of the base model, adapter off.
+
+        Args:
+            texts: question + "\n" + response of B sets; no template, first 512 tokens.
+
+        Returns:
+            hidden: [sum of n_b, d] in the model's dtype, the last hidden states after the final norm.
+            offsets: [B + 1] int64 on the CPU; set b owns rows offsets[b] to offsets[b + 1].
+        """
+        rows = [self.token_ids(text)[:MAX_ENCODED_TOKENS] or [int(self.tokenizer.pad_token_id)] for text in texts]
+        offsets = torch.zeros(len(rows) + 1, dtype=torch.int64)
+        offsets[1:] = torch.tensor([len(row) for row in rows], dtype=torch.int64).cumsum(0)
+        if not rows:
+            return torch.empty(0, self.hidden_size, dtype=self._model.dtype, device=self.device), offsets
+        hidden: list[Tensor] = [torch.empty(0)] * len(rows)
+        with self._adapter_off():
+            for group in _groups([len(row) for row in rows], ENCODE_TOKENS):
+                ids, mask = self._pad([rows[i] for i in group], left=False)
+                states = self._base().get_decoder()(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+                for row, i in enumerate(group):
+                    hidden[i] = states[row, : len(rows[i])]
+        return torch.cat(hidden), offsets
+
+    @torch.no_grad()
+    def answer(
+        self,
+        questions: Sequence[str],
+        *,
+        adapter: bool = True,
+        max_new_tokens: int = MAX_NEW_TOKENS,
+        sampling: Sampling | None = None,
+        batch: int = 32,
+    ) -> list[str]:
+        """Answers to B questions, batched: greedy, or sampled with a seed a question; `adapter=False`: the base model's."""
+        answers: list[str] = []
+        with contextlib.nullcontext() if adapter else self._adapter_off():
+            for start in range(0, len(questions), batch):
+                seeds = None if sampling is None else sampling.seeds[start : start + batch]
+                answers += self._generate(questions[start : start + batch], max_new_tokens, sampling, seeds)
+        return answers
+
+    def _generate(self, questions: Sequence[str], max_new_tokens: int, sampling: Sampling | None, seeds: Sequence[int] | None) -> list[str]:
+        from transformers import GenerationConfig, LogitsProcessorList
+
+        window = getattr(self._base().config.get_text_config(), "max_position_embeddings", None) or 4096
+        rows = [self.token_ids(self.prompt(question))[-(window - max_new_tokens) :] for question in questions]
+        ids, mask = self._pad(rows, left=True)
+        processors = LogitsProcessorList()
+        if sampling is not None and seeds is not None:
+            processors.append(SeededSampling(seeds, sampling.temperature, sampling.top_p))
+        config = GenerationConfig(
+            max_new_tokens=max_new_tokens, do_sample=False, eos_token_id=self.stop_ids, pad_token_id=self.tokenizer.pad_token_id
+        )
+        with _quiet():
+            out = self._model.generate(input_ids=ids, attention_mask=mask, generation_config=config, logits_processor=processors)
+        return [text.strip() for text in self.tokenizer.batch_decode(out[:, ids.shape[1] :], skip_special_tokens=True)]
+
+    @torch.no_grad()
+    def losses(self, pairs: Sequence[tuple[str, str]], *, adapter: bool = True, max_tokens: int = 512, batch: int = 16) -> list[float]:
+        """Mean negative log-likelihood, nats a token, of each response given its question."""
+        losses: list[float] = []
+        with contextlib.nullcontext() if adapter else self._adapter_off():
+            for start in range(0, len(pairs), batch):
+                examples = [self.example(question, response, max_tokens) for question, response in pairs[start : start + batch]]
+                ids, mask, where = self.pad_examples(examples)
+                targets = ids[:, 1:][where]
+                per_token = F.cross_entropy(self.logits_at(ids[:, :-1], mask[:, :-1], where).float(), targets, reduction="none")
+                owner = where.nonzero()[:, 0]
+                sums = torch.zeros(len(examples), device=ids.device).index_add_(0, owner, per_token)
+                losses += (sums / where.sum(1)).tolist()
+        return losses
+
+    def example(self, question: str, response: str, max_tokens: int) -> Example:
+        """Tokens of a set to learn: a set too long loses the left of its question, then the right of its response."""
+        prompt = self.token_ids(self.prompt(question))
+        completion = self.token_ids(self.completion(question, response))[:max_tokens]
+        excess = max(len(prompt) + len(completion) - max_tokens, 0)
+        prompt = prompt[min(excess, len(prompt) - 1) :]
+        if len(prompt) + len(completion) > max_tokens:
+            completion = completion[: max_tokens - len(prompt)]
+        return Example((*prompt, *completion), len(prompt), excess > 0)
+
+    def pad_examples(self, examples: Sequence[Example]) -> tuple[Tensor, Tensor, Tensor]:
+        """Token ids and mask, int64 [B, T], and bool [B, T - 1]: where the next token is one of the response."""
+        ids, mask = self._pad([example.ids for example in examples], left=False)
+        at = torch.arange(1, ids.shape[1], device=ids.device)
+        prompt = torch.tensor([example.prompt_tokens for example in examples], device=ids.device)
+        return ids, mask, (at >= prompt[:, None]) & (mask[:, 1:] == 1)
+
+    def logits_at(self, ids: Tensor, mask: Tensor, where: Tensor) -> Tensor:
+        """Logits of [B, T] tokens at the positions `where` (bool [B, T]) alone: [where.sum(), V].
+
+        The vocabulary product is skipped everywhere else, but for models that do more between states and logits.
+        """
+        base = self._base()
+        config = base.config.get_text_config()
+        if (
+            getattr(config, "final_logit_softcapping", None)
+            or getattr(config, "logit_scale", None)
+            or getattr(config, "logits_scaling", None)
+        ):
+            return self._model(input_ids=ids, attention_mask=mask, use_cache=False).logits[where]
+        states = base.get_decoder()(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+        head = base.get_output_embeddings()
+        logits: Tensor = head(states[where].to(head.weight.dtype))
+        return logits
+
+    def _pad(self, rows: Sequence[Sequence[int]], *, left: bool) -> tuple[Tensor, Tensor]:
+        longest = max(len(row) for row in rows)
+        ids = torch.full((len(rows), longest), int(self.tokenizer.pad_token_id), dtype=torch.int64)
+        mask = torch.zeros_like(ids)
+        for i, row in enumerate(rows):
+            place = slice(longest - len(row), None) if left else slice(0, len(row))
+            ids[i, place] = torch.tensor(row)
+            mask[i, place] = 1
+        return ids.to(self.device), mask.to(self.device)
+
+
+def _stop_ids(model: Any, tokenizer: Any) -> list[int]:
+    given = model.generation_config.eos_token_id
+    ids = set(given if isinstance(given, (list, tuple)) else [given]) | {tokenizer.eos_token_id}
+    return sorted(int(i) for i in ids if i is not None)
+
+
+def _groups(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Indices by falling length, cut into groups of at most `budget` padded tokens."""
+    order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+    while order:
+        count = max(budget // max(lengths[order[0]], 1), 1)
+        yield order[:count]
+        order = order[count:]
+
+
+def _identity(name: str, config: Any, tokenizer: Any, bits: int) -> str:
+    """Hash of what decides hidden states: configuration, vocabulary, the weight files' sizes and first and last bytes, bits."""
+    digest = hashlib.sha256(f"{bits}\n{config.model_type}\n{config.get_text_config().hidden_size}\n{len(tokenizer)}\n".encode())
+    folder = Path(name)
+    if not folder.is_dir():
+        digest.update(f"{name}@{getattr(config, '_commit_hash', None)}".encode())
+        return digest.hexdigest()[:32]
+    digest.update((folder / "config.json").read_bytes())
+    for file in sorted(folder.glob("*.safetensors")):
+        size = file.stat().st_size
+        with file.open("rb") as weights:
+            digest.update(str(size).encode() + weights.read(1 << 16))
+            weights.seek(max(size - (1 << 16), 0))
+            digest.update(weights.read())
+    return digest.hexdigest()[:32]

@@ -1,0 +1,1 @@
+"""In-domain dissimilarity from per-domain sums, without the embeddings."""

@@ -1,0 +1,1 @@
+"""Entropy of embedding: how varied the hidden states of a set are."""

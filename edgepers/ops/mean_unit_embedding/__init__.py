@@ -1,0 +1,1 @@
+"""The embedding of a set: the direction of its mean hidden state."""

@@ -1,0 +1,1 @@
+"""Distance from an embedding to the nearest of many."""

@@ -1,0 +1,1 @@
+"""Entropy and embedding of a set together."""

@@ -1,0 +1,109 @@
+"""What the buffer holds: a kept set, and the progress that is committed with every decision."""
+
+import json
+import zlib
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgepers.dialogue import Cursor
+from edgepers.select.embedding import Int8
+
+__all__ = ["KeptSet", "Progress", "pack_text", "unpack_text"]
+
+_PROGRESS_BYTES = 1024  # padded, so that a number gaining a digit never moves a page
+
+
+@dataclass(frozen=True, slots=True)
+class KeptSet:
+    """A dialogue set in the buffer. `reference` is None until the owner has answered; `asked` is the round that asked, 0 for never."""
+
+    position: int
+    id: str
+    question: str
+    response: str
+    reference: str | None
+    domain: str
+    entropy: float
+    domain_score: float
+    embedding: Int8
+    where: Cursor
+    asked: int = 0
+    verdict: str = ""  # "good", "corrected", or "" while there is none
+
+    @property
+    def annotated(self) -> bool:
+        """Whether the owner has given a verdict."""
+        return bool(self.verdict)
+
+    @property
+    def wanted(self) -> str:
+        """The response to learn: the reference, or the response that was fine as it is."""
+        return self.response if self.reference is None else self.reference
+
+
+@dataclass(frozen=True, slots=True)
+class CenterSum:
+    """What the selector's center is made from: sets, rows, and the float32 sum of rows [d]."""
+
+    sets: int
+    rows: int
+    total: npt.NDArray[np.float32]
+
+
+@dataclass(slots=True)
+class Progress:
+    """Everything that changes with a decision or a round, kept in one row."""
+
+    position: int = 0  # valid sets decided
+    batch_position: int = 0  # first set of the micro-batch that `position` is in
+    batch_cursor: list[int] = field(default_factory=lambda: [0, 0, 0])
+    invalid: int = 0
+    full: bool = False  # a newcomer was once refused for space
+    admitted: int = 0
+    evicted: int = 0
+    forgotten: int = 0
+    dropped: dict[str, int] = field(default_factory=dict)  # by reason
+    annotated: int = 0  # references revealed
+    synthesized: int = 0
+    refused: dict[str, int] = field(default_factory=dict)  # variations, by reason
+    rounds: int = 0  # finished
+    round_position: int = 0  # sets seen at the end of the last finished round
+    published: str = ""  # adapter's name, "" for none
+    earlier: list[str] = field(default_factory=list)  # published before it, newest last
+    peak_bytes: int = 0
+    rouge1_before: float | None = None
+    stream: str = ""
+    tested_on: str = ""  # digest of the test set behind rouge1_before
+    center: CenterSum | None = None  # stored in a row of its own
+
+    def copy(self) -> "Progress":
+        """A copy to change; it becomes the buffer's progress when it is durable, or decided."""
+        return replace(
+            self, batch_cursor=list(self.batch_cursor), dropped=dict(self.dropped), refused=dict(self.refused), earlier=list(self.earlier)
+        )
+
+    def pack(self) -> bytes:
+        """As stored: JSON, padded."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "center"}
+        text = json.dumps(values, separators=(",", ":")).encode()
+        return text.ljust(-(-len(text) // _PROGRESS_BYTES) * _PROGRESS_BYTES)
+
+    @classmethod
+    def unpack(cls, data: bytes) -> "Progress":
+        """From `pack`."""
+        values: dict[str, Any] = json.loads(data)
+        return cls(**{f.name: values[f.name] for f in fields(cls) if f.name in values})
+
+
+def pack_text(*parts: str | None) -> bytes:
+    """Texts of one set, compressed."""
+    return zlib.compress(json.dumps(parts, ensure_ascii=False, separators=(",", ":")).encode(), 9)
+
+
+def unpack_text(data: bytes) -> list[str | None]:
+    """From `pack_text`."""
+    parts: list[str | None] = json.loads(zlib.decompress(data))
+    return parts

@@ -1,0 +1,65 @@
+"""The three scores of a micro-batch: EOE and embedding from the hidden states, DSS from the words (paper, section 3)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from edgepers import ops
+from edgepers.select.embedding import Int8, quantize
+from edgepers.select.records import CenterSum
+
+__all__ = ["CENTER_SETS", "Encoder", "Scored", "center_of", "score_texts"]
+
+CENTER_SETS = 256  # the center is the mean row of this many first sets, and never changes after
+
+
+class Encoder(Protocol):
+    """What turns texts into hidden states; embeddings of two identities are never mixed."""
+
+    identity: str
+    hidden_size: int
+
+    def encode(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Hidden states [sum of n_b, d] and offsets [B + 1]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What the hidden states of B sets gave."""
+
+    entropy: npt.NDArray[np.float64]  # [B]
+    embedding: Int8  # [B, stored width]
+    row_sums: npt.NDArray[np.float32]  # [B, d], for a center that is still being made; else [0, d]
+    rows: list[int]
+
+
+def center_of(total: CenterSum | None) -> npt.NDArray[np.float32] | None:
+    """The frozen center [d], or None while it is being made."""
+    return None if total is None or total.sets < CENTER_SETS else total.total / np.float32(total.rows)
+
+
+def score_texts(encoder: Encoder, texts: Sequence[str], kind: str, total: CenterSum | None) -> Scored:
+    """Entropy and stored embedding of each text, each hidden state read once."""
+    hidden, offsets = encoder.encode(texts)
+    center = center_of(total)
+    on_device = None if center is None else torch.from_numpy(center).to(hidden.device)
+    if kind == "windowed":
+        entropy, embedding = ops.score_tokens(hidden, offsets, center=on_device)
+    else:  # the other readings are of the states as they are
+        entropy = ops.embedding_entropy(hidden, offsets, kind=kind)
+        embedding = ops.mean_unit_embedding(hidden, offsets, center=on_device)
+    ends = offsets.tolist()
+    pieces = list(pairwise(ends))
+    sums = [] if center is not None else [hidden[a:b].sum(0, dtype=torch.float32) for a, b in pieces]
+    return Scored(
+        entropy=entropy.double().cpu().numpy(),
+        embedding=quantize(embedding.cpu().numpy()),
+        row_sums=torch.stack(sums).cpu().numpy() if sums else np.zeros((0, hidden.shape[1]), np.float32),
+        rows=[b - a for a, b in pieces],
+    )

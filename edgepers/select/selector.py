@@ -1,0 +1,223 @@
+"""Score the sets of a micro-batch and decide on each: one durable transaction an admission, nothing written for a drop."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from edgepers.dialogue import Arrival
+from edgepers.errors import StateError, UsageError
+from edgepers.select.buffer import Buffer
+from edgepers.select.embedding import stored_width
+from edgepers.select.index import Index, on_grid
+from edgepers.select.lexicon import Lexicons, load_lexicons
+from edgepers.select.policy import Newcomer, Policy, Room, named_policies
+from edgepers.select.records import CenterSum, KeptSet, pack_text
+from edgepers.select.scores import CENTER_SETS, Encoder, score_texts
+
+__all__ = ["Decision", "Selector"]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What became of one set."""
+
+    position: int
+    admitted: bool
+    reason: str  # "" where admitted; "policy" or "too_big" where dropped
+    evicted: tuple[int, ...]
+    domain: str
+    entropy: float
+    domain_score: float
+    dissimilarity: float
+
+
+class Selector:
+    """Decides which sets of a stream a buffer keeps.
+
+    Args:
+        buffer: open for writing.
+        encoder: gives hidden states; a `LanguageModel`, or anything with `encode`, `identity` and `hidden_size`.
+        policy: a name of design section 3, or a callable as in `edgepers.select.policy`.
+        entropy: reading of EOE.
+        scored_text: "response", or "reference" where a set has one (as the paper's script).
+        protect_annotated: annotated sets leave only when nothing else can.
+        lexicons: the domains; the packaged ones by default.
+        seed: of every random choice.
+
+    Raises:
+        StateError: the buffer was made with another encoder, seed or lexicons.
+    """
+
+    def __init__(
+        self,
+        buffer: Buffer,
+        encoder: Encoder,
+        *,
+        policy: str | Policy = "quality",
+        entropy: str = "windowed",
+        scored_text: str = "response",
+        protect_annotated: bool = True,
+        lexicons: Lexicons | None = None,
+        seed: int = 0,
+    ) -> None:
+        if isinstance(policy, str):
+            known = named_policies()
+            if policy not in known:
+                raise UsageError(f"policy {policy!r} is unknown; choose {', '.join(known)}, or give a callable")
+            policy = known[policy]
+        self.buffer = buffer
+        self._encoder = encoder
+        self._policy = policy
+        self._entropy = entropy
+        self._scored_text = scored_text
+        self._protect = protect_annotated
+        self._lexicons = load_lexicons() if lexicons is None else lexicons
+        self._seed = seed
+        self._bind()
+        self.reload()
+
+    def _bind(self) -> None:
+        """Make a new buffer this encoder's, or make sure that an old one is."""
+        identity = {"model": self._encoder.identity, "seed": str(self._seed), "lexicons": self._lexicons.fingerprint}
+        made_with = self.buffer.identity()
+        if not made_with:
+            self.buffer.start(identity, self._encoder.hidden_size)
+            return
+        for key, value in identity.items():
+            if made_with[key] != value:
+                raise StateError(
+                    f"state {self.buffer.path.parent}: made with another {key} ({made_with[key]}, now {value}); give the same, or a new --state"
+                )
+
+    def reload(self) -> None:
+        """Read the buffer again, after something else has changed it."""
+        sizes = self.buffer.sizes()
+        self._index = Index(stored_width(self._encoder.hidden_size), ((kept, sizes[kept.position]) for kept in self.buffer))
+
+    def offer(
+        self, arrivals: Sequence[Arrival], first_position: int | None = None, told: Callable[[Decision], None] | None = None
+    ) -> list[Decision]:
+        """Decide on a micro-batch of sets that all have a response.
+
+        Args:
+            arrivals: consecutive valid sets. Scores may depend on the batch in their last bits: the same batches decide the same.
+            first_position: position of the first; sets before the buffer's position were decided earlier and are passed over.
+            told: called with each decision once it is durable (admissions) or made (drops).
+        """
+        progress = self.buffer.progress
+        first = progress.position if first_position is None else first_position
+        texts = [self._text(arrival) for arrival in arrivals]
+        scored = score_texts(self._encoder, texts, self._entropy, progress.center)
+        decisions = []
+        for i, arrival in enumerate(arrivals):
+            if first + i < self.buffer.progress.position:
+                continue
+            match = self._lexicons.domain_score(texts[i])
+            kept = KeptSet(
+                position=first + i,
+                id=arrival.dialogue.id or "",
+                question=arrival.dialogue.question,
+                response=arrival.dialogue.response or "",
+                reference=None,
+                domain=match.domain,
+                entropy=float(scored.entropy[i]),
+                domain_score=match.score,
+                embedding=scored.embedding[i],
+                where=arrival.here,
+            )
+            center = self.buffer.progress.center
+            if center is not None and center.sets < CENTER_SETS:
+                center = CenterSum(center.sets + 1, center.rows + scored.rows[i], center.total + scored.row_sums[i])
+            decision = self._decide(kept, arrival, center)
+            decisions.append(decision)
+            if told is not None:
+                told(decision)
+        return decisions
+
+    def _text(self, arrival: Arrival) -> str:
+        dialogue = arrival.dialogue
+        answer = dialogue.reference if self._scored_text == "reference" and dialogue.reference is not None else dialogue.response
+        return f"{dialogue.question}\n{answer or ''}"
+
+    def _decide(self, kept: KeptSet, arrival: Arrival, center: CenterSum | None) -> Decision:
+        idd = self._index.dissimilarity_of(kept.embedding, kept.domain)
+        progress = self.buffer.progress.copy()
+        progress.position = kept.position + 1
+        progress.invalid = arrival.after.invalid
+        progress.center = center
+        text_bytes = len(pack_text(kept.id, kept.question, kept.response, None))
+        size = self.buffer.row_bytes(text_bytes, kept.embedding.nbytes)
+        evict: Sequence[int] | None = None
+        reason = "policy"
+        if size > self.buffer.max_record_bytes:
+            reason = "too_big"
+        else:
+            fits = self._fits(size)
+            evict = self._policy(self._newcomer(kept, idd), self._index.kept(), self._room(fits))
+            if evict is not None and not fits(evict):
+                raise UsageError(f"the policy admitted set {kept.position} without making room for it; evict more, or return None")
+            progress.full = progress.full or not fits(())
+        gone: tuple[int, ...] = ()
+        if evict is None:
+            progress.dropped[reason] = progress.dropped.get(reason, 0) + 1
+            self.buffer.progress = progress  # not durable by itself: a resumed stream decides it again, the same way
+        else:
+            gone = tuple(int(position) for position in self._index.kept().position[list(evict)])
+            self.buffer.admit(kept, gone, progress)
+            self._index.remove(gone)
+            self._index.add(kept, size)
+        return Decision(
+            kept.position, evict is not None, "" if evict is not None else reason, gone, kept.domain, kept.entropy, kept.domain_score, idd
+        )
+
+    def _fits(self, size: int) -> Callable[[Sequence[int] | np.ndarray], bool]:  # type: ignore[type-arg]
+        row_bytes = self._index.row_bytes()
+        return lambda rows: self.buffer.fits(size, row_bytes[np.asarray(rows, np.int64)])
+
+    def _room(self, fits: Callable[..., bool]) -> Room:
+        kept = self._index.kept()
+        protected = kept.annotated if self._protect else np.zeros_like(kept.annotated)
+        return Room(seed=self._seed, refused_before=self.buffer.progress.full, fits=fits, protected=protected)
+
+    @staticmethod
+    def _newcomer(kept: KeptSet, idd: float) -> Newcomer:
+        return Newcomer(
+            position=kept.position,
+            entropy=int(on_grid(kept.entropy)),
+            domain_score=int(on_grid(kept.domain_score)),
+            dissimilarity=int(on_grid(idd)),
+            domain=kept.domain,
+            embedding=kept.embedding,
+        )
+
+    def annotate(self, position: int, reference: str | None, round_number: int) -> str:
+        """Take the owner's verdict on a kept set: the reference, or None for "fine as it is".
+
+        Returns:
+            "" where taken, else why not: "too_big" or "no_room".
+        """
+        kept = self.buffer.get(position)
+        same = reference is None or reference.strip() == kept.response.strip()
+        annotated = replace(kept, reference=None if same else reference, verdict="good" if same else "corrected", asked=round_number)
+        size = self.buffer.row_bytes(
+            len(pack_text(annotated.id, annotated.question, annotated.response, annotated.reference)), kept.embedding.nbytes
+        )
+        if size > self.buffer.max_record_bytes:
+            return "too_big"
+        index = self._index.kept()
+        itself = int(np.flatnonzero(index.position == position)[0])
+        others = np.flatnonzero(
+            (index.position != position) & ~index.annotated
+        )  # the owner's words outrank sets nobody has looked at: oldest first
+        fits = self._fits(size)
+        room = Room(seed=self._seed, refused_before=True, fits=lambda rows: fits([itself, *rows]), protected=index.annotated)
+        evict = room.take(others)
+        if evict is None:
+            return "no_room"
+        gone = [int(p) for p in index.position[evict]]
+        progress = self.buffer.progress.copy()
+        progress.annotated += 1
+        self.buffer.replace(annotated, gone, progress)
+        self.reload()
+        return ""

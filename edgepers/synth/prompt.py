@@ -1,0 +1,18 @@
+"""The one prompt that asks for a variation, and how its answer is read (paper, section 3.3)."""
+
+import re
+
+__all__ = ["PROMPT", "parse"]
+
+PROMPT = (
+    "Please refine and generate a text semantically similar to the following text block, no need to answer it, no need to explain, "
+    "use [ ] to hold your generated response: "
+)
+
+
+def parse(answer: str) -> str | None:
+    """The text between the first `[` and the last `]` after it; an unclosed bracket runs to the end. None without a bracket."""
+    match = re.search(r"\[(.*)\]", answer, re.DOTALL) or re.search(r"\[(.*)", answer, re.DOTALL)
+    if match is None or not match[1].strip():
+        return None
+    return " ".join(match[1].split())
