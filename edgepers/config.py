@@ -53,9 +53,9 @@ def format_size(size: float) -> str:
     return f"{size:.2f} GB"
 
 
-def option(default: Any, help: str, *, choices: tuple[str, ...] | None = None) -> Any:
-    """A field that is also a command-line option and a line of edgepers.toml."""
-    return field(default=default, metadata={"help": help, "choices": choices})
+def option(default: Any, help: str, *, choices: tuple[str, ...] | None = None, given: bool = True) -> Any:
+    """A field that is a line of edgepers.toml and, where `given`, a command-line option."""
+    return field(default=default, metadata={"help": help, "choices": choices, "given": given})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +83,7 @@ class Settings:
     guard: bool = option(True, "keep an adapter aside that is worse on annotated sets held in reserve")
     keep_adapters: int = option(3, "newest adapters kept on disk, the published one always among them")
     seed: int = option(0, "seed of every random choice")
+    stream: str = option("", "stream file last read: where gold annotation looks references up", given=False)
     preset: str = option("", "paper: every choice as in Qin et al. (DAC 2024) where it is known", choices=("", "paper"))
 
     def __post_init__(self) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,15 +16,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from edgepers.assets import model_folder
+from edgepers.config import format_size
 from edgepers.device import compute_device
-from edgepers.errors import ModelError
+from edgepers.errors import BudgetError, ModelError
 from edgepers.sampling import SeededSampling
 
-__all__ = ["MAX_NEW_TOKENS", "Example", "LanguageModel", "Sampling"]
+__all__ = ["MAX_NEW_TOKENS", "Example", "LanguageModel", "Sampling", "check_memory"]
 
 MAX_NEW_TOKENS = 64
 MAX_ENCODED_TOKENS = 512
 ENCODE_TOKENS = 8192  # padded tokens in one forward pass of `encode`: 16 sets of the longest kind
+NF4_BYTES = 0.516  # of a parameter: 4 bits, a byte of scale for 64 of them, and a float for 256 scales
 _PLAIN_PROMPT = "User: {question}\nAssistant:"  # for models without a chat template
 
 
@@ -98,6 +101,33 @@ def _resolve(model: str) -> str:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def check_memory(model: str, bits: int, budget_bytes: int) -> None:
+    """Refuse a local model whose weights alone pass the memory budget, before anything is loaded.
+
+    Raises:
+        BudgetError: names both sizes and the cure.
+    """
+    folder = Path(_resolve(model))
+    if not folder.is_dir():
+        return
+    total = 0.0
+    for file in folder.glob("*.safetensors"):
+        with file.open("rb") as weights:
+            size = int.from_bytes(weights.read(8), "little")
+            header = json.loads(weights.read(size)) if size < file.stat().st_size else {}
+        for name, tensor in header.items():
+            if name == "__metadata__":
+                continue
+            quantized = bits == 4 and len(tensor["shape"]) == 2 and "embed" not in name and "lm_head" not in name
+            begin, end = tensor["data_offsets"]
+            total += math.prod(tensor["shape"]) * NF4_BYTES if quantized else end - begin
+    if total > budget_bytes:
+        needs, budget = format_size(total), format_size(budget_bytes)
+        raise BudgetError(
+            f"--model {model or folder}: its weights take {needs} of memory, over --memory {budget}; raise it, or take a smaller model"
+        )
 
 
 class LanguageModel:

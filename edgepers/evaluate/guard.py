@@ -49,7 +49,7 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def judge(before: Measured, after: Measured) -> Verdict:
-    """Refuse an adapter whose reserve loss is worse by more than one standard error (paired), or whose general perplexity rose by over 5 %."""
+    """Refuse an adapter whose paired reserve loss is worse by over one standard error, or whose general perplexity rose by over 5 %."""
     n = len(before.reserve)
     if n < LEAST_RESERVE:
         loss_before, loss_after = (_mean(before.reserve), _mean(after.reserve)) if n else (None, None)

@@ -11,7 +11,7 @@ _WORD = re.compile(r"[^\W_]+")
 
 
 class _UnicodeWords:
-    """Words of any script; of scripts written without spaces, each character (rouge-score's own tokenizer drops all letters outside a-z)."""
+    """Words of any script, characters where a script has no spaces (rouge-score's own tokenizer drops letters outside a-z)."""
 
     def tokenize(self, text: str) -> list[str]:
         words: list[str] = []

@@ -22,7 +22,7 @@ class Windows:
     """Windows of a ragged batch, in the order of its sets.
 
     Args:
-        rows: [W, 16] int64, rows of `hidden`; a short window repeats its first row to fill up.
+        rows: [W, 16] int64, rows of `hidden`; a short window is filled up with its first row.
         valid: [W, 16] bool, False where a row only fills up.
         per_set: [B] int64, windows of each set.
     """
@@ -30,6 +30,13 @@ class Windows:
     rows: Tensor
     valid: Tensor
     per_set: Tensor
+
+    def tile(self, part: slice | Tensor, hidden: Tensor, center: Tensor | None, dtype: torch.dtype = torch.float32) -> Tensor:
+        """[w, 16, d] rows minus center of some of the windows, zeros where a short window is filled up."""
+        rows, valid = self.rows[part], self.valid[part]
+        tile = centred(hidden.index_select(0, rows.flatten()), center, dtype)
+        tile[~valid.flatten()] = 0
+        return tile.view(*rows.shape, hidden.shape[1])
 
 
 def full_precision(kernel: Callable[Concatenate[Tensor, _P], _R]) -> Callable[Concatenate[Tensor, _P], _R]:
@@ -77,27 +84,22 @@ def cut_windows(hidden: Tensor, offsets: Tensor, center: Tensor | None) -> Windo
     return Windows(live.nonzero().squeeze(1)[torch.where(valid, first + slots, first)], valid, per_set)
 
 
-def window_tiles(hidden: Tensor, windows: Tensor, center: Tensor | None, dtype: torch.dtype = torch.float32) -> Tensor:
-    """[w, 16, d] rows minus center of the windows [w, 16]."""
-    return centred(hidden.index_select(0, windows.flatten()), center, dtype).view(*windows.shape, hidden.shape[1])
-
-
 def window_pass(hidden: Tensor, windows: Windows, center: Tensor | None, *, grams: bool, sums: bool) -> tuple[Tensor | None, Tensor | None]:
-    """Gram matrices [W, 16, 16] and row sums [W, 1, d] of all windows in float32, each hidden state read once.
+    """Gram matrices [W, 16, 16] and row sums [W, d] of all windows in float32, each hidden state read once.
 
     Every window is a product of one fixed size, so its result does not depend on its neighbours.
     """
     total, width = len(windows.rows), hidden.shape[1]
     gram = hidden.new_empty((total, WINDOW, WINDOW), dtype=torch.float32) if grams else None
-    partial = hidden.new_empty((total, 1, width), dtype=torch.float32) if sums else None
+    partial = hidden.new_empty((total, width), dtype=torch.float32) if sums else None
     step = max(1, _TILE_ELEMENTS // (WINDOW * max(width, 1)))
     for start in range(0, total, step):
         part = slice(start, start + step)
-        tile = window_tiles(hidden, windows.rows[part], center)
+        tile = windows.tile(part, hidden, center)
         if gram is not None:
             torch.bmm(tile, tile.mT, out=gram[part])
         if partial is not None:
-            torch.bmm(windows.valid[part, None].float(), tile, out=partial[part])
+            torch.sum(tile, 1, out=partial[part])
     return gram, partial
 
 

@@ -290,6 +290,10 @@ class Buffer:
     def __len__(self) -> int:
         return int(self._connection.execute("SELECT count(*) FROM kept").fetchone()[0])
 
+    def domains(self) -> dict[str, int]:
+        """Kept sets by domain, the fullest first."""
+        return dict(self._connection.execute("SELECT domain, count(*) AS n FROM kept GROUP BY domain ORDER BY n DESC, domain").fetchall())
+
     def sizes(self) -> dict[int, int]:
         """Row bytes of each kept set, by position."""
         rows = self._connection.execute("SELECT position, length(text), length(embedding) FROM kept ORDER BY position")

@@ -12,11 +12,11 @@ import numpy.typing as npt
 
 from edgepers.select.embedding import Int8, scale
 from edgepers.select.hashing import mix, mix_array
+from edgepers.select.lexicon import GENERAL
 
-__all__ = ["GENERAL", "GRID", "Kept", "Newcomer", "Policy", "Room", "fifo", "kcenter", "named_policies", "quality", "random"]
+__all__ = ["GRID", "Kept", "Newcomer", "Policy", "Room", "fifo", "kcenter", "named_policies", "quality", "random"]
 
 GRID = 4096  # scores are compared in steps of 1/4096; a tie is not lower
-GENERAL = "general"
 
 Rows = npt.NDArray[np.int64]
 

@@ -86,14 +86,17 @@ class Selector:
             return
         for key, value in identity.items():
             if made_with[key] != value:
-                raise StateError(
-                    f"state {self.buffer.path.parent}: made with another {key} ({made_with[key]}, now {value}); give the same, or a new --state"
-                )
+                where = self.buffer.path.parent
+                raise StateError(f"state {where}: made with another {key} ({made_with[key]}, now {value}); give the same, or a new --state")
 
     def reload(self) -> None:
         """Read the buffer again, after something else has changed it."""
         sizes = self.buffer.sizes()
         self._index = Index(stored_width(self._encoder.hidden_size), ((kept, sizes[kept.position]) for kept in self.buffer))
+
+    def holds(self, position: int) -> bool:
+        """Whether a set is in the buffer."""
+        return bool((self._index.kept().position == position).any())
 
     def offer(
         self, arrivals: Sequence[Arrival], first_position: int | None = None, told: Callable[[Decision], None] | None = None
@@ -195,7 +198,7 @@ class Selector:
         """Take the owner's verdict on a kept set: the reference, or None for "fine as it is".
 
         Returns:
-            "" where taken, else why not: "too_big" or "no_room".
+            "" where taken, else why not: "too_big" or "no_room"; it counts as revealed all the same.
         """
         kept = self.buffer.get(position)
         same = reference is None or reference.strip() == kept.response.strip()
@@ -203,7 +206,10 @@ class Selector:
         size = self.buffer.row_bytes(
             len(pack_text(annotated.id, annotated.question, annotated.response, annotated.reference)), kept.embedding.nbytes
         )
+        progress = self.buffer.progress.copy()
+        progress.annotated += 1
         if size > self.buffer.max_record_bytes:
+            self.buffer.save(progress)
             return "too_big"
         index = self._index.kept()
         itself = int(np.flatnonzero(index.position == position)[0])
@@ -214,10 +220,9 @@ class Selector:
         room = Room(seed=self._seed, refused_before=True, fits=lambda rows: fits([itself, *rows]), protected=index.annotated)
         evict = room.take(others)
         if evict is None:
+            self.buffer.save(progress)
             return "no_room"
         gone = [int(p) for p in index.position[evict]]
-        progress = self.buffer.progress.copy()
-        progress.annotated += 1
         self.buffer.replace(annotated, gone, progress)
         self.reload()
         return ""

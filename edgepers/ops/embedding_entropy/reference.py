@@ -3,6 +3,7 @@
 import math
 from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -61,10 +62,10 @@ def _token(rows: Tensor) -> float:
 
 
 def _histogram(rows: Tensor) -> float:
-    row = rows[-1]
-    low, high = (row.min(), row.max()) if row.min() < row.max() else (row[0] - 0.5, row[0] + 0.5)
-    counts = torch.zeros(BINS)
-    edges = torch.linspace(float(low), float(high), BINS + 1, dtype=row.dtype)
+    row = rows[-1].tolist()
+    low, high = (min(row), max(row)) if min(row) < max(row) else (row[0] - 0.5, row[0] + 0.5)
+    edges = np.linspace(low, high, BINS + 1)
+    counts = torch.zeros(BINS, dtype=torch.float64)
     for value in row:  # the last bin holds its upper edge
         counts[min(int((value >= edges).sum()) - 1, BINS - 1)] += 1
-    return _shannon(counts.to(row.dtype) / len(row)) / math.log(len(rows) + 1)
+    return _shannon(counts / len(row)) / math.log(len(rows) + 1)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from edgepers.ops.windows import TINY, WINDOW, Windows, centred, cut_windows, live_rows, segment_sum, window_pass, window_tiles
+from edgepers.ops.windows import TINY, WINDOW, Windows, centred, cut_windows, live_rows, segment_sum, window_pass
 
 BINS = 100
 _ROWS = 512  # rows of token norms at a time: 4 MB of float32 at 2,048 features
@@ -33,11 +33,11 @@ def entropy_torch(hidden: Tensor, offsets: Tensor, ends: list[int], kind: str, c
 def windowed_from_grams(gram: Tensor, hidden: Tensor, windows: Windows, center: Tensor | None) -> Tensor:
     """[B] float32 from the Gram matrices [W, 16, 16] of the windows; those that left float32's range are made again in float64."""
     squares = gram.diagonal(dim1=1, dim2=2)
-    safe = (squares >= TINY) & squares.isfinite()  # NaN is not safe
-    entropy = _window_entropy(gram, windows.valid)
+    safe = (squares >= TINY) & squares.isfinite() | ~windows.valid  # NaN is not safe
+    entropy = _window_entropy(gram.double(), windows.valid)
     for part in (~safe.all(1)).nonzero().squeeze(1).split(WINDOW):
-        tile = window_tiles(hidden, windows.rows[part], center, torch.float64)
-        entropy[part] = _window_entropy(tile @ tile.mT, windows.valid[part]).float()
+        tile = windows.tile(part, hidden, center, torch.float64)
+        entropy[part] = _window_entropy(tile @ tile.mT, windows.valid[part])
     rows = windows.valid.sum(1)
     weight = rows * (rows > 1)
     total = segment_sum(torch.stack([entropy * weight, weight], dim=1), windows.per_set)
@@ -45,9 +45,10 @@ def windowed_from_grams(gram: Tensor, hidden: Tensor, windows: Windows, center: 
 
 
 def _window_entropy(gram: Tensor, valid: Tensor) -> Tensor:
+    # In float64: the roundings of norms and quotients would outweigh those of the products, and 256 numbers a window cost little.
     inverse = torch.where(valid, gram.diagonal(dim1=1, dim2=2).rsqrt(), 0)
     cosines = gram * inverse[:, :, None] * inverse[:, None, :]
-    rows = valid.sum(1).to(gram.dtype)
+    rows = valid.sum(1).double()
     return -(cosines.square().sum((1, 2)) / rows.square()).log() / rows.clamp_min(2).log()
 
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from edgepers.ops.windows import WINDOW, Windows, cut_windows, segment_sum, window_pass, window_tiles
+from edgepers.ops.windows import WINDOW, Windows, cut_windows, segment_sum, window_pass
 
 
 def embedding_torch(hidden: Tensor, offsets: Tensor, center: Tensor | None) -> Tensor:
@@ -15,14 +15,12 @@ def embedding_torch(hidden: Tensor, offsets: Tensor, center: Tensor | None) -> T
 
 
 def unit_from_sums(sums: Tensor, hidden: Tensor, windows: Windows, center: Tensor | None) -> Tensor:
-    """[B, d] float32 from the row sums [W, 1, d] of the windows; those that overflowed float32 are made again in float64."""
-    partial = sums.squeeze(1)
-    total = segment_sum(partial, windows.per_set)
+    """[B, d] float32 from the row sums [W, d] of the windows; those that overflowed float32 are made again in float64."""
+    total = segment_sum(sums, windows.per_set)
     if not total.isfinite().all():
-        partial = partial.double()
+        partial = sums.double()
         for part in (~partial.isfinite().all(1)).nonzero().squeeze(1).split(WINDOW):
-            tile = window_tiles(hidden, windows.rows[part], center, torch.float64)
-            partial[part] = (tile * windows.valid[part, :, None]).sum(1)
+            partial[part] = windows.tile(part, hidden, center, torch.float64).sum(1)
         total = segment_sum(partial, windows.per_set)
     length = total.norm(dim=1, keepdim=True)
     return torch.where(length == 0, 0, total / length).float()  # NaN stays NaN

@@ -1,0 +1,133 @@
+"""What a person sees: progress on stderr while it works, tables when it is done."""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from tqdm import tqdm
+
+from edgepers.config import format_size
+from edgepers.meter.memory import MemoryMeter
+from edgepers.personalize import Listener
+from edgepers.select.selector import Decision
+from edgepers.train.trainer import TrainStep
+
+__all__ = ["Console", "run_summary", "status_summary", "table"]
+
+_SAYS = {
+    "annotate": "asking for annotations",
+    "synthesize": "writing variations",
+    "train": "training",
+    "guard": "guarding",
+    "evaluate": "answering the test set",
+}
+
+
+class Console(Listener):
+    """Progress bars on a terminal, a line a stage elsewhere."""
+
+    def __init__(self, total: int | None = None) -> None:
+        self._live = sys.stderr.isatty()
+        self._total = total
+        self._meter = MemoryMeter()
+        self._selecting: tqdm[Any] | None = None
+        self._training: tqdm[Any] | None = None
+        self._kept = 0
+
+    def note(self, text: str) -> None:
+        """One line on stderr, above any bar."""
+        tqdm.write(f"edgepers: {text}", file=sys.stderr)
+
+    def decided(self, decision: Decision) -> None:
+        """Move the bar of the stream."""
+        self._kept += decision.admitted - len(decision.evicted)
+        if not self._live:
+            return
+        if self._selecting is None:
+            self._selecting = tqdm(total=self._total, initial=decision.position, desc="selecting", unit="set", file=sys.stderr, leave=False)
+        self._selecting.set_postfix(kept=f"{self._kept:+}", refresh=False)
+        self._selecting.update()
+
+    def stage(self, name: str, round_number: int) -> None:
+        """Say which stage begins."""
+        self.close()
+        where = f"round {round_number}" if round_number else "before the first round"
+        if self._live or name in ("train", "evaluate"):
+            self.note(f"{where}: {_SAYS[name]}")
+
+    def trained(self, step: TrainStep) -> None:
+        """Move the bar of the training: loss, tokens/s, memory, time left."""
+        if self._live:
+            if self._training is None:
+                self._training = tqdm(total=step.steps, desc="training", unit="step", file=sys.stderr, leave=False)
+            memory = format_size(self._meter.now_bytes())
+            self._training.set_postfix_str(f"loss {step.loss:.3f}, {step.tokens_per_second:.0f} tokens/s, {memory}", refresh=False)
+            self._training.update()
+        if step.step == step.steps:
+            self.close()
+            if not self._live:
+                self.note(f"trained {step.steps} steps, loss {step.loss:.3f}, {step.tokens_per_second:.0f} tokens/s")
+
+    def close(self) -> None:
+        """Take the bars away."""
+        for bar in (self._selecting, self._training):
+            if bar is not None:
+                bar.close()
+        self._selecting = self._training = None
+
+
+def table(rows: Sequence[Sequence[object]], head: Sequence[str] = ()) -> str:
+    """Aligned columns, numbers to the right."""
+    cells = [[*map(str, head)]] * bool(head) + [[str(cell) for cell in row] for row in rows]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
+    numeric = [all(_is_number(str(row[i])) for row in rows) for i in range(len(widths))]
+    lines = ["  ".join(c.rjust(w) if n else c.ljust(w) for c, w, n in zip(row, widths, numeric, strict=True)).rstrip() for row in cells]
+    if head:
+        lines.insert(1, "  ".join("-" * w for w in widths))
+    return "\n".join(lines)
+
+
+def _is_number(cell: str) -> bool:
+    return not cell or cell[0].isdigit() or cell in ("-", "yes", "no") or (cell[0] in "+-." and cell[1:2].isdigit())
+
+
+def _score(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def run_summary(report: dict[str, Any]) -> str:
+    """A run's report as two small tables."""
+    counts = ", ".join(f"{count} {reason}" for reason, count in report["dropped_by_reason"].items())
+    facts: list[tuple[str, str]] = [
+        ("dialogue sets seen", f"{report['seen']} ({report['invalid']} malformed lines skipped)"),
+        ("kept", f"{report['buffer_sets']} ({report['admitted']} admitted, {report['evicted']} evicted, {counts or 'none'} dropped)"),
+        (
+            "storage",
+            f"{format_size(report['buffer_bytes'])}, peak {format_size(report['buffer_peak_bytes'])} of {format_size(report['storage_budget_bytes'])}",
+        ),
+        ("annotations", str(report["annotated"])),
+        ("variations", f"{report['synthesized']} kept, {sum(report['refused'].values())} refused {report['refused'] or ''}"),
+        ("published", report["published"] or "the base model"),
+    ]
+    if report.get("rouge1_after") is not None:
+        floor = f"floors: echo {_score(report['floor_echo'])}, one constant answer {_score(report['floor_constant'])}"
+        facts.append(("ROUGE-1", f"{_score(report['rouge1_before'])} -> {_score(report['rouge1_after'])} ({floor})"))
+    if report["preset"]:
+        facts.append(("preset", f"{report['preset']}: choices of the paper where they are known, not edgepers' own"))
+    lines = [table(facts)]
+    if report["rounds"]:
+        rounds = [
+            (
+                r["round"], r["seen"], r["train_sets"], r["variations"], r["train_steps"], f"{r['train_seconds']:.1f}", format_size(r["peak_memory_bytes"]),
+                _score(r["rouge1"]), "yes" if r["published"] else "no", r["reason"],
+            )
+            for r in report["rounds"]
+        ]  # fmt: skip
+        lines.append(table(rounds, ("round", "seen", "sets", "variations", "steps", "seconds", "memory", "ROUGE-1", "published", "note")))
+    return "\n\n".join(lines)
+
+
+def status_summary(report: dict[str, Any]) -> str:
+    """A state at rest."""
+    domains = ", ".join(f"{name} {count}" for name, count in report["domains"].items())
+    return f"{run_summary(report)}\n\n{table([('domains', domains or '-'), ('next round at', report['next_round_at'])])}"

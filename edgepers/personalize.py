@@ -1,0 +1,498 @@
+"""The whole chain: a stream in, a published adapter out. This module alone knows the order of the stages."""
+
+import contextlib
+import hashlib
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from edgepers.annotate.requests import annotate, pending
+from edgepers.annotate.sources import Source, ask, from_file, gold
+from edgepers.assets import general_sets
+from edgepers.config import Settings
+from edgepers.dialogue import Arrival, Cursor, DialogueSet, FileStream, Stream, open_stream, read_dialogue_sets
+from edgepers.errors import StateError, StreamError, UsageError
+from edgepers.evaluate.evaluator import evaluate, floors
+from edgepers.evaluate.guard import Measured, Verdict, judge, split_reserve
+from edgepers.files import replace_folder
+from edgepers.llm import LanguageModel, check_memory
+from edgepers.meter.memory import MemoryMeter
+from edgepers.report import report, versions
+from edgepers.select.buffer import Buffer
+from edgepers.select.policy import Policy
+from edgepers.select.records import KeptSet
+from edgepers.select.selector import Decision, Selector
+from edgepers.state import State
+from edgepers.synth.synthesize import digest, synthesize
+from edgepers.synth.variations import Variations
+from edgepers.train.trainer import TrainResult, TrainStep, train
+
+__all__ = ["Listener", "Personalizer"]
+
+MICRO_BATCH = 16  # sets answered and scored together; batches are aligned to stream position, so an interruption changes nothing
+
+
+class Listener:
+    """What a run says while it works; override what you want to hear."""
+
+    def note(self, text: str) -> None:
+        """One line about something that is not an error."""
+
+    def decided(self, decision: Decision) -> None:
+        """A set was kept or dropped."""
+
+    def stage(self, name: str, round_number: int) -> None:
+        """A stage of a round begins."""
+
+    def trained(self, step: TrainStep) -> None:
+        """An optimizer step was done."""
+
+
+class Personalizer:
+    """One owner's state folder with the model that serves it. Use it as a context manager: leaving makes the position durable.
+
+    Args:
+        state: the folder; made on first use.
+        settings: None takes what the state has saved, or the defaults.
+        llm: a loaded model to share; else the settings' model is loaded when it is first needed.
+        policy: a callable in place of the settings' policy.
+        source: a callable in place of the settings' annotations.
+        listener: hears what happens.
+
+    Raises:
+        StateError: another process works on the folder, or it was made with another model, seed or stream.
+    """
+
+    def __init__(
+        self,
+        state: str | Path,
+        settings: Settings | None = None,
+        *,
+        llm: LanguageModel | None = None,
+        policy: Policy | None = None,
+        source: Source | None = None,
+        listener: Listener | None = None,
+    ) -> None:
+        self.state = State(state)
+        saved = self.state.saved_settings()
+        self.settings = Settings.make({}, saved) if settings is None else settings
+        for name in ("model", "bits", "seed"):
+            if saved.get(name, getattr(self.settings, name)) != getattr(self.settings, name):
+                was, now = saved[name] or "the packaged one", getattr(self.settings, name) or "the packaged one"
+                raise StateError(f"state {state}: made with {name} {was}, now {now}; give --{name} as before, or a new --state")
+        self.meter = MemoryMeter(self.settings.memory)
+        self._listener = listener or Listener()
+        self._source = source
+        self._policy = policy
+        self.buffer = Buffer(self.state.folder, self.settings.storage)
+        try:
+            self.state.mirror_published(self.buffer.progress.published)
+            self.llm = llm or self._load()
+            self.selector = Selector(
+                self.buffer,
+                self.llm,
+                policy=policy or self.settings.policy,
+                entropy=self.settings.entropy,
+                scored_text=self.settings.scored_text,
+                protect_annotated=self.settings.protect_annotated,
+                seed=self.settings.seed,
+            )
+            self.state.save_settings(self.settings)
+        except BaseException:
+            self.buffer.close()
+            raise
+
+    def _load(self) -> LanguageModel:
+        check_memory(self.settings.model, self.settings.bits, self.settings.memory)
+        return LanguageModel.load(self.settings.model, bits=self.settings.bits)
+
+    def __enter__(self) -> "Personalizer":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Make the position durable and release the folder."""
+        with contextlib.closing(self.buffer):
+            self.buffer.save(self.buffer.progress.copy())
+
+    # -- the chain
+
+    def run(
+        self,
+        stream: str | Path | Stream | Iterable[DialogueSet],
+        *,
+        test: str | Path | Sequence[DialogueSet] | None = None,
+        limit: int | None = None,
+        strict: bool = False,
+    ) -> dict[str, Any]:
+        """Read a stream from where it was left, with a round after every K sets and at its end, and report.
+
+        Args:
+            stream: a JSONL file, `-`, dialogue sets, or a `Stream`.
+            test: held-out sets with references; None measures nothing.
+            limit: valid sets to have seen in all.
+            strict: stop at the first malformed line.
+
+        Raises:
+            StreamError: unreadable, empty, or (strict) malformed.
+        """
+        source = self._bind(open_stream(stream))
+        held_out = self._test_sets(test)
+        self._measure_base(held_out)
+        for _ in self._select(source, limit, strict, rounds=True):
+            self.round(source, test=held_out)
+        if self.buffer.progress.position > self.buffer.progress.round_position:
+            self.round(source, test=held_out)
+        return self.report(held_out)
+
+    def select(
+        self, stream: str | Path | Stream | Iterable[DialogueSet], *, limit: int | None = None, strict: bool = False
+    ) -> dict[str, Any]:
+        """Read a stream and keep what the policy keeps; no rounds."""
+        source = self._bind(open_stream(stream))
+        for _ in self._select(source, limit, strict, rounds=False):
+            pass
+        return self.report(None)
+
+    def _bind(self, stream: Stream) -> Stream:
+        """Make a new state this stream's, or make sure that an old one is."""
+        progress = self.buffer.progress
+        if progress.stream and stream.fingerprint and progress.stream != stream.fingerprint:
+            raise StateError(f"state {self.state.folder}: made with another stream than {stream.name}; give that one, or a new --state")
+        if stream.fingerprint and not progress.stream:
+            new = progress.copy()
+            new.stream = stream.fingerprint
+            self.buffer.save(new)
+        if isinstance(stream, FileStream) and stream.name != "-":
+            self.settings = replace(self.settings, stream=str(Path(stream.name).resolve()))
+            self.state.save_settings(self.settings)
+        return stream
+
+    def _select(self, stream: Stream, limit: int | None, strict: bool, *, rounds: bool) -> Iterator[None]:
+        """Decide on the rest of the stream; with `rounds`, yields where one is due."""
+        progress = self.buffer.progress
+        start = Cursor(*progress.batch_cursor)
+        position, invalid, first_complaint = progress.batch_position, start.invalid, ""
+
+        def complain(message: str) -> None:
+            nonlocal invalid, first_complaint
+            if strict:
+                raise StreamError(f"{message} (--strict)")
+            invalid += 1
+            first_complaint = first_complaint or message
+            if invalid - start.invalid <= 10:
+                self._listener.note(
+                    f"skipped: {message}" + (" (further ones are counted, not shown)" if invalid - start.invalid == 10 else "")
+                )
+
+        arrivals = stream.read(start, complain)
+        while True:
+            if rounds and self.buffer.progress.position >= self._next_round():
+                yield
+            ends = [
+                position - position % MICRO_BATCH + MICRO_BATCH,
+                *([self._next_round()] if rounds else []),
+                *([limit] if limit is not None else []),
+            ]
+            batch = list(islice(arrivals, max(min(ends) - position, 0)))
+            if not batch:
+                break
+            self._decide(batch, position)
+            position += len(batch)
+        if position == 0:
+            what = f"{invalid} malformed lines and no valid one; first: {first_complaint}" if invalid else "empty"
+            raise StreamError(f"stream {stream.name}: {what}; give JSON Lines with 'question' and, where there is one, 'response'")
+        final = self.buffer.progress.copy()
+        final.invalid = invalid
+        self.buffer.save(final)
+
+    def _next_round(self) -> int:
+        every = self.settings.every
+        return (self.buffer.progress.round_position // every + 1) * every
+
+    def _decide(self, batch: list[Arrival], first: int) -> None:
+        """Answer, score and decide one micro-batch; what was decided before an interruption is passed over."""
+        if first + len(batch) > self.buffer.progress.position:
+            here = self.buffer.progress.copy()
+            here.batch_position, here.batch_cursor = first, [batch[0].here.offset, batch[0].here.line, batch[0].here.invalid]
+            self.buffer.progress = here
+            self.selector.offer(self._answered(batch), first, self._listener.decided)
+        after = self.buffer.progress.copy()
+        after.batch_position, after.batch_cursor = (
+            first + len(batch),
+            [batch[-1].after.offset, batch[-1].after.line, batch[-1].after.invalid],
+        )
+        self.buffer.progress = after
+        self.meter.check("selecting")
+
+    def _answered(self, batch: list[Arrival]) -> list[Arrival]:
+        """The batch with missing responses given by the published model."""
+        missing = [arrival.dialogue.question for arrival in batch if arrival.dialogue.response is None]
+        if not missing:
+            return batch
+        self._use(self.buffer.progress.published)
+        answers = iter(self.llm.answer(missing))
+        return [
+            arrival
+            if arrival.dialogue.response is not None
+            else replace(arrival, dialogue=replace(arrival.dialogue, response=next(answers)))
+            for arrival in batch
+        ]
+
+    def _use(self, adapter: str) -> None:
+        folder = self.state.adapter_folder(adapter)
+        if folder is not None and not folder.is_dir():
+            raise StateError(f"{folder}: the published adapter is gone; restore it, or run 'edgepers rollback --state {self.state.folder}'")
+        self.llm.use_adapter(folder)
+
+    # -- one round
+
+    def round(self, stream: Stream | None = None, *, test: str | Path | Sequence[DialogueSet] | None = None) -> dict[str, Any]:
+        """Annotate, synthesize, train, guard, publish. Interrupted at any point, it goes on or starts again with the same result."""
+        held_out = self._test_sets(test)
+        self._measure_base(held_out)
+        self.meter.restart()
+        self.annotate(stream)
+        self.synthesize()
+        return self.train(test=held_out)
+
+    @property
+    def _round_number(self) -> int:
+        return self.buffer.progress.rounds + 1
+
+    def annotate(self, stream: Stream | None = None) -> dict[str, int]:
+        """Ask about at most `annotations_per_round` kept sets; counts by outcome."""
+        self._listener.stage("annotate", self._round_number)
+        return annotate(self.selector, self._annotation_source(stream), self._round_number, self.settings.annotations_per_round)
+
+    def requests(self) -> list[KeptSet]:
+        """What the owner would be asked about next, in that order."""
+        return pending(self.selector, self._round_number)[: self.settings.annotations_per_round]
+
+    def _annotation_source(self, stream: Stream | None) -> Source:
+        if self._source is not None:
+            return self._source
+        named = self.settings.annotations
+        if named == "ask":
+            return ask()
+        if named != "gold":
+            return from_file(named)
+        if stream is None and not self.settings.stream:
+            raise UsageError(
+                "--annotations gold needs the stream's file again, and this state has read none; give ask or a file of answers"
+            )
+        return gold(stream or FileStream(self.settings.stream))
+
+    def synthesize(self) -> dict[str, Any]:
+        """Write the variations that annotated sets still lack; those of sets that have left are deleted."""
+        self._listener.stage("synthesize", self._round_number)
+        settings = self.settings
+        training, _ = split_reserve([kept for kept in self.buffer if kept.annotated])
+        had = self.state.variations()
+        wanted = {kept.position: digest(kept, settings.generations, settings.synthesize) for kept in training}
+        stay = {p: v for p, v in had.items() if v.made_from == wanted.get(p)}
+        lacking = [kept for kept in training if kept.position not in stay]
+        made: list[Variations] = []
+        if settings.generations and lacking:
+            made = synthesize(
+                self.llm,
+                lacking,
+                generations=settings.generations,
+                vary=settings.synthesize,
+                seed=settings.seed,
+                round_number=self._round_number,
+            )
+        now = stay | {v.position: v for v in made}
+        if now != had:
+            self.state.save_variations(now)
+        self.meter.check("synthesis")
+        pairs = [pair for v in made for pair in v.pairs]
+        return {"sets": len(lacking), "synthesized": len(pairs), "refused": _sum_counts(*(v.refused for v in made)), "pairs": pairs}
+
+    def train(self, *, test: str | Path | Sequence[DialogueSet] | None = None) -> dict[str, Any]:
+        """Train an adapter on what is annotated, publish it unless the guard objects, and finish the round."""
+        held_out = self._test_sets(test)
+        number, name = self._round_number, f"{self._round_number:04}"
+        training, reserve = split_reserve([kept for kept in self.buffer if kept.annotated])
+        variations = self.state.variations()
+        varied = [variations[kept.position] for kept in training if kept.position in variations]
+        pairs = [(kept.question, kept.wanted) for kept in training] + [pair for v in varied for pair in v.pairs]
+        result: TrainResult | None = None
+        verdict = Verdict(False, "no annotated set to train on", None, None)
+        if pairs:
+            self._listener.stage("train", number)
+            result = self._train(pairs, name)
+            self._listener.stage("guard", number)
+            verdict = self._guard(reserve, name)
+        self.meter.check("the round")
+        progress = self.buffer.progress.copy()
+        progress.rounds, progress.round_position = number, progress.position
+        new = [v for v in variations.values() if v.round == number]
+        progress.synthesized += sum(len(v.pairs) for v in new)
+        progress.refused = _sum_counts(progress.refused, *(v.refused for v in new))
+        if verdict.publish:
+            progress.earlier = [*progress.earlier, progress.published][-self.settings.keep_adapters :]
+            progress.published = name
+        rouge1 = None
+        if held_out:
+            self._listener.stage("evaluate", number)
+            self._use(progress.published)
+            rouge1 = evaluate(self.llm, held_out).rouge1
+        done = {
+            "round": number,
+            "seen": progress.position,
+            "annotated_sets": len(training) + len(reserve),
+            "train_sets": len(training),
+            "reserve_sets": len(reserve),
+            "variations": len(pairs) - len(training),
+            "train_steps": result.steps if result else 0,
+            "train_tokens": result.tokens if result else 0,
+            "train_seconds": round(result.seconds, 3) if result else 0.0,
+            "train_cut": result.cut if result else 0,
+            "train_loss_first": result.first_loss if result else None,
+            "train_loss_last": result.last_loss if result else None,
+            "peak_memory_bytes": self.meter.peak_bytes(),
+            "guard_loss_before": verdict.loss_before,
+            "guard_loss_after": verdict.loss_after,
+            "rouge1": rouge1,
+            "tested_on": _test_digest(held_out),
+            "published": verdict.publish,
+            "reason": verdict.reason,
+            "adapter": name if result else None,
+        }
+        self.state.save_round(done)
+        self.buffer.save(progress)  # here the round counts; what follows is made good when the state is next opened
+        self.state.mirror_published(progress.published)
+        self.state.prune_adapters(self.settings.keep_adapters, progress.published, progress.earlier)
+        return done
+
+    def _train(self, pairs: Sequence[tuple[str, str]], name: str) -> TrainResult:
+        settings = self.settings
+        made = self.state.adapters / ".training"
+        shutil.rmtree(made, ignore_errors=True)
+        made.mkdir(parents=True)
+
+        def told(step: TrainStep) -> None:
+            self._listener.trained(step)
+            self.meter.check("training")
+
+        result = train(
+            self.llm,
+            pairs,
+            made,
+            steps=settings.steps,
+            epochs=settings.epochs,
+            batch=settings.batch,
+            learning_rate=settings.learning_rate,
+            rank=settings.lora_rank,
+            seed=settings.seed,
+            told=told,
+        )
+        replace_folder(made, self.state.adapters / name)
+        return result
+
+    def _guard(self, reserve: Sequence[KeptSet], name: str) -> Verdict:
+        if not self.settings.guard:
+            return Verdict(True, "guard off", None, None)
+        own = [(kept.question, kept.wanted) for kept in reserve]
+        general = [(dialogue.question, dialogue.reference or "") for dialogue in read_dialogue_sets(general_sets(), need_reference=True)]
+        measured = []
+        for adapter in (self.buffer.progress.published, name):
+            self._use(adapter)
+            measured.append(Measured(self.llm.losses(own), self.llm.losses(general)))
+        return judge(*measured)
+
+    # -- measuring
+
+    def _test_sets(self, test: str | Path | Sequence[DialogueSet] | None) -> list[DialogueSet]:
+        if test is None:
+            return []
+        return read_dialogue_sets(test, need_reference=True) if isinstance(test, (str, Path)) else list(test)
+
+    def _measure_base(self, test: list[DialogueSet]) -> None:
+        """The base model's ROUGE-1, measured once for a test set."""
+        if not test or self.buffer.progress.tested_on == _test_digest(test):
+            return
+        self._listener.stage("evaluate", 0)
+        progress = self.buffer.progress.copy()
+        progress.rouge1_before = evaluate(self.llm, test, adapter=False).rouge1
+        progress.tested_on = _test_digest(test)
+        self.buffer.save(progress)
+
+    def evaluate(self, test: str | Path | Sequence[DialogueSet]) -> dict[str, Any]:
+        """ROUGE-1 of the base model and of the published one, beside what knowing nothing scores."""
+        held_out = self._test_sets(test)
+        self._measure_base(held_out)
+        self._use(self.buffer.progress.published)
+        now = evaluate(self.llm, held_out)
+        floor = floors(held_out, self._owner_answers())
+        return {
+            "questions": len(held_out),
+            "rouge1_before": self.buffer.progress.rouge1_before,
+            "rouge1_after": now.rouge1,
+            "floor_echo": floor.echo,
+            "floor_constant": floor.constant,
+            "adapter": self.buffer.progress.published or None,
+            "answers": [
+                {"question": dialogue.question, "answer": answer, "reference": dialogue.reference}
+                for dialogue, answer in zip(held_out, now.answers, strict=True)
+            ],
+        }
+
+    def _owner_answers(self) -> list[str]:
+        return [kept.wanted for kept in self.buffer if kept.annotated]
+
+    def answer(self, questions: Sequence[str], *, adapter: bool = True) -> list[str]:
+        """The published model's greedy answers; `adapter=False`: the base model's."""
+        self._use(self.buffer.progress.published)
+        return self.llm.answer(questions, adapter=adapter)
+
+    def rollback(self) -> dict[str, Any]:
+        """Publish what was published before, the base model at last.
+
+        Raises:
+            StateError: the base model is published already.
+        """
+        return roll_back(self.state, self.buffer)
+
+    def report(self, test: Sequence[DialogueSet] | None) -> dict[str, Any]:
+        """The whole state as one record; counts are cumulative."""
+        extra: dict[str, Any] = {"rouge1_after": None}
+        if test:
+            rounds = self.state.round_reports(self.buffer.progress.rounds)
+            same = [r["rouge1"] for r in rounds if r["tested_on"] == _test_digest(test) and r["rouge1"] is not None]
+            if same and rounds[-1]["tested_on"] == _test_digest(test):
+                extra["rouge1_after"] = same[-1]
+            else:
+                self._use(self.buffer.progress.published)
+                extra["rouge1_after"] = evaluate(self.llm, test).rouge1
+            floor = floors(test, self._owner_answers())
+            extra |= {"floor_echo": floor.echo, "floor_constant": floor.constant}
+        return report(self.state, self.buffer, self.settings) | extra | {"versions": versions()}
+
+
+def roll_back(state: State, buffer: Buffer) -> dict[str, Any]:
+    """See `Personalizer.rollback`; needs no model."""
+    progress = buffer.progress.copy()
+    if not progress.published:
+        raise StateError(f"state {state.folder}: no adapter is published, so there is nothing to go back from")
+    left = progress.published
+    progress.published = progress.earlier.pop() if progress.earlier else ""
+    buffer.save(progress)
+    state.mirror_published(progress.published)
+    return {"withdrawn": left, "published": progress.published or None}
+
+
+def _sum_counts(*counts: Mapping[str, int]) -> dict[str, int]:
+    return {reason: sum(c.get(reason, 0) for c in counts) for reason in sorted({reason for c in counts for reason in c})}
+
+
+def _test_digest(test: Sequence[DialogueSet]) -> str:
+    if not test:
+        return ""
+    return hashlib.sha256(repr([(d.question, d.reference) for d in test]).encode()).hexdigest()[:16]

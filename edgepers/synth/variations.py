@@ -1,0 +1,28 @@
+"""Variations of one annotated set, as records that can be written down."""
+
+import json
+from dataclasses import asdict, dataclass
+
+__all__ = ["Variations"]
+
+
+@dataclass(frozen=True, slots=True)
+class Variations:
+    """What came of one set: (question, response) pairs to train on, and refusals by reason. `made_from` is a digest of the text varied."""
+
+    position: int
+    round: int  # that wrote them
+    made_from: str
+    pairs: tuple[tuple[str, str], ...]
+    refused: dict[str, int]
+
+    def to_json(self) -> str:
+        """One line."""
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, line: str) -> "Variations":
+        """From `to_json`."""
+        values = json.loads(line)
+        pairs = tuple((question, response) for question, response in values["pairs"])
+        return cls(values["position"], values["round"], values["made_from"], pairs, values["refused"])
