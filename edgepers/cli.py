@@ -36,6 +36,10 @@ def _size(text: str) -> Size:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def _plain_size(size: int) -> str:
+    return f"{size // 10**9}GB" if size >= 10**9 else f"{size // 1000}KB"
+
+
 def _count(text: str) -> int:
     value = int(text)
     if value < 1:
@@ -51,9 +55,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
         if not f.metadata["given"]:
             continue
         name, hint = "--" + f.name.replace("_", "-"), hints[f.name]
-        default = (
-            f"{f.default // 1000}KB" if hint is Size and f.default < 10**9 else f"{f.default // 10**9}GB" if hint is Size else f.default
-        )
+        default = _plain_size(f.default) if isinstance(f.default, Size) else f.default
         text = f"{f.metadata['help']}" + ("" if default == "" else f" (default {default})")
         if f.metadata["choices"]:
             text = f"{text}; one of {', '.join(c for c in f.metadata['choices'] if c)}"
@@ -304,7 +306,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        result = args.run(args)
+        result: dict[str, Any] = args.run(args)
         if args.json:
             print(json.dumps(result, ensure_ascii=False, allow_nan=False))
         sys.stdout.flush()

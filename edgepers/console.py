@@ -12,7 +12,7 @@ from edgepers.personalize import Listener
 from edgepers.select.selector import Decision
 from edgepers.train.trainer import TrainStep
 
-__all__ = ["Console", "run_summary", "status_summary", "table"]
+__all__ = ["Console", "run_summary", "status_summary", "storage_line", "table"]
 
 _SAYS = {
     "annotate": "asking for annotations",
@@ -91,6 +91,12 @@ def _is_number(cell: str) -> bool:
     return not cell or cell[0].isdigit() or cell in ("-", "yes", "no") or (cell[0] in "+-." and cell[1:2].isdigit())
 
 
+def storage_line(report: dict[str, Any]) -> str:
+    """Bytes on disk now and at the peak, of the budget."""
+    now, peak, budget = (format_size(report[key]) for key in ("buffer_bytes", "buffer_peak_bytes", "storage_budget_bytes"))
+    return f"{now}, peak {peak}, of {budget}"
+
+
 def _score(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
@@ -101,10 +107,7 @@ def run_summary(report: dict[str, Any]) -> str:
     facts: list[tuple[str, str]] = [
         ("dialogue sets seen", f"{report['seen']} ({report['invalid']} malformed lines skipped)"),
         ("kept", f"{report['buffer_sets']} ({report['admitted']} admitted, {report['evicted']} evicted, {counts or 'none'} dropped)"),
-        (
-            "storage",
-            f"{format_size(report['buffer_bytes'])}, peak {format_size(report['buffer_peak_bytes'])} of {format_size(report['storage_budget_bytes'])}",
-        ),
+        ("storage", storage_line(report)),
         ("annotations", str(report["annotated"])),
         ("variations", f"{report['synthesized']} kept, {sum(report['refused'].values())} refused {report['refused'] or ''}"),
         ("published", report["published"] or "the base model"),
@@ -118,8 +121,8 @@ def run_summary(report: dict[str, Any]) -> str:
     if report["rounds"]:
         rounds = [
             (
-                r["round"], r["seen"], r["train_sets"], r["variations"], r["train_steps"], f"{r['train_seconds']:.1f}", format_size(r["peak_memory_bytes"]),
-                _score(r["rouge1"]), "yes" if r["published"] else "no", r["reason"],
+                r["round"], r["seen"], r["train_sets"], r["variations"], r["train_steps"], f"{r['train_seconds']:.1f}",
+                format_size(r["peak_memory_bytes"]), _score(r["rouge1"]), "yes" if r["published"] else "no", r["reason"],
             )
             for r in report["rounds"]
         ]  # fmt: skip

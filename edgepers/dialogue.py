@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, runtime_checkable
 
 from edgepers.errors import StreamError
 
@@ -62,6 +62,7 @@ class Arrival:
 Complain = Callable[[str], None]
 
 
+@runtime_checkable
 class Stream(Protocol):
     """What the chain needs of a stream."""
 
@@ -226,9 +227,7 @@ def open_stream(source: "str | Path | Stream | Iterable[DialogueSet]") -> Stream
     """A stream from a path, `-`, an iterable of dialogue sets, or a stream."""
     if isinstance(source, (str, Path)):
         return FileStream(source)
-    if isinstance(source, (FileStream, IterableStream)) or hasattr(source, "reference_at"):
-        return source  # type: ignore[return-value]
-    return IterableStream(source)  # type: ignore[arg-type]
+    return source if isinstance(source, Stream) else IterableStream(source)
 
 
 def read_dialogue_sets(path: str | Path, *, need_reference: bool = False) -> list[DialogueSet]:

@@ -1,11 +1,6 @@
 """The one base model: load it in 4 bits, answer with it, read its hidden states. Every stage shares the instance."""
 
 import contextlib
-import hashlib
-import json
-import logging
-import math
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,18 +10,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from edgepers.assets import model_folder
-from edgepers.config import format_size
-from edgepers.device import compute_device
-from edgepers.errors import BudgetError, ModelError
+from edgepers.errors import ModelError
+from edgepers.loading import load_pretrained, quiet
 from edgepers.sampling import SeededSampling
 
-__all__ = ["MAX_NEW_TOKENS", "Example", "LanguageModel", "Sampling", "check_memory"]
+__all__ = ["MAX_NEW_TOKENS", "Example", "LanguageModel", "Sampling", "length_groups"]
 
 MAX_NEW_TOKENS = 64
 MAX_ENCODED_TOKENS = 512
 ENCODE_TOKENS = 8192  # padded tokens in one forward pass of `encode`: 16 sets of the longest kind
-NF4_BYTES = 0.516  # of a parameter: 4 bits, a byte of scale for 64 of them, and a float for 256 scales
 _PLAIN_PROMPT = "User: {question}\nAssistant:"  # for models without a chat template
 
 
@@ -35,8 +27,8 @@ class Sampling:
     """Sample instead of taking the likeliest word; row i draws from `seeds[i]` alone."""
 
     seeds: Sequence[int]
-    temperature: float = 0.7
-    top_p: float = 0.95
+    temperature: float = 0.5
+    top_p: float = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,88 +40,6 @@ class Example:
     cut: bool
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the libraries' loading talk off the terminal; errors still come."""
-    from transformers.utils import logging as hf_logging
-
-    verbosity = hf_logging.get_verbosity()
-    loggers = [logging.getLogger(name) for name in ("bitsandbytes", "peft", "accelerate")]
-    levels = [logger.level for logger in loggers]
-    hf_logging.set_verbosity_error()
-    hf_logging.disable_progress_bar()
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        hf_logging.set_verbosity(verbosity)
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-
-
-def _resolve(model: str) -> str:
-    """The folder or Hub name to load.
-
-    Raises:
-        ModelError: for what cannot be loaded, with what to give instead.
-    """
-    if not model:
-        return str(model_folder())
-    if model.endswith(".gguf"):
-        raise ModelError(f"--model {model}: GGUF weights cannot be trained on; give the Hub name or folder that the file was made from")
-    path = Path(model).expanduser()
-    if path.is_dir():
-        if (path / "adapter_config.json").exists() and not (path / "config.json").exists():
-            base = json.loads((path / "adapter_config.json").read_text()).get("base_model_name_or_path", "its base model")
-            raise ModelError(f"--model {model}: a PEFT adapter, not a model; give {base}")
-        if not (path / "config.json").exists():
-            raise ModelError(f"--model {model}: no config.json in this folder; give a folder in Hugging Face format")
-        if not list(path.glob("*.safetensors")):
-            raise ModelError(f"--model {model}: no *.safetensors weights in this folder; download them, or convert from pickle elsewhere")
-        return str(path.resolve())
-    if path.exists():
-        raise ModelError(f"--model {model}: a file; give a folder in Hugging Face format, or a Hub name")
-    if ":" in model:
-        raise ModelError(
-            f"--model {model}: looks like an Ollama tag; give the Hub name of the same model, such as Qwen/Qwen2.5-1.5B-Instruct"
-        )
-    return model
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-def check_memory(model: str, bits: int, budget_bytes: int) -> None:
-    """Refuse a local model whose weights alone pass the memory budget, before anything is loaded.
-
-    Raises:
-        BudgetError: names both sizes and the cure.
-    """
-    folder = Path(_resolve(model))
-    if not folder.is_dir():
-        return
-    total = 0.0
-    for file in folder.glob("*.safetensors"):
-        with file.open("rb") as weights:
-            size = int.from_bytes(weights.read(8), "little")
-            header = json.loads(weights.read(size)) if size < file.stat().st_size else {}
-        for name, tensor in header.items():
-            if name == "__metadata__":
-                continue
-            quantized = bits == 4 and len(tensor["shape"]) == 2 and "embed" not in name and "lm_head" not in name
-            begin, end = tensor["data_offsets"]
-            total += math.prod(tensor["shape"]) * NF4_BYTES if quantized else end - begin
-    if total > budget_bytes:
-        needs, budget = format_size(total), format_size(budget_bytes)
-        raise BudgetError(
-            f"--model {model or folder}: its weights take {needs} of memory, over --memory {budget}; raise it, or take a smaller model"
-        )
-
-
 class LanguageModel:
     """A causal language model with at most one LoRA adapter over it.
 
@@ -138,6 +48,7 @@ class LanguageModel:
         identity: hash of configuration, tokenizer and weight files; embeddings of two identities are never mixed.
         hidden_size: d of the hidden states.
         device: where it runs.
+        parameter_count: of the base model, before quantization.
     """
 
     def __init__(self, model: Any, tokenizer: Any, name: str, identity: str, bits: int) -> None:
@@ -147,6 +58,7 @@ class LanguageModel:
         self.name = name
         self.identity = identity
         self.bits = bits
+        self.parameter_count = int(model.num_parameters())
         self.hidden_size = int(model.config.get_text_config().hidden_size)
         self.device = model.get_input_embeddings().weight.device
         self.stop_ids = _stop_ids(model, tokenizer)
@@ -158,39 +70,8 @@ class LanguageModel:
         Raises:
             ModelError: names the model and the cure.
         """
-        from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
-
-        name = _resolve(model)
-        local = Path(name).is_dir()
-        try:
-            with _quiet():
-                config = AutoConfig.from_pretrained(name, local_files_only=local)
-                tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=local)
-                dtype = getattr(config.get_text_config(), "dtype", None) or torch.bfloat16
-                quantization = BitsAndBytesConfig(
-                    load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
-                )
-                loaded = AutoModelForCausalLM.from_pretrained(
-                    name,
-                    quantization_config=quantization if bits == 4 else None,
-                    dtype=dtype,
-                    device_map={"": device or compute_device()},
-                    use_safetensors=True,
-                    local_files_only=local,
-                )
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            cure = "check the folder" if local else "give a local folder, or be online and logged in (hf auth login) the first time"
-            raise ModelError(f"--model {model or name}: {_first_line(error)}; {cure}") from error
-        if tokenizer.pad_token_id is None:
-            tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
-        loaded.eval()
-        loaded.requires_grad_(False)
-        return cls(loaded, tokenizer, name, _identity(name, config, tokenizer, bits), bits)
-
-    @property
-    def parameter_count(self) -> int:
-        """Parameters of the base model, as stored before quantization."""
-        return int(self._base().num_parameters())
+        loaded, tokenizer, name, identity = load_pretrained(model, bits, device)
+        return cls(loaded, tokenizer, name, identity, bits)
 
     def _base(self) -> Any:
         return self._model.get_base_model() if self._adapter is not None else self._model
@@ -205,7 +86,7 @@ class LanguageModel:
         if self._adapter is not None:
             self._model, self._adapter = self._model.unload(), None
         if folder is not None:
-            with _quiet():
+            with quiet():
                 self._model = PeftModel.from_pretrained(self._model, folder)
             self._model.eval()
             self._adapter = wanted
@@ -230,7 +111,7 @@ class LanguageModel:
             raise ModelError(
                 f"model {self.name}: no attention projections that LoRA is known to fit; layers end in {', '.join(sorted(names)[:8])}"
             )
-        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []), _quiet():
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []), quiet():
             torch.manual_seed(seed)
             self._model = get_peft_model(
                 self._model,
@@ -278,7 +159,7 @@ class LanguageModel:
             return torch.empty(0, self.hidden_size, dtype=self._model.dtype, device=self.device), offsets
         hidden: list[Tensor] = [torch.empty(0)] * len(rows)
         with self._adapter_off():
-            for group in _groups([len(row) for row in rows], ENCODE_TOKENS):
+            for group in length_groups([len(row) for row in rows], ENCODE_TOKENS):
                 ids, mask = self._pad([rows[i] for i in group], left=False)
                 states = self._base().get_decoder()(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
                 for row, i in enumerate(group):
@@ -315,7 +196,7 @@ class LanguageModel:
         config = GenerationConfig(
             max_new_tokens=max_new_tokens, do_sample=False, eos_token_id=self.stop_ids, pad_token_id=self.tokenizer.pad_token_id
         )
-        with _quiet():
+        with quiet():
             out = self._model.generate(input_ids=ids, attention_mask=mask, generation_config=config, logits_processor=processors)
         return [text.strip() for text in self.tokenizer.batch_decode(out[:, ids.shape[1] :], skip_special_tokens=True)]
 
@@ -363,10 +244,11 @@ class LanguageModel:
             or getattr(config, "logit_scale", None)
             or getattr(config, "logits_scaling", None)
         ):
-            return self._model(input_ids=ids, attention_mask=mask, use_cache=False).logits[where]
+            logits: Tensor = self._model(input_ids=ids, attention_mask=mask, use_cache=False).logits[where]
+            return logits
         states = base.get_decoder()(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
         head = base.get_output_embeddings()
-        logits: Tensor = head(states[where].to(head.weight.dtype))
+        logits = head(states[where].to(head.weight.dtype))
         return logits
 
     def _pad(self, rows: Sequence[Sequence[int]], *, left: bool) -> tuple[Tensor, Tensor]:
@@ -386,27 +268,10 @@ def _stop_ids(model: Any, tokenizer: Any) -> list[int]:
     return sorted(int(i) for i in ids if i is not None)
 
 
-def _groups(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+def length_groups(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
     """Indices by falling length, cut into groups of at most `budget` padded tokens."""
     order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
     while order:
         count = max(budget // max(lengths[order[0]], 1), 1)
         yield order[:count]
         order = order[count:]
-
-
-def _identity(name: str, config: Any, tokenizer: Any, bits: int) -> str:
-    """Hash of what decides hidden states: configuration, vocabulary, the weight files' sizes and first and last bytes, bits."""
-    digest = hashlib.sha256(f"{bits}\n{config.model_type}\n{config.get_text_config().hidden_size}\n{len(tokenizer)}\n".encode())
-    folder = Path(name)
-    if not folder.is_dir():
-        digest.update(f"{name}@{getattr(config, '_commit_hash', None)}".encode())
-        return digest.hexdigest()[:32]
-    digest.update((folder / "config.json").read_bytes())
-    for file in sorted(folder.glob("*.safetensors")):
-        size = file.stat().st_size
-        with file.open("rb") as weights:
-            digest.update(str(size).encode() + weights.read(1 << 16))
-            weights.seek(max(size - (1 << 16), 0))
-            digest.update(weights.read())
-    return digest.hexdigest()[:32]

@@ -1,11 +1,9 @@
 """The whole chain: a stream in, a published adapter out. This module alone knows the order of the stages."""
 
 import contextlib
-import hashlib
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +11,17 @@ from edgepers.annotate.requests import annotate, pending
 from edgepers.annotate.sources import Source, ask, from_file, gold
 from edgepers.assets import general_sets
 from edgepers.config import Settings
-from edgepers.dialogue import Arrival, Cursor, DialogueSet, FileStream, Stream, open_stream, read_dialogue_sets
-from edgepers.errors import StateError, StreamError, UsageError
-from edgepers.evaluate.evaluator import evaluate, floors
+from edgepers.dialogue import Arrival, DialogueSet, FileStream, Stream, open_stream, read_dialogue_sets
+from edgepers.errors import StateError, UsageError
+from edgepers.evaluate.evaluator import evaluate, floors, test_digest, test_sets
 from edgepers.evaluate.guard import Measured, Verdict, judge, split_reserve
 from edgepers.files import replace_folder
-from edgepers.llm import LanguageModel, check_memory
+from edgepers.llm import LanguageModel
+from edgepers.loading import check_memory
 from edgepers.meter.memory import MemoryMeter
 from edgepers.report import report, versions
 from edgepers.select.buffer import Buffer
+from edgepers.select.feed import Feed
 from edgepers.select.policy import Policy
 from edgepers.select.records import KeptSet
 from edgepers.select.selector import Decision, Selector
@@ -31,8 +31,6 @@ from edgepers.synth.variations import Variations
 from edgepers.train.trainer import TrainResult, TrainStep, train
 
 __all__ = ["Listener", "Personalizer"]
-
-MICRO_BATCH = 16  # sets answered and scored together; batches are aligned to stream position, so an interruption changes nothing
 
 
 class Listener:
@@ -142,7 +140,7 @@ class Personalizer:
             StreamError: unreadable, empty, or (strict) malformed.
         """
         source = self._bind(open_stream(stream))
-        held_out = self._test_sets(test)
+        held_out = test_sets(test)
         self._measure_base(held_out)
         for _ in self._select(source, limit, strict, rounds=True):
             self.round(source, test=held_out)
@@ -175,40 +173,18 @@ class Personalizer:
 
     def _select(self, stream: Stream, limit: int | None, strict: bool, *, rounds: bool) -> Iterator[None]:
         """Decide on the rest of the stream; with `rounds`, yields where one is due."""
-        progress = self.buffer.progress
-        start = Cursor(*progress.batch_cursor)
-        position, invalid, first_complaint = progress.batch_position, start.invalid, ""
-
-        def complain(message: str) -> None:
-            nonlocal invalid, first_complaint
-            if strict:
-                raise StreamError(f"{message} (--strict)")
-            invalid += 1
-            first_complaint = first_complaint or message
-            if invalid - start.invalid <= 10:
-                self._listener.note(
-                    f"skipped: {message}" + (" (further ones are counted, not shown)" if invalid - start.invalid == 10 else "")
-                )
-
-        arrivals = stream.read(start, complain)
+        feed = Feed(stream, self.buffer.progress, strict=strict, note=self._listener.note)
         while True:
             if rounds and self.buffer.progress.position >= self._next_round():
                 yield
-            ends = [
-                position - position % MICRO_BATCH + MICRO_BATCH,
-                *([self._next_round()] if rounds else []),
-                *([limit] if limit is not None else []),
-            ]
-            batch = list(islice(arrivals, max(min(ends) - position, 0)))
+            ends = [*([self._next_round()] if rounds else []), *([limit] if limit is not None else [])]
+            first, batch = feed.position, feed.next(*ends)
             if not batch:
                 break
-            self._decide(batch, position)
-            position += len(batch)
-        if position == 0:
-            what = f"{invalid} malformed lines and no valid one; first: {first_complaint}" if invalid else "empty"
-            raise StreamError(f"stream {stream.name}: {what}; give JSON Lines with 'question' and, where there is one, 'response'")
+            self._decide(batch, first)
+        feed.require_some()
         final = self.buffer.progress.copy()
-        final.invalid = invalid
+        final.invalid = feed.invalid
         self.buffer.save(final)
 
     def _next_round(self) -> int:
@@ -254,7 +230,7 @@ class Personalizer:
 
     def round(self, stream: Stream | None = None, *, test: str | Path | Sequence[DialogueSet] | None = None) -> dict[str, Any]:
         """Annotate, synthesize, train, guard, publish. Interrupted at any point, it goes on or starts again with the same result."""
-        held_out = self._test_sets(test)
+        held_out = test_sets(test)
         self._measure_base(held_out)
         self.meter.restart()
         self.annotate(stream)
@@ -316,7 +292,7 @@ class Personalizer:
 
     def train(self, *, test: str | Path | Sequence[DialogueSet] | None = None) -> dict[str, Any]:
         """Train an adapter on what is annotated, publish it unless the guard objects, and finish the round."""
-        held_out = self._test_sets(test)
+        held_out = test_sets(test)
         number, name = self._round_number, f"{self._round_number:04}"
         training, reserve = split_reserve([kept for kept in self.buffer if kept.annotated])
         variations = self.state.variations()
@@ -360,7 +336,7 @@ class Personalizer:
             "guard_loss_before": verdict.loss_before,
             "guard_loss_after": verdict.loss_after,
             "rouge1": rouge1,
-            "tested_on": _test_digest(held_out),
+            "tested_on": test_digest(held_out),
             "published": verdict.publish,
             "reason": verdict.reason,
             "adapter": name if result else None,
@@ -409,24 +385,19 @@ class Personalizer:
 
     # -- measuring
 
-    def _test_sets(self, test: str | Path | Sequence[DialogueSet] | None) -> list[DialogueSet]:
-        if test is None:
-            return []
-        return read_dialogue_sets(test, need_reference=True) if isinstance(test, (str, Path)) else list(test)
-
     def _measure_base(self, test: list[DialogueSet]) -> None:
         """The base model's ROUGE-1, measured once for a test set."""
-        if not test or self.buffer.progress.tested_on == _test_digest(test):
+        if not test or self.buffer.progress.tested_on == test_digest(test):
             return
         self._listener.stage("evaluate", 0)
         progress = self.buffer.progress.copy()
         progress.rouge1_before = evaluate(self.llm, test, adapter=False).rouge1
-        progress.tested_on = _test_digest(test)
+        progress.tested_on = test_digest(test)
         self.buffer.save(progress)
 
     def evaluate(self, test: str | Path | Sequence[DialogueSet]) -> dict[str, Any]:
         """ROUGE-1 of the base model and of the published one, beside what knowing nothing scores."""
-        held_out = self._test_sets(test)
+        held_out = test_sets(test)
         self._measure_base(held_out)
         self._use(self.buffer.progress.published)
         now = evaluate(self.llm, held_out)
@@ -465,8 +436,8 @@ class Personalizer:
         extra: dict[str, Any] = {"rouge1_after": None}
         if test:
             rounds = self.state.round_reports(self.buffer.progress.rounds)
-            same = [r["rouge1"] for r in rounds if r["tested_on"] == _test_digest(test) and r["rouge1"] is not None]
-            if same and rounds[-1]["tested_on"] == _test_digest(test):
+            same = [r["rouge1"] for r in rounds if r["tested_on"] == test_digest(test) and r["rouge1"] is not None]
+            if same and rounds[-1]["tested_on"] == test_digest(test):
                 extra["rouge1_after"] = same[-1]
             else:
                 self._use(self.buffer.progress.published)
@@ -490,9 +461,3 @@ def roll_back(state: State, buffer: Buffer) -> dict[str, Any]:
 
 def _sum_counts(*counts: Mapping[str, int]) -> dict[str, int]:
     return {reason: sum(c.get(reason, 0) for c in counts) for reason in sorted({reason for c in counts for reason in c})}
-
-
-def _test_digest(test: Sequence[DialogueSet]) -> str:
-    if not test:
-        return ""
-    return hashlib.sha256(repr([(d.question, d.reference) for d in test]).encode()).hexdigest()[:16]

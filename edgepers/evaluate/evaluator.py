@@ -1,13 +1,15 @@
 """How well a model answers a test set, beside what answers that know nothing would score."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from edgepers.dialogue import DialogueSet
+from edgepers.dialogue import DialogueSet, read_dialogue_sets
 from edgepers.evaluate.rouge import rouge1
 from edgepers.llm import LanguageModel
 
-__all__ = ["Evaluation", "Floors", "evaluate", "floors"]
+__all__ = ["Evaluation", "Floors", "evaluate", "floors", "test_digest", "test_sets"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,20 @@ class Floors:
     echo: float
     constant: float | None
     constant_answer: str | None
+
+
+def test_sets(test: str | Path | Sequence[DialogueSet] | None) -> list[DialogueSet]:
+    """A test set from a file, as given, or empty for None."""
+    if test is None:
+        return []
+    return read_dialogue_sets(test, need_reference=True) if isinstance(test, (str, Path)) else list(test)
+
+
+def test_digest(test: Sequence[DialogueSet]) -> str:
+    """Tells two test sets apart; "" for none."""
+    if not test:
+        return ""
+    return hashlib.sha256(repr([(dialogue.question, dialogue.reference) for dialogue in test]).encode()).hexdigest()[:16]
 
 
 def evaluate(llm: LanguageModel, test: Sequence[DialogueSet], *, adapter: bool = True) -> Evaluation:

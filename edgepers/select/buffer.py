@@ -29,6 +29,8 @@ _LOCAL_MOST, _LOCAL_LEAST = PAGE_BYTES - 35, (PAGE_BYTES - 12) * 32 // 255 - 23 
 _ROW_OVERHEAD = 64  # header and short columns of a row, at most
 _TREE_PAGES = 5  # an insertion may split a leaf and its parents, and open a pointer-map page
 _JOURNAL_TREE_PAGES = 28  # tree, free-list, pointer-map, progress and schema pages that one decision may touch
+_JOURNAL_INSERT_PAGES = 12  # of those, what the insertion that ends a decision may add
+_JOURNAL_PAGE_BYTES = PAGE_BYTES + 8
 _BUSY_SECONDS = 5.0
 _SHRINK_PAGES = 8
 
@@ -66,6 +68,8 @@ class Buffer:
     def __init__(self, folder: str | Path, storage_bytes: int | None = None) -> None:
         self.path = Path(folder) / "buffer.db"
         self.storage_bytes = storage_bytes
+        self._journal = self.path.with_name("buffer.db-journal")
+        self._journal_budget = 0
         self._lock: int | None = None
         if storage_bytes is None:
             if not self.path.is_file():
@@ -128,8 +132,9 @@ class Buffer:
         assert self.storage_bytes is not None
         record_pages = _overflow_pages(self.max_record_bytes) + 1
         center_pages = 0 if self.progress.center is None else _overflow_pages(self.progress.center.total.nbytes) + 1
-        journal_pages = 3 * record_pages + center_pages + _JOURNAL_TREE_PAGES
-        self.max_pages = (self.storage_bytes - journal_pages * (PAGE_BYTES + 8) - 2 * PAGE_BYTES) // PAGE_BYTES
+        journal_pages = 2 * record_pages + center_pages + _JOURNAL_TREE_PAGES
+        self._journal_budget = journal_pages * _JOURNAL_PAGE_BYTES
+        self.max_pages = (self.storage_bytes - self._journal_budget) // PAGE_BYTES
         if self.max_pages < center_pages + 3 * record_pages:
             least = self.storage_bytes + (center_pages + 3 * record_pages - self.max_pages) * PAGE_BYTES
             raise BudgetError(
@@ -171,10 +176,39 @@ class Buffer:
         """Bytes of a row that holds these."""
         return text_bytes + embedding_bytes + _ROW_OVERHEAD
 
-    def fits(self, row_bytes: int, leaving: Sequence[int] | npt.NDArray[np.int64] = ()) -> bool:
-        """Whether a row fits once rows of the sizes `leaving` have gone: never too hopeful, so a commit never fails for space."""
-        freed = sum(_overflow_pages(int(size) - _ROW_OVERHEAD) for size in leaving)
-        return _overflow_pages(row_bytes) + _TREE_PAGES <= self._free_pages() + freed
+    def fits(self, row_bytes: int) -> bool:
+        """Whether a row fits as things are: never too hopeful, so a commit never fails for space."""
+        return _overflow_pages(row_bytes) + _TREE_PAGES <= self._free_pages()
+
+    def room_for(self, row_bytes: int, order: Sequence[int] | npt.NDArray[np.int64]) -> int | None:
+        """How many sets, in the given order of positions, must leave until a row fits; None where all are not enough.
+
+        Exact: they are deleted in a transaction that is rolled back. An order that would outgrow the journal's room is not enough.
+        """
+        if self.fits(row_bytes):
+            return 0
+        if not len(order):
+            return None
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            for count, position in enumerate(order, 1):
+                self._connection.execute("DELETE FROM kept WHERE position = ?", (int(position),))
+                if (
+                    self._journal_bytes()
+                    > self._journal_budget - (_overflow_pages(row_bytes) + _JOURNAL_INSERT_PAGES) * _JOURNAL_PAGE_BYTES
+                ):
+                    return None
+                if self.fits(row_bytes):
+                    return count
+        finally:
+            self._connection.execute("ROLLBACK")
+        return None
+
+    def _journal_bytes(self) -> int:
+        try:
+            return self._journal.stat().st_size
+        except FileNotFoundError:
+            return 0
 
     def disk_bytes(self) -> int:
         """Sum of the sizes of the buffer's files."""
@@ -190,14 +224,13 @@ class Buffer:
         try:
             run("BEGIN IMMEDIATE")
             yield self._connection
-            if new.center is not self.progress.center and new.center is not None:
+            if new.center is not self._stored_center and new.center is not None:
                 run("INSERT OR REPLACE INTO center VALUES (1, ?, ?, ?)", (new.center.sets, new.center.rows, new.center.total.tobytes()))
-            journal = self.path.with_name("buffer.db-journal")
-            size = self._pragma("page_count") * PAGE_BYTES + (journal.stat().st_size if journal.exists() else 0)
-            new.peak_bytes = max(new.peak_bytes, size + 2 * (PAGE_BYTES + 8))  # the first and the progress page join at commit
+            size = self._pragma("page_count") * PAGE_BYTES + self._journal_bytes()
+            new.peak_bytes = max(new.peak_bytes, size + 4 * _JOURNAL_PAGE_BYTES)  # the first page and those of the progress join at commit
             run("INSERT OR REPLACE INTO progress VALUES (1, ?)", (new.pack(),))
             run("COMMIT")
-            self.progress = new
+            self.progress, self._stored_center = new, new.center
         except BaseException as error:
             if self._connection.in_transaction:
                 run("ROLLBACK")
@@ -212,6 +245,7 @@ class Buffer:
         center = self._connection.execute("SELECT sets, rows, total FROM center").fetchone()
         if center is not None:
             progress.center = CenterSum(center[0], center[1], np.frombuffer(center[2], dtype=np.float32))
+        self._stored_center = progress.center  # drops advance the progress without a write, and its center with it
         return progress
 
     def _explained(self, error: sqlite3.OperationalError) -> Exception:
@@ -268,6 +302,10 @@ class Buffer:
 
     def _insert(self, connection: sqlite3.Connection, kept: KeptSet) -> None:
         text = pack_text(kept.id, kept.question, kept.response, kept.reference)
+        if not self.fits(self.row_bytes(len(text), kept.embedding.nbytes)):
+            raise BudgetError(
+                f"{self.path}: set {kept.position} does not fit after what was evicted; a policy must evict more, or return None"
+            )
         connection.execute(
             "INSERT INTO kept VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (

@@ -35,7 +35,8 @@ def _projection(hidden_size: int) -> npt.NDArray[np.float32]:
     """Random signs [hidden_size, 512] / sqrt(512) (Achlioptas 2003): dot products are kept in expectation."""
     bits = mix_array((_PROJECTION_SEED, hidden_size), np.arange(hidden_size * PROJECTED_WIDTH // 64 + 1, dtype=np.int64))
     signs = np.unpackbits(bits.view(np.uint8))[: hidden_size * PROJECTED_WIDTH].astype(np.float32) * 2 - 1
-    return (signs / np.sqrt(PROJECTED_WIDTH, dtype=np.float32)).reshape(hidden_size, PROJECTED_WIDTH)
+    projection: npt.NDArray[np.float32] = (signs / np.sqrt(PROJECTED_WIDTH, dtype=np.float32)).reshape(hidden_size, PROJECTED_WIDTH)
+    return projection
 
 
 def quantize(embeddings: npt.NDArray[np.float32]) -> Int8:
@@ -44,7 +45,8 @@ def quantize(embeddings: npt.NDArray[np.float32]) -> Int8:
         embeddings = embeddings @ _projection(embeddings.shape[1])
         norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
         embeddings = np.divide(embeddings, norms, out=np.zeros_like(embeddings), where=norms > 0)
-    return np.clip(np.rint(embeddings * scale(embeddings.shape[1])), -127, 127).astype(np.int8)
+    stored: Int8 = np.clip(np.rint(embeddings * scale(embeddings.shape[1])), -127, 127).astype(np.int8)
+    return stored
 
 
 def dissimilarity(dots: npt.NDArray[np.int64], counts: npt.NDArray[np.int64], width: int) -> npt.NDArray[np.float64]:

@@ -27,7 +27,8 @@ def mix_array(prefix: tuple[int, ...], last: npt.NDArray[np.int64]) -> npt.NDArr
         state = np.uint64(mix(*prefix)) + last.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
         state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return state ^ (state >> np.uint64(31))
+        mixed: npt.NDArray[np.uint64] = state ^ (state >> np.uint64(31))
+        return mixed
 
 
 def hash_text(text: str) -> int:

@@ -15,19 +15,19 @@ __all__ = ["Index"]
 class Index:
     """Grows by doubling; rows stay in order of arrival."""
 
-    def __init__(self, width: int, kept: Iterable[tuple[KeptSet, int]]) -> None:
+    def __init__(self, width: int, kept: Iterable[KeptSet]) -> None:
         self._width = width
         self._domains: dict[str, int] = {}
         self._sums = np.zeros((0, width), np.int64)
         self._counts = np.zeros(0, np.int64)
         self._count = 0
         self._columns: dict[str, npt.NDArray[np.int64]] = {
-            name: np.zeros(16, np.int64) for name in ("position", "entropy", "domain_score", "domain", "annotated", "bytes")
+            name: np.zeros(16, np.int64) for name in ("position", "entropy", "domain_score", "domain", "annotated")
         }
         self._embedding = np.zeros((16, width), np.int8)
         self._cached: npt.NDArray[np.int64] | None = None
-        for record, row_bytes in kept:
-            self.add(record, row_bytes)
+        for record in kept:
+            self.add(record)
 
     def __len__(self) -> int:
         return self._count
@@ -39,13 +39,19 @@ class Index:
             self._counts = np.append(self._counts, 0)
         return self._domains[name]
 
-    def add(self, kept: KeptSet, row_bytes: int) -> None:
+    def add(self, kept: KeptSet) -> None:
         """Take up a set that has just been kept."""
         if self._count == len(self._embedding):
             self._embedding = np.concatenate([self._embedding, np.zeros_like(self._embedding)])
             self._columns = {name: np.concatenate([column, np.zeros_like(column)]) for name, column in self._columns.items()}
         domain = self._domain(kept.domain)
-        values = (kept.position, on_grid(kept.entropy), on_grid(kept.domain_score), domain, int(kept.annotated), row_bytes)
+        values: tuple[int, ...] = (
+            kept.position,
+            int(on_grid(kept.entropy)),
+            int(on_grid(kept.domain_score)),
+            domain,
+            int(kept.annotated),
+        )
         for column, value in zip(self._columns.values(), values, strict=True):
             column[self._count] = value
         self._embedding[self._count] = kept.embedding
@@ -93,10 +99,6 @@ class Index:
             annotated=self._columns["annotated"][:n].astype(bool),
             embedding=self._embedding[:n],
         )
-
-    def row_bytes(self) -> npt.NDArray[np.int64]:
-        """Bytes of each kept row, in the order of `kept`."""
-        return self._columns["bytes"][: self._count]
 
 
 def on_grid(score: float | npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:

@@ -51,19 +51,15 @@ class Room:
 
     seed: int
     refused_before: bool  # some newcomer has already found no room
-    fits: Callable[[Sequence[int] | Rows], bool]  # would the newcomer fit once these rows of `kept` have left?
+    needed: Callable[[Sequence[int] | Rows], int | None]  # how many first rows of an order must leave; None: all are not enough
     protected: npt.NDArray[np.bool_]  # rows that leave only when no other of the order can
 
     def take(self, order: Rows) -> list[int] | None:
         """The fewest first rows of `order` whose leaving makes room, unprotected ones first; None where all are not enough."""
         shielded = self.protected[order]
         order = np.concatenate([order[~shielded], order[shielded]])
-        leaving: list[int] = []
-        for row in order:
-            if self.fits(leaving):
-                return leaving
-            leaving.append(int(row))
-        return leaving if self.fits(leaving) else None
+        count = self.needed(order)
+        return None if count is None else [int(row) for row in order[:count]]
 
 
 Policy = Callable[[Newcomer, Kept, Room], Sequence[int] | None]
@@ -71,7 +67,7 @@ Policy = Callable[[Newcomer, Kept, Room], Sequence[int] | None]
 
 def quality(newcomer: Newcomer, kept: Kept, room: Room) -> Sequence[int] | None:
     """The paper's: once space has run out, evict sets that the newcomer beats in all three scores, in hashed order."""
-    if not room.refused_before and room.fits(()):
+    if not room.refused_before and room.needed(()) == 0:
         return []
     beaten = (kept.entropy < newcomer.entropy) & (kept.dissimilarity < newcomer.dissimilarity)
     if newcomer.domain != GENERAL:
@@ -96,7 +92,7 @@ def fifo(newcomer: Newcomer, kept: Kept, room: Room) -> Sequence[int] | None:
 
 def kcenter(newcomer: Newcomer, kept: Kept, room: Room) -> Sequence[int] | None:
     """Full: while the newcomer is farther from its nearest than the closest stored pair apart, the newer of that pair leaves."""
-    if room.fits(()):
+    if room.needed(()) == 0:
         return []
     vectors = kept.embedding.astype(np.float32)  # products of int8 rows below 2**24 terms are exact enough to rank, and fast
     products = vectors @ vectors.T / scale(vectors.shape[1]) ** 2
@@ -112,7 +108,7 @@ def kcenter(newcomer: Newcomer, kept: Kept, room: Room) -> Sequence[int] | None:
         leaves = pair[1]  # the newer, unless only the older is unprotected
         leaving.append(leaves)
         products[leaves, :] = products[:, leaves] = to_newcomer[leaves] = -np.inf
-        if room.fits(leaving):
+        if room.needed(leaving) is not None:
             return leaving
     return None
 

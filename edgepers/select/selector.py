@@ -91,8 +91,7 @@ class Selector:
 
     def reload(self) -> None:
         """Read the buffer again, after something else has changed it."""
-        sizes = self.buffer.sizes()
-        self._index = Index(stored_width(self._encoder.hidden_size), ((kept, sizes[kept.position]) for kept in self.buffer))
+        self._index = Index(stored_width(self._encoder.hidden_size), self.buffer)
 
     def holds(self, position: int) -> bool:
         """Whether a set is in the buffer."""
@@ -156,11 +155,8 @@ class Selector:
         if size > self.buffer.max_record_bytes:
             reason = "too_big"
         else:
-            fits = self._fits(size)
-            evict = self._policy(self._newcomer(kept, idd), self._index.kept(), self._room(fits))
-            if evict is not None and not fits(evict):
-                raise UsageError(f"the policy admitted set {kept.position} without making room for it; evict more, or return None")
-            progress.full = progress.full or not fits(())
+            evict = self._policy(self._newcomer(kept, idd), self._index.kept(), self._room(size))
+            progress.full = progress.full or not self.buffer.fits(size)
         gone: tuple[int, ...] = ()
         if evict is None:
             progress.dropped[reason] = progress.dropped.get(reason, 0) + 1
@@ -169,19 +165,19 @@ class Selector:
             gone = tuple(int(position) for position in self._index.kept().position[list(evict)])
             self.buffer.admit(kept, gone, progress)
             self._index.remove(gone)
-            self._index.add(kept, size)
+            self._index.add(kept)
         return Decision(
             kept.position, evict is not None, "" if evict is not None else reason, gone, kept.domain, kept.entropy, kept.domain_score, idd
         )
 
-    def _fits(self, size: int) -> Callable[[Sequence[int] | np.ndarray], bool]:  # type: ignore[type-arg]
-        row_bytes = self._index.row_bytes()
-        return lambda rows: self.buffer.fits(size, row_bytes[np.asarray(rows, np.int64)])
-
-    def _room(self, fits: Callable[..., bool]) -> Room:
+    def _room(self, size: int) -> Room:
         kept = self._index.kept()
-        protected = kept.annotated if self._protect else np.zeros_like(kept.annotated)
-        return Room(seed=self._seed, refused_before=self.buffer.progress.full, fits=fits, protected=protected)
+        return Room(
+            seed=self._seed,
+            refused_before=self.buffer.progress.full,
+            needed=lambda rows: self.buffer.room_for(size, kept.position[np.asarray(rows, np.int64)]),
+            protected=kept.annotated if self._protect else np.zeros_like(kept.annotated),
+        )
 
     @staticmethod
     def _newcomer(kept: KeptSet, idd: float) -> Newcomer:
@@ -212,17 +208,14 @@ class Selector:
             self.buffer.save(progress)
             return "too_big"
         index = self._index.kept()
-        itself = int(np.flatnonzero(index.position == position)[0])
-        others = np.flatnonzero(
+        others = index.position[
             (index.position != position) & ~index.annotated
-        )  # the owner's words outrank sets nobody has looked at: oldest first
-        fits = self._fits(size)
-        room = Room(seed=self._seed, refused_before=True, fits=lambda rows: fits([itself, *rows]), protected=index.annotated)
-        evict = room.take(others)
-        if evict is None:
+        ]  # the owner's words outrank what nobody has looked at: oldest first
+        count = self.buffer.room_for(size, [position, *others])
+        if count is None:
             self.buffer.save(progress)
             return "no_room"
-        gone = [int(p) for p in index.position[evict]]
+        gone = [int(p) for p in others[: max(count - 1, 0)]]
         self.buffer.replace(annotated, gone, progress)
         self.reload()
         return ""

@@ -11,14 +11,28 @@ import torch.nn.functional as F
 
 from edgepers.device import is_out_of_memory
 from edgepers.errors import BudgetError, ModelError
-from edgepers.llm import LanguageModel
+from edgepers.llm import Example, LanguageModel, length_groups
 from edgepers.train.batching import batches
 
 __all__ = ["TrainResult", "TrainStep", "default_learning_rate", "max_tokens_of", "train"]
 
 WARMUP_SHARE = 0.1
 CLIP_NORM = 1.0
+MICRO_BATCH_TOKENS = 1024  # padded tokens in one forward and backward pass
 CHECKPOINTING_FROM = 500_000_000  # parameters: above it activations are recomputed, since they would outweigh the 4-bit weights
+
+
+def _backward(llm: LanguageModel, examples: Sequence[Example]) -> float:
+    """Add the gradient of the loss averaged over all response tokens; micro-batches of like lengths waste little padding."""
+    response_tokens = sum(len(example.ids) - example.prompt_tokens for example in examples)
+    total = 0.0
+    for group in length_groups([len(example.ids) for example in examples], MICRO_BATCH_TOKENS):
+        ids, mask, where = llm.pad_examples([examples[i] for i in group])
+        logits = llm.logits_at(ids[:, :-1], mask[:, :-1], where).float()
+        loss = F.cross_entropy(logits, ids[:, 1:][where], reduction="sum") / response_tokens
+        loss.backward()
+        total += loss.item()
+    return total
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +110,12 @@ def train(
             for step, chosen in enumerate(batches(len(examples), batch, steps, seed), 1):
                 for group in optimizer.param_groups:
                     group["lr"] = peak * min(step / warmup, 0.5 * (1 + math.cos(math.pi * (step - 1) / steps)))
-                ids, mask, where = llm.pad_examples([examples[i] for i in chosen])
-                loss = F.cross_entropy(llm.logits_at(ids[:, :-1], mask[:, :-1], where).float(), ids[:, 1:][where])
-                loss.backward()
+                step_loss = _backward(llm, [examples[i] for i in chosen])
                 torch.nn.utils.clip_grad_norm_(weights, CLIP_NORM)
                 optimizer.step()
                 optimizer.zero_grad()
                 tokens += sum(len(examples[i].ids) for i in chosen)
-                losses.append(loss.item())
+                losses.append(step_loss)
                 if not math.isfinite(losses[-1]):
                     raise ModelError(f"training diverged at step {step} of {steps} (loss {losses[-1]}); lower --learning-rate {peak:g}")
                 if told is not None:

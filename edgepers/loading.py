@@ -1,0 +1,181 @@
+"""Loading a model: where it is, whether it fits, 4 bits on the way in, and what identifies it."""
+
+import contextlib
+import hashlib
+import json
+import logging
+import math
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from edgepers.assets import model_folder
+from edgepers.config import format_size
+from edgepers.device import compute_device
+from edgepers.errors import BudgetError, ModelError
+
+__all__ = ["check_memory", "identity_of", "load_pretrained", "quiet", "resolve"]
+
+NF4_BYTES = 0.516  # of a parameter: 4 bits, a byte of scale for 64 of them, and a float for 256 scales
+RESIDENT_BYTES = 256_000_000  # 4-bit layers that are no larger than this in 16 bits are dequantized once, not at every use
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the libraries' loading talk off the terminal; errors still come."""
+    from transformers.utils import logging as hf_logging
+
+    verbosity = hf_logging.get_verbosity()
+    loggers = [logging.getLogger(name) for name in ("bitsandbytes", "peft", "accelerate")]
+    levels = [logger.level for logger in loggers]
+    hf_logging.set_verbosity_error()
+    hf_logging.disable_progress_bar()
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        hf_logging.set_verbosity(verbosity)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def resolve(model: str) -> str:
+    """The folder or Hub name to load.
+
+    Raises:
+        ModelError: for what cannot be loaded, with what to give instead.
+    """
+    if not model:
+        return str(model_folder())
+    if model.endswith(".gguf"):
+        raise ModelError(f"--model {model}: GGUF weights cannot be trained on; give the Hub name or folder that the file was made from")
+    path = Path(model).expanduser()
+    if path.is_dir():
+        if (path / "adapter_config.json").exists() and not (path / "config.json").exists():
+            base = json.loads((path / "adapter_config.json").read_text()).get("base_model_name_or_path", "its base model")
+            raise ModelError(f"--model {model}: a PEFT adapter, not a model; give {base}")
+        if not (path / "config.json").exists():
+            raise ModelError(f"--model {model}: no config.json in this folder; give a folder in Hugging Face format")
+        if not list(path.glob("*.safetensors")):
+            raise ModelError(f"--model {model}: no *.safetensors weights in this folder; download them, or convert from pickle elsewhere")
+        return str(path.resolve())
+    if path.exists():
+        raise ModelError(f"--model {model}: a file; give a folder in Hugging Face format, or a Hub name")
+    if ":" in model:
+        raise ModelError(
+            f"--model {model}: looks like an Ollama tag; give the Hub name of the same model, such as Qwen/Qwen2.5-1.5B-Instruct"
+        )
+    return model
+
+
+def check_memory(model: str, bits: int, budget_bytes: int) -> None:
+    """Refuse a local model whose weights alone pass the memory budget, before anything is loaded.
+
+    Raises:
+        BudgetError: names both sizes and the cure.
+    """
+    folder = Path(resolve(model))
+    if not folder.is_dir():
+        return
+    total = 0.0
+    for file in folder.glob("*.safetensors"):
+        with file.open("rb") as weights:
+            size = int.from_bytes(weights.read(8), "little")
+            header = json.loads(weights.read(size)) if size < file.stat().st_size else {}
+        for name, tensor in header.items():
+            if name == "__metadata__":
+                continue
+            quantized = bits == 4 and len(tensor["shape"]) == 2 and "embed" not in name and "lm_head" not in name
+            begin, end = tensor["data_offsets"]
+            total += math.prod(tensor["shape"]) * NF4_BYTES if quantized else end - begin
+    if total > budget_bytes:
+        needs, budget = format_size(total), format_size(budget_bytes)
+        raise BudgetError(
+            f"--model {model or folder}: its weights take {needs} of memory, over --memory {budget}; raise it, or take a smaller model"
+        )
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def load_pretrained(model: str, bits: int, device: torch.device | None) -> tuple[Any, Any, str, str]:
+    """Model (frozen, in evaluation mode), tokenizer, the folder or Hub name that they came from, and their identity.
+
+    Raises:
+        ModelError: names the model and the cure.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+
+    name = resolve(model)
+    local = Path(name).is_dir()
+    try:
+        with quiet():
+            config = AutoConfig.from_pretrained(name, local_files_only=local)
+            tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=local)
+            dtype = getattr(config.get_text_config(), "dtype", None) or torch.bfloat16
+            nf4 = BitsAndBytesConfig(
+                load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
+            )
+            loaded = AutoModelForCausalLM.from_pretrained(
+                name,
+                quantization_config=nf4 if bits == 4 else None,
+                dtype=dtype,
+                device_map={"": device or compute_device()},
+                use_safetensors=True,
+                local_files_only=local,
+            )
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        cure = "check the folder" if local else "give a local folder, or be online and logged in (hf auth login) the first time"
+        raise ModelError(f"--model {model or name}: {_first_line(error)}; {cure}") from error
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
+    loaded.eval()
+    loaded.requires_grad_(False)
+    if bits == 4:
+        _settle_4bit(loaded, dtype)
+    return loaded, tokenizer, name, identity_of(name, config, tokenizer, bits)
+
+
+def _settle_4bit(model: Any, dtype: torch.dtype) -> None:
+    """Small models compute from weights dequantized once (the same numbers, kept); larger ones at every use.
+
+    bitsandbytes 0.50 repacks 4-bit weights for AVX-512 CPUs at the first inference, and its product with repacked weights
+    has no gradient: training after answering would silently lose the gradient of every layer. So repacking is off.
+    """
+    from bitsandbytes.functional import dequantize_4bit
+    from bitsandbytes.nn.modules import Linear4bit
+
+    layers = [(name, layer) for name, layer in model.named_modules() if isinstance(layer, Linear4bit)]
+    resident = sum(layer.in_features * layer.out_features for _, layer in layers) * dtype.itemsize <= RESIDENT_BYTES
+    for name, layer in layers:
+        layer.support_avx512bf16_for_cpu = False
+        if resident:
+            plain = torch.nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None, dtype=dtype, device="meta")
+            weight = dequantize_4bit(layer.weight.data, cast(Any, layer.weight).quant_state).to(dtype)
+            plain.weight = torch.nn.Parameter(weight.view(layer.out_features, layer.in_features), requires_grad=False)
+            plain.bias = layer.bias
+            model.set_submodule(name, plain)
+
+
+def identity_of(name: str, config: Any, tokenizer: Any, bits: int) -> str:
+    """Hash of what decides hidden states: configuration, vocabulary, the weight files' sizes and first and last bytes, bits."""
+    digest = hashlib.sha256(f"{bits}\n{config.model_type}\n{config.get_text_config().hidden_size}\n{len(tokenizer)}\n".encode())
+    folder = Path(name)
+    if not folder.is_dir():
+        digest.update(f"{name}@{getattr(config, '_commit_hash', None)}".encode())
+        return digest.hexdigest()[:32]
+    digest.update((folder / "config.json").read_bytes())
+    for file in sorted(folder.glob("*.safetensors")):
+        size = file.stat().st_size
+        with file.open("rb") as weights:
+            digest.update(str(size).encode() + weights.read(1 << 16))
+            weights.seek(max(size - (1 << 16), 0))
+            digest.update(weights.read())
+    return digest.hexdigest()[:32]

@@ -1,0 +1,56 @@
+"""A stream cut into micro-batches that are aligned to its positions, so that an interruption changes nothing."""
+
+from collections.abc import Callable
+from itertools import islice
+
+from edgepers.dialogue import Arrival, Cursor, Stream
+from edgepers.errors import StreamError
+from edgepers.select.records import Progress
+
+__all__ = ["MICRO_BATCH", "Feed"]
+
+MICRO_BATCH = 16  # sets answered and scored together
+_SHOWN = 10  # malformed lines told one by one
+
+
+class Feed:
+    """Reads on from the micro-batch that a buffer's progress is in.
+
+    Args:
+        stream: what to read.
+        progress: of the buffer.
+        strict: a malformed line is an error.
+        note: told of malformed lines, the first ten.
+    """
+
+    def __init__(self, stream: Stream, progress: Progress, *, strict: bool, note: Callable[[str], None]) -> None:
+        start = Cursor(*progress.batch_cursor)
+        self.position = progress.batch_position
+        self.invalid = start.invalid
+        self._name = stream.name
+        self._strict = strict
+        self._note = note
+        self._complaints: list[str] = []
+        self._arrivals = stream.read(start, self._complain)
+
+    def _complain(self, message: str) -> None:
+        if self._strict:
+            raise StreamError(f"{message} (--strict)")
+        self.invalid += 1
+        if len(self._complaints) < _SHOWN:
+            self._complaints.append(message)
+            more = " (further ones are counted, not shown)" if len(self._complaints) == _SHOWN else ""
+            self._note(f"skipped: {message}{more}")
+
+    def next(self, *ends: int) -> list[Arrival]:
+        """The sets up to the next multiple of 16, or to the nearest of `ends`; none at the end of the stream."""
+        end = min(self.position - self.position % MICRO_BATCH + MICRO_BATCH, *ends, self.position + MICRO_BATCH)
+        batch = list(islice(self._arrivals, max(end - self.position, 0)))
+        self.position += len(batch)
+        return batch
+
+    def require_some(self) -> None:
+        """Raises StreamError where the whole stream has given no valid set."""
+        if self.position == 0:
+            what = f"{self.invalid} malformed lines and no valid one; first: {self._complaints[0]}" if self._complaints else "empty"
+            raise StreamError(f"stream {self._name}: {what}; give JSON Lines with 'question' and, where there is one, 'response'")

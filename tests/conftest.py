@@ -1,0 +1,40 @@
+"""Shared fixtures: the packaged model, loaded once, and an encoder that needs no model."""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from edgepers.llm import LanguageModel
+
+
+@pytest.fixture(scope="session")
+def llm() -> LanguageModel:
+    """The packaged model; a test that attaches an adapter takes it off again."""
+    return LanguageModel.load()
+
+
+class WordEncoder:
+    """Hidden states that are a fixed random vector a word: deterministic, instant, no model."""
+
+    identity = "words"
+
+    def __init__(self, hidden_size: int = 64) -> None:
+        self.hidden_size = hidden_size
+
+    def encode(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        rows = [torch.stack([self._word(word) for word in text.split()] or [self._word("")]) for text in texts]
+        offsets = torch.tensor([0, *np.cumsum([len(r) for r in rows])], dtype=torch.int64)
+        return torch.cat(rows) if rows else torch.empty(0, self.hidden_size), offsets
+
+    def _word(self, word: str) -> Tensor:
+        seed = int.from_bytes(hashlib.blake2b(word.encode(), digest_size=6).digest(), "little")
+        return torch.randn(self.hidden_size, generator=torch.Generator().manual_seed(seed)) + 0.5
+
+
+@pytest.fixture
+def encoder() -> WordEncoder:
+    return WordEncoder()

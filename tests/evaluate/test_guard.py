@@ -1,0 +1,49 @@
+import numpy as np
+import pytest
+
+from edgepers.dialogue import Cursor
+from edgepers.evaluate.guard import LEAST_RESERVE, MOST_RESERVE, Measured, is_reserved, judge, split_reserve
+from edgepers.select.records import KeptSet
+
+RNG = np.random.default_rng(0)
+BEFORE = RNG.normal(3, 0.5, 12).tolist()
+GENERAL = RNG.normal(3, 0.5, 64).tolist()
+
+
+def kept(position: int) -> KeptSet:
+    return KeptSet(position, f"id-{position}", "q", "r", "w", "a", 0, 0, np.zeros(1, np.int8), Cursor(), 1, "corrected")
+
+
+def moved(values: list[float], by: float, spread: float = 0.1) -> list[float]:
+    noise = np.random.default_rng(1).normal(0, spread, len(values))
+    return (np.array(values) + by + noise - noise.mean()).tolist()
+
+
+@pytest.mark.parametrize(("by", "publish"), [(-0.5, True), (0.0, True), (0.01, True), (0.1, False), (float("nan"), False)])
+def test_an_adapter_worse_by_more_than_one_standard_error_stays_aside(by, publish):
+    verdict = judge(Measured(BEFORE, GENERAL), Measured(moved(BEFORE, by), GENERAL))
+    assert verdict.publish == publish
+    assert bool(verdict.reason) != publish
+
+
+@pytest.mark.parametrize(("factor", "publish"), [(1.049, True), (1.051, False)])
+def test_general_perplexity_may_rise_by_5_percent(factor, publish):
+    verdict = judge(Measured(BEFORE, GENERAL), Measured(moved(BEFORE, -1), moved(GENERAL, np.log(factor), 0)))
+    assert verdict.publish == publish
+
+
+def test_too_small_a_reserve_publishes_unguarded():
+    few = LEAST_RESERVE - 1
+    verdict = judge(Measured(BEFORE[:few], GENERAL), Measured(moved(BEFORE[:few], 9), moved(GENERAL, 9)))
+    assert (verdict.publish, verdict.reason) == (True, "unguarded")
+    assert judge(Measured([], GENERAL), Measured([], GENERAL)).loss_before is None
+
+
+def test_the_reserve_is_a_fifth_for_ever_capped_at_the_newest_and_never_trained_on():
+    sets = [kept(i) for i in range(1000)]
+    training, reserve = split_reserve(sets)
+    assert 0.15 < 1 - len(training) / 1000 < 0.25
+    assert len(reserve) == MOST_RESERVE
+    assert not {k.position for k in training} & {k.position for k in sets if is_reserved(k)}
+    assert min(k.position for k in reserve) > 700
+    assert split_reserve(sets[:50])[0] == [k for k in training if k.position < 50]

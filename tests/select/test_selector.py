@@ -1,0 +1,161 @@
+import random
+
+import pytest
+
+from edgepers.dialogue import Cursor, DialogueSet, IterableStream
+from edgepers.errors import BudgetError, StateError, UsageError
+from edgepers.select.buffer import Buffer
+from edgepers.select.feed import MICRO_BATCH, Feed
+from edgepers.select.scores import CENTER_SETS
+from edgepers.select.selector import Selector
+
+WORDS = "cook bread doctor pain river mountain train ticket piano song bank money sister brother goal team".split()
+
+
+def stream(n: int) -> IterableStream:
+    rng = random.Random(1)
+
+    def text(least: int) -> str:
+        return " ".join(rng.choice(WORDS) + str(rng.randrange(30)) * rng.randrange(2) for _ in range(rng.randrange(least, 60)))
+
+    return IterableStream([DialogueSet(text(3), text(1), text(1), str(i)) for i in range(n)])
+
+
+def feed_all(buffer: Buffer, encoder, source: IterableStream, policy="quality", stop_at: int | None = None, **options) -> None:
+    selector = Selector(buffer, encoder, policy=policy, **options)
+    feed = Feed(source, buffer.progress, strict=False, note=lambda _: None)
+    while True:
+        first = feed.position
+        batch = feed.next()
+        if not batch:
+            return
+        here = buffer.progress.copy()
+        here.batch_position, here.batch_cursor = first, [batch[0].here.offset, batch[0].here.line, batch[0].here.invalid]
+        buffer.progress = here
+
+        def told(decision):
+            if stop_at is not None and decision.position >= stop_at:
+                raise KeyboardInterrupt
+
+        selector.offer(batch, first, told)
+
+
+def contents(buffer: Buffer) -> list[tuple]:
+    return [(k.position, k.question, k.domain, k.entropy, k.domain_score, k.embedding.tobytes()) for k in buffer]
+
+
+@pytest.mark.parametrize("policy", ["quality", "random", "fifo", "kcenter"])
+def test_an_interrupted_stream_decides_as_an_uninterrupted_one(tmp_path, encoder, policy):
+    source = stream(420)
+    with Buffer(tmp_path / "whole", 64_000) as buffer:
+        feed_all(buffer, encoder, source, policy)
+        expected, progress = contents(buffer), buffer.progress
+        assert progress.position == progress.admitted + sum(progress.dropped.values())
+        assert len(buffer) == progress.admitted - progress.evicted
+        assert progress.evicted > 0
+    rng = random.Random(2)
+    at = 0
+    while at < 420:
+        at += rng.randrange(5, 120)
+        buffer = Buffer(tmp_path / "pieces", 64_000)
+        if rng.random() < 0.5:  # as after a kill: nothing is noted at exit
+            with pytest.raises(KeyboardInterrupt) if at < 420 else pytest.MonkeyPatch.context():
+                feed_all(buffer, encoder, source, policy, stop_at=at if at < 420 else None)
+        elif at < 420:
+            with pytest.raises(KeyboardInterrupt):
+                feed_all(buffer, encoder, source, policy, stop_at=at)
+            buffer.save(buffer.progress.copy())
+        else:
+            feed_all(buffer, encoder, source, policy)
+        buffer.close()
+    with Buffer(tmp_path / "pieces", 64_000) as buffer:
+        feed_all(buffer, encoder, source, policy)
+        assert contents(buffer) == expected
+        assert (buffer.progress.admitted, buffer.progress.evicted, buffer.progress.dropped) == (
+            progress.admitted,
+            progress.evicted,
+            progress.dropped,
+        )
+
+
+def test_the_center_is_frozen_after_256_sets_and_the_same_after_reopening(tmp_path, encoder):
+    source = stream(300)
+    with Buffer(tmp_path, 100_000) as buffer:
+        feed_all(buffer, encoder, source)
+        center = buffer.progress.center
+        assert center is not None
+        assert center.sets == CENTER_SETS
+        hidden, _ = encoder.encode([f"{d.question}\n{d.response}" for d in source._dialogues[:CENTER_SETS]])
+        assert (center.total / center.rows) == pytest.approx(hidden.double().mean(0).numpy(), abs=1e-5)
+        buffer.save(buffer.progress.copy())
+    with Buffer(tmp_path, 100_000) as buffer:
+        assert buffer.progress.center.total.tobytes() == center.total.tobytes()
+
+
+def test_micro_batches_are_aligned_to_the_position_whatever_came_before():
+    source = stream(50)
+    feed = Feed(source, type("P", (), {"batch_cursor": [0, 0, 0], "batch_position": 0})(), strict=False, note=print)
+    ends = []
+    while batch := feed.next(20):
+        ends.append((feed.position, len(batch)))
+    assert ends == [(16, MICRO_BATCH), (20, 4)]
+    assert [len(feed.next()) for _ in range(4)] == [12, 16, 2, 0]
+
+
+def test_annotated_sets_leave_only_when_nothing_else_can(tmp_path, encoder):
+    source = stream(200)
+    with Buffer(tmp_path, 64_000) as buffer:
+        feed_all(buffer, encoder, source, "fifo")
+        selector = Selector(buffer, encoder, policy="fifo")
+        oldest = next(iter(buffer)).position
+        assert selector.annotate(oldest, "What I wanted.", 1) == ""
+        kept = buffer.get(oldest)
+        assert (kept.wanted, kept.verdict, kept.asked) == ("What I wanted.", "corrected", 1)
+        rest = list(IterableStream(stream(400)._dialogues[200:]).read(Cursor(), lambda _: None))
+        selector.offer(rest[:16], 200)
+        selector.offer(rest[16:32], 216)
+        assert selector.holds(oldest)
+        assert selector.annotate(buffer.get(oldest).position, None, 2) == ""
+        assert buffer.get(oldest).wanted == kept.response
+
+
+def test_an_annotation_makes_room_or_says_why_not(tmp_path, encoder):
+    with Buffer(tmp_path, 64_000) as buffer:
+        feed_all(buffer, encoder, stream(200))
+        selector = Selector(buffer, encoder)
+        position = max(kept.position for kept in buffer)
+        before = len(buffer)
+        assert selector.annotate(position, " ".join(str(i * 7919) for i in range(300)), 1) == ""
+        assert len(buffer) < before
+        assert len(buffer) == buffer.progress.admitted - buffer.progress.evicted
+        assert selector.annotate(position, "".join(chr(200 + i % 5000) for i in range(30_000)), 1) == "too_big"
+        assert buffer.progress.annotated == 2
+        assert buffer.disk_bytes() <= 64_000
+
+
+def test_a_record_too_big_for_the_budget_is_dropped_with_its_reason(tmp_path, encoder):
+    big = DialogueSet(" ".join(str(i * 7919) for i in range(5000)), "r", None, "big")
+    with Buffer(tmp_path, 64_000) as buffer:
+        decisions = Selector(buffer, encoder).offer(list(IterableStream([big]).read(Cursor(), print)))
+        assert (decisions[0].admitted, decisions[0].reason) == (False, "too_big")
+
+
+def test_a_policy_is_a_plain_callable_and_must_make_room(tmp_path, encoder):
+    arrivals = list(stream(120).read(Cursor(), print))
+    with Buffer(tmp_path / "a", 64_000) as buffer:
+        Selector(buffer, encoder, policy=lambda new, kept, room: None).offer(arrivals)
+        assert len(buffer) == 0
+    with Buffer(tmp_path / "b", 64_000) as buffer, pytest.raises(BudgetError, match="a policy must evict more"):
+        Selector(buffer, encoder, policy=lambda new, kept, room: []).offer(arrivals)
+    with Buffer(tmp_path / "c", 64_000) as buffer, pytest.raises(UsageError, match="'best' is unknown"):
+        Selector(buffer, encoder, policy="best")
+
+
+def test_a_buffer_of_another_encoder_or_seed_is_refused(tmp_path, encoder):
+    with Buffer(tmp_path, 64_000) as buffer:
+        Selector(buffer, encoder, seed=1)
+        with pytest.raises(StateError, match="another seed"):
+            Selector(buffer, encoder, seed=2)
+        encoder.identity = "other"
+        with pytest.raises(StateError, match="another model"):
+            Selector(buffer, encoder, seed=1)

@@ -1,0 +1,240 @@
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+from edgepers import DialogueSet, Personalizer
+from edgepers.assets import sample_stream, sample_test
+from edgepers.config import Settings
+from edgepers.dialogue import IterableStream
+from edgepers.errors import EdgepersError, StateError, StreamError, UsageError
+from edgepers.personalize import Listener, roll_back
+from edgepers.select.buffer import Buffer
+from edgepers.state import State
+
+README = Path(__file__).parent.parent / "README.md"
+QUICK = {"annotations": "gold", "every": 24, "annotations_per_round": 6, "generations": 1, "steps": 3, "storage": 64_000, "seed": 3}
+VOLATILE = ("train_seconds", "peak_memory_bytes", "state_bytes", "buffer_bytes", "buffer_peak_bytes")
+
+
+def head(source: Path, target: Path, n: int) -> Path:
+    target.write_text("".join(source.read_text(encoding="utf-8").splitlines(keepends=True)[:n]), encoding="utf-8")
+    return target
+
+
+@pytest.fixture
+def stream(tmp_path):
+    return head(sample_stream(), tmp_path / "stream.jsonl", 60)
+
+
+@pytest.fixture
+def test_set(tmp_path):
+    return head(sample_test(), tmp_path / "test.jsonl", 4)
+
+
+def lasting(report):
+    """A report without times, memory and energy."""
+    if isinstance(report, dict):
+        return {key: lasting(value) for key, value in report.items() if key not in VOLATILE}
+    return [lasting(value) for value in report] if isinstance(report, list) else report
+
+
+@pytest.fixture
+def whole(tmp_path, llm, stream, test_set):
+    """An uninterrupted run, and its state."""
+    with Personalizer(tmp_path / "whole", Settings(**QUICK), llm=llm) as owner:
+        return owner.run(stream, test=test_set)
+
+
+def test_run_reports_every_field_and_obeys_its_laws(whole, tmp_path):
+    needed = (
+        "seen invalid admitted evicted dropped buffer_sets buffer_bytes buffer_peak_bytes storage_budget_bytes state_bytes annotated synthesized "
+        "refused rounds rouge1_before rouge1_after energy_joules seed versions"
+    )
+    assert not [key for key in needed.split() if key not in whole]
+    assert whole["seen"] == whole["admitted"] + whole["dropped"] == 60
+    assert whole["buffer_sets"] == whole["admitted"] - whole["evicted"] - whole["forgotten"]
+    assert whole["buffer_bytes"] <= whole["buffer_peak_bytes"] <= whole["storage_budget_bytes"]
+    assert [done["seen"] for done in whole["rounds"]] == [24, 48, 60]
+    per_round = (
+        "seen train_sets train_steps train_tokens train_seconds peak_memory_bytes guard_loss_before guard_loss_after rouge1 published reason adapter"
+    )
+    for done in whole["rounds"]:
+        assert not [key for key in per_round.split() if key not in done]
+    assert whole["annotated"] == 18
+    assert whole["energy_joules"] is None
+    assert json.loads(json.dumps(whole, allow_nan=False)) == whole
+
+
+def test_the_same_seed_gives_the_same_report_and_running_again_changes_nothing(whole, tmp_path, llm, stream, test_set):
+    with Personalizer(tmp_path / "again", Settings(**QUICK), llm=llm) as owner:
+        assert lasting(owner.run(stream, test=test_set)) == lasting(whole)
+    with Personalizer(tmp_path / "again", llm=llm) as owner:
+        assert lasting(owner.run(stream, test=test_set)) == lasting(whole)
+    with Personalizer(tmp_path / "again", llm=llm) as owner:  # another question about the same state: only what was measured differs
+        assert owner.run(stream)["seen"] == 60
+
+
+class Stop(Listener):
+    """Interrupts at the n-th thing that is said."""
+
+    def __init__(self, n: int) -> None:
+        self.left = n
+
+    def _count(self, *_: object) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+
+    decided = stage = trained = _count
+
+
+def test_interrupted_anywhere_and_continued_the_report_is_the_same(whole, tmp_path, llm, stream, test_set):
+    rng, attempts = random.Random(4), 0
+    while True:
+        attempts += 1
+        try:
+            with Personalizer(tmp_path / "pieces", Settings(**QUICK), llm=llm, listener=Stop(rng.randrange(2, 45))) as owner:
+                report = owner.run(stream, test=test_set)
+            break
+        except KeyboardInterrupt:
+            assert attempts < 40
+    assert attempts > 2
+    assert lasting(report) == lasting(whole)
+
+
+def test_killed_anywhere_and_continued_the_report_is_the_same(whole, tmp_path, stream, test_set):
+    state = tmp_path / "killed"
+    command = [sys.executable, "-m", "edgepers", "run", str(stream), "--state", str(state), "--eval", str(test_set), "--json"]
+    command += [part for key, value in QUICK.items() for part in (f"--{key.replace('_', '-')}", str(value))]
+    for wait in (6, 8, 10):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            process.wait(wait)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        if (state / "buffer.db").exists():
+            with Buffer(state, QUICK["storage"]) as buffer:
+                buffer.check()
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert lasting(json.loads(done.stdout)) == lasting(whole)
+
+
+def test_the_published_adapter_loads_with_plain_peft(whole, tmp_path):
+    state = State(tmp_path / "whole")
+    name = (state.adapters / "current").read_text().strip()
+    assert name == whole["published"]
+    base = json.loads((state.adapters / name / "adapter_config.json").read_text())["base_model_name_or_path"]
+    PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), state.adapters / name)
+
+
+def test_rollback_goes_back_one_at_a_time_to_the_base_model(whole, tmp_path, llm):
+    state = State(tmp_path / "whole")
+    with Buffer(state.folder, QUICK["storage"]) as buffer:
+        names = [roll_back(state, buffer)["published"] for _ in range(3)]
+        assert names == ["0002", "0001", None]
+        assert not (state.adapters / "current").exists()
+        with pytest.raises(StateError, match="nothing to go back from"):
+            roll_back(state, buffer)
+    with Personalizer(state.folder, llm=llm) as owner:
+        assert owner.answer(["Hi"]) == owner.answer(["Hi"], adapter=False)
+
+
+def test_the_reference_is_seen_by_annotation_alone(tmp_path, llm):
+    sets = [DialogueSet(f"What is the name of thing {i}?", f"It is thing {i}.", f"SECRET{i} indeed", str(i)) for i in range(40)]
+    without = [DialogueSet(s.question, s.response, None, s.id) for s in sets]
+    for name, given in (("with", sets), ("without", without)):
+        with Personalizer(tmp_path / name, Settings(**QUICK), llm=llm) as owner:
+            owner.select(given)
+            kept = {k.position: (k.entropy, k.domain, k.domain_score, k.embedding.tobytes(), k.question, k.response) for k in owner.buffer}
+            if name == "with":
+                expected = kept
+                asked = owner.annotate(IterableStream(sets))
+                revealed = [k for k in owner.buffer if k.annotated]
+                assert sum(asked.values()) == len(revealed) == 6
+                assert owner.report(None)["annotated"] == 6
+    assert kept == expected
+    data = (tmp_path / "without" / "buffer.db").read_bytes()
+    assert b"SECRET" not in data
+
+
+def test_an_owner_who_answers_nothing_blocks_nothing(tmp_path, llm, stream):
+    with Personalizer(tmp_path / "s", Settings(**QUICK), llm=llm, source=lambda kept: None) as owner:
+        report = owner.run(stream, limit=30)
+    assert [(done["published"], done["reason"], done["adapter"]) for done in report["rounds"]] == [(False, "no annotated set to train on", None)] * 2
+    assert report["published"] is None
+
+
+def test_a_missing_response_is_answered_by_the_published_model(tmp_path, llm, stream):
+    with Personalizer(tmp_path / "s", Settings(**QUICK), llm=llm) as owner:
+        owner.select(stream, limit=16)
+        kept = list(owner.buffer)
+        assert [k.response for k in kept] == llm.answer([k.question for k in kept])
+
+
+def test_old_adapters_are_deleted_but_never_the_published_one_nor_the_one_before(tmp_path):
+    state = State(tmp_path)
+    for name in ("0001", "0002", "0003", "0004", "0005"):
+        (state.adapters / name).mkdir(parents=True)
+    state.prune_adapters(3, "0002", ["", "0001"])
+    assert sorted(p.name for p in state.adapters.iterdir()) == ["0001", "0002", "0005"]
+    state.prune_adapters(1, "0002", ["", "0001"])
+    assert sorted(p.name for p in state.adapters.iterdir()) == ["0001", "0002"]
+
+
+def test_another_stream_model_or_seed_is_refused_before_anything_is_harmed(whole, tmp_path, llm):
+    state = tmp_path / "whole"
+    before = {f: f.read_bytes() for f in state.rglob("*") if f.is_file() and f.name != "buffer.lock"}
+    other = tmp_path / "other.jsonl"
+    other.write_text('{"question": "Another stream?"}\n')
+    for settings, source, says in (
+        (QUICK, other, "made with another stream"),
+        (QUICK | {"seed": 4}, other, "made with seed 3, now 4"),
+        (QUICK | {"model": "elsewhere"}, other, "made with model the packaged one, now elsewhere"),
+    ):
+        with pytest.raises(StateError, match=says), Personalizer(state, Settings(**settings), llm=llm) as owner:
+            owner.run(source)
+    after = {f: f.read_bytes() for f in before}
+    assert {f.name for f in before if before[f] != after[f]} <= {"buffer.db"}  # a clean exit notes the position again
+
+
+def test_streams_without_a_valid_set_are_one_line(tmp_path, llm):
+    empty, bad = tmp_path / "empty.jsonl", tmp_path / "bad.jsonl"
+    empty.write_text("")
+    bad.write_text("oops\n{}\n")
+    for path, says in ((empty, "empty; give JSON Lines"), (bad, "2 malformed lines and no valid one")):
+        with pytest.raises(StreamError, match=says), Personalizer(tmp_path / "s", Settings(**QUICK), llm=llm) as owner:
+            owner.run(path)
+    with pytest.raises(StreamError, match="--strict"), Personalizer(tmp_path / "s", Settings(**QUICK), llm=llm) as owner:
+        owner.run(bad, strict=True)
+    with pytest.raises(UsageError, match="has read none"), Personalizer(tmp_path / "new", Settings(**QUICK), llm=llm) as owner:
+        owner.round()
+
+
+def test_the_memory_budget_stops_a_run_in_one_line(tmp_path, llm, stream):
+    with (
+        pytest.raises(EdgepersError, match="over --memory 100.0 MB"),
+        Personalizer(tmp_path / "s", Settings(**QUICK | {"memory": 100_000_000}), llm=llm) as owner,
+    ):
+        owner.meter.peak_bytes = lambda: 200_000_000  # type: ignore[method-assign]
+        owner.run(stream)
+
+
+def test_the_ten_lines_of_the_readme_do_what_run_does(tmp_path, stream, test_set, monkeypatch):
+    code = re.search(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    assert code is not None
+    lines = code[1].replace("every=200", "every=40, steps=2, generations=1, annotations_per_round=4")
+    assert len(code[1].strip().splitlines()) <= 10
+    monkeypatch.chdir(tmp_path)
+    done = subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True, check=False, env={**os.environ, "PYTHONWARNINGS": "ignore"})
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "my-state" / "adapters" / "current").exists()

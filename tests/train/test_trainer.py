@@ -1,0 +1,119 @@
+import pytest
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+
+from edgepers.assets import model_folder
+from edgepers.errors import ModelError
+from edgepers.llm import LanguageModel
+from edgepers.train import trainer
+from edgepers.train.trainer import train
+
+PAIRS = [
+    ("What is my dog called?", "Your dog is called Moon."),
+    ("Where are my keys?", "Behind the door."),
+    ("Hi", "Hello, Emily, how are you today?"),
+]
+
+
+def run(llm, folder, **options):
+    return train(llm, PAIRS, folder, **({"steps": 6, "batch": 4, "learning_rate": 2e-3, "rank": 4, "seed": 1} | options))
+
+
+def test_training_lowers_the_loss_saves_a_peft_adapter_and_leaves_the_base_model_as_it_was(llm, tmp_path):
+    before = llm.losses(PAIRS)
+    told = []
+    result = run(llm, tmp_path, steps=30, told=told.append)
+    assert [step.step for step in told] == list(range(1, 31))
+    assert result.last_loss < 0.6 * result.first_loss
+    assert result.tokens == 10 * 3 * sum(len(llm.example(q, r, 256).ids) for q, r in PAIRS)
+    assert llm.losses(PAIRS) == before
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
+    llm.use_adapter(tmp_path)
+    after = llm.losses(PAIRS)
+    assert all(a < b for a, b in zip(after, before, strict=True))
+    assert llm.losses(PAIRS, adapter=False) == pytest.approx(before, abs=1e-6)
+    answers = llm.answer([q for q, _ in PAIRS], max_new_tokens=16)
+    llm.use_adapter(None)
+    plain = AutoModelForCausalLM.from_pretrained(model_folder(), dtype=torch.bfloat16)
+    plain.load_state_dict({k: v for k, v in llm._model.state_dict().items() if k in plain.state_dict()})
+    peft = PeftModel.from_pretrained(plain, tmp_path).eval()
+    for (question, _), answer in zip(PAIRS, answers, strict=True):
+        ids = torch.tensor([llm.token_ids(llm.prompt(question))])
+        out = peft.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=16, do_sample=False)
+        assert llm.tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True).strip() == answer
+
+
+def test_the_same_seed_gives_the_same_weights(llm, tmp_path):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        (tmp_path / name).mkdir()
+        run(llm, tmp_path / name, seed=seed)
+    weights = [(tmp_path / name / "adapter_model.safetensors").read_bytes() for name in "abc"]
+    assert weights[0] == weights[1] != weights[2]
+
+
+def test_the_gradient_is_that_of_the_mean_over_response_tokens_whatever_the_micro_batches(llm, monkeypatch):
+    examples = [llm.example(q, r, 256) for q, r in PAIRS]
+    gradients = []
+    model = llm.start_lora(4, 0)
+    model.eval()  # no dropout
+    try:
+        for name, p in model.named_parameters():
+            if "lora_B" in name:
+                torch.nn.init.normal_(p, std=0.02, generator=torch.Generator().manual_seed(0))
+        for budget in (10_000, 1):
+            monkeypatch.setattr(trainer, "MICRO_BATCH_TOKENS", budget)
+            model.zero_grad()
+            trainer._backward(llm, examples)
+            gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
+        model.zero_grad()
+        total, count = torch.zeros(()), 0
+        for example in examples:  # one by one, with all logits, as transformers itself computes it
+            labels = torch.tensor([[-100] * example.prompt_tokens + list(example.ids[example.prompt_tokens :])])
+            n = len(example.ids) - example.prompt_tokens
+            total = total + model(input_ids=torch.tensor([example.ids]), labels=labels).loss * n
+            count += n
+        (total / count).backward()
+        truth = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+    finally:
+        llm.use_adapter(None)
+    for gradient in gradients:
+        assert torch.nn.functional.cosine_similarity(gradient, truth, dim=0) > 0.999
+        assert gradient.norm() == pytest.approx(truth.norm().item(), rel=0.02)
+
+
+def test_4_bit_layers_have_the_right_gradient_after_answering(tmp_path, monkeypatch):
+    """bitsandbytes repacks weights on AVX-512 at the first inference, and its product with those has no gradient."""
+    from edgepers import loading
+
+    config = LlamaConfig(
+        vocab_size=8192, hidden_size=128, intermediate_size=256, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+        eos_token_id=1, bos_token_id=None, dtype=torch.bfloat16,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(tmp_path)
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        (tmp_path / name).write_bytes((model_folder() / name).read_bytes())
+    gradients = []
+    for resident in (0, 1 << 40):
+        monkeypatch.setattr(loading, "RESIDENT_BYTES", resident)
+        small = LanguageModel.load(str(tmp_path))
+        small.answer(["Hello"], max_new_tokens=2)
+        model = small.start_lora(4, 0)
+        model.train()
+        for module in model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+        for name, p in model.named_parameters():
+            if "lora_B" in name:
+                torch.nn.init.normal_(p, std=0.02, generator=torch.Generator().manual_seed(0))
+        trainer._backward(small, [small.example(q, r, 64) for q, r in PAIRS])
+        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
+    assert torch.nn.functional.cosine_similarity(*gradients, dim=0) > 0.999
+
+
+def test_a_diverging_run_ends_in_one_line_and_keeps_the_model_usable(llm, tmp_path):
+    with pytest.raises(ModelError, match=r"diverged at step \d+ .* lower --learning-rate"):
+        run(llm, tmp_path, steps=40, learning_rate=1e30)
+    assert llm.answer(["Hi"], max_new_tokens=2)
+    assert not list(tmp_path.iterdir())
