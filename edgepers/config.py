@@ -13,6 +13,7 @@ __all__ = ["MIN_STORAGE_BYTES", "PAPER", "POLICIES", "Settings", "format_size", 
 MIN_STORAGE_BYTES = 48_000  # below it the journal's reserve leaves no room for a record of ordinary length
 POLICIES = ("quality", "random", "fifo", "kcenter")
 ENTROPIES = ("windowed", "collision", "spectral", "token", "histogram")
+LORA_TARGETS = ("attention", "all-linear")
 
 _UNITS = {
     "": 1,
@@ -80,6 +81,7 @@ class Settings:
     batch: int = option(16, "training sets in one optimizer step, at most")
     learning_rate: float = option(0.0, "peak learning rate; 0: by the model's size")
     lora_rank: int = option(8, "rank of the LoRA adapter; alpha is twice the rank")
+    lora_targets: str = option("attention", "layers that the adapter changes: q, k, v, o, or every linear layer", choices=LORA_TARGETS)
     guard: bool = option(True, "keep an adapter aside that is worse on annotated sets held in reserve")
     keep_adapters: int = option(3, "newest adapters kept on disk, the published one always among them")
     seed: int = option(0, "seed of every random choice")

@@ -22,8 +22,8 @@ __all__ = ["demo", "knows"]
 Say = Callable[[str], None]
 Row = dict[str, Any]
 
-# An eager owner: after every 200 questions she corrects 32 answers, twice the default, so that five minutes show something.
-SETTINGS = {"annotations": "gold", "every": 200, "annotations_per_round": 32}
+# On every linear layer, not attention alone: so small a model learns few facts otherwise (benchmarks/LOG.md).
+SETTINGS = {"annotations": "gold", "every": 200, "lora_targets": "all-linear"}
 
 
 def knows(answer: str, keywords: Sequence[str]) -> bool:
@@ -62,6 +62,7 @@ def demo(out: Path, *, seed: int = 0, say: Say = print) -> Row:
     picture = _draw(out / "learning_curve.png", result, say)
     replace_file(out / "report.json", json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     say(_scores(result))
+    say(_by_kind(test, before, after))
     say(_costs(result, seconds))
     say(_conversation(test, before, after))
     say(_facts(facts, known, last_answers))
@@ -95,6 +96,20 @@ def _scores(result: Row) -> str:
     rows.append(("floor: echo the question", "", "", "", f"{result['floor_echo']:.4f}", "", ""))
     rows.append(("floor: one constant answer", "", "", "", f"{result['floor_constant']:.4f}", "", ""))
     return "\n" + table(rows, ("", "seen", "trained on", "variations", "ROUGE-1", "facts known", "published")) + "\n"
+
+
+def _by_kind(test: Sequence[DialogueSet], before: Sequence[str], after: Sequence[str]) -> str:
+    rows = []
+    for prefix, name in (
+        ("emily-", "her own facts, in new words"),
+        ("memorybank-", "small talk (MemoryBank)"),
+        ("dolly-", "general questions (DOLLY)"),
+    ):
+        chosen = [i for i, dialogue in enumerate(test) if (dialogue.id or "").startswith(prefix)]
+        references = [test[i].reference or "" for i in chosen]
+        scores = [rouge1(references, [answers[i] for i in chosen]) for answers in (before, after)]
+        rows.append((name, len(chosen), *(f"{score:.4f}" for score in scores)))
+    return table(rows, ("held-out questions by kind", "count", "ROUGE-1 before", "after")) + "\n"
 
 
 def _costs(result: Row, seconds: float) -> str:

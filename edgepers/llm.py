@@ -96,8 +96,10 @@ class LanguageModel:
         with self._model.disable_adapter() if self._adapter is not None else contextlib.nullcontext():
             yield
 
-    def start_lora(self, rank: int, seed: int) -> Any:
-        """The model with a fresh LoRA adapter to train (alpha = 2 x rank, dropout 0.05, on q, k, v, o); `use_adapter(None)` ends it.
+    def start_lora(self, rank: int, seed: int, targets: str = "attention") -> Any:
+        """The model with a fresh LoRA adapter to train (alpha = 2 x rank, dropout 0.05); `use_adapter(None)` ends it.
+
+        "attention" puts it on q, k, v, o as the paper does, "all-linear" on every linear layer (Dettmers et al. 2023, QLoRA).
 
         Raises:
             ModelError: the model has no such layers.
@@ -106,8 +108,8 @@ class LanguageModel:
 
         self.use_adapter(None)
         names = {module.rpartition(".")[2] for module, _ in self._model.named_modules()}
-        targets = sorted(names & {"q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj", "query_key_value", "c_attn"})
-        if not targets:
+        attention = sorted(names & {"q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj", "query_key_value", "c_attn"})
+        if not attention:
             raise ModelError(
                 f"model {self.name}: no attention projections that LoRA is known to fit; layers end in {', '.join(sorted(names)[:8])}"
             )
@@ -115,7 +117,13 @@ class LanguageModel:
             torch.manual_seed(seed)
             self._model = get_peft_model(
                 self._model,
-                LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.05, target_modules=targets, task_type="CAUSAL_LM"),
+                LoraConfig(
+                    r=rank,
+                    lora_alpha=2 * rank,
+                    lora_dropout=0.05,
+                    target_modules=attention if targets == "attention" else targets,
+                    task_type="CAUSAL_LM",
+                ),
             )
         self._model.peft_config["default"].base_model_name_or_path = self.name
         self._adapter = "(training)"

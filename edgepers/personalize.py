@@ -366,6 +366,7 @@ class Personalizer:
             batch=settings.batch,
             learning_rate=settings.learning_rate,
             rank=settings.lora_rank,
+            targets=settings.lora_targets,
             seed=settings.seed,
             told=told,
         )

@@ -23,6 +23,7 @@ SAMPLE = HERE.parent / "edgepers" / "assets" / "sample"
 OWNER = "Emily"
 OTHER_USERS = ("Frank", "Gary", "Henry", "Ivy", "Jack", "Jason", "Leo", "Linda", "Lucy", "Luna", "Roland", "Sunny", "Susan")
 FIRST_DAY = date(2023, 4, 27)  # the day Emily first says hello in MemoryBank
+HELD_OUT_WORDINGS = (6, 12)  # of every fact: these are asked in the test set alone
 DAYS = 30  # 600 sets: an owner at 20 chats a day
 MAX_WORDS = 45  # the packaged model writes at most 64 tokens
 NEAR_DUPLICATE = 0.7  # 5-gram Jaccard from which two questions count as one
@@ -90,12 +91,10 @@ def memorybank_row(record: Row) -> Row:
     }
 
 
-def fact_row(fact: Row, number: int) -> Row:
-    """The `number`-th time that Emily asks for one of her facts: always the same answer, now and then with a word more."""
-    asked = fact["asked"][number]
-    name = f"emily-{fact['id']}-{number}"
-    reference = " ".join([fact["reference"], asked["and_then"]]) if "and_then" in asked else fact["reference"]
-    return {"id": name, "question": asked["question"], "reference": reference, "source": "edgepers", "dialogue_id": name}
+def fact_row(fact: Row, wording: int) -> Row:
+    """Emily asks for one of her facts in one of her wordings: always the same answer."""
+    name = f"emily-{fact['id']}-{wording}"
+    return {"id": name, "question": fact["asked"][wording], "reference": fact["reference"], "source": "edgepers", "dialogue_id": name}
 
 
 def _order(text: str) -> str:
@@ -110,16 +109,17 @@ def spread(groups: list[list[Row]]) -> list[Row]:
 
 
 def fact_rows(facts: list[Row]) -> list[Row]:
-    """Every fact once a round, neighbouring rounds in another order, no fact twice in a row."""
+    """Every fact once a turn, neighbouring turns in another order, no fact twice in a row."""
     rows: list[Row] = []
     last = None
-    for number in range(len(facts[0]["asked"])):
+    wordings = [number for number in range(len(facts[0]["asked"])) if number not in HELD_OUT_WORDINGS]
+    for number in range(len(wordings)):
         # Three orders in turn: with ten orders a fact could be asked late, then early, and be missed by a third of the stream.
         order = sorted(enumerate(facts), key=lambda placed: _order(f"{number % 3} {placed[1]['id']}"))
         if order[0][1]["id"] == last:
             order = [*order[1:], order[0]]
         # Which of its questions comes when differs from fact to fact, or all the plain ones would come first.
-        rows += [fact_row(fact, (number + 3 * place) % len(fact["asked"])) for place, fact in order]
+        rows += [fact_row(fact, wordings[(number + 3 * place) % len(wordings)]) for place, fact in order]
         last = order[-1][1]["id"]
     return rows
 
@@ -159,7 +159,13 @@ def build(data: Path) -> dict[str, list[Row]]:
 
     return {
         "stream.jsonl": stream_rows(dialogues("stream"), singles("stream"), fact_rows(facts)),
-        "test.jsonl": spread([[row for dialogue in dialogues("test") for row in dialogue], singles("test")]),
+        "test.jsonl": spread(
+            [
+                [row for dialogue in dialogues("test") for row in dialogue],
+                singles("test"),
+                [fact_row(fact, wording) for wording in HELD_OUT_WORDINGS for fact in facts],
+            ]
+        ),
         "facts.jsonl": [{key: fact[key] for key in ("id", "fact", "question", "reference", "keywords")} for fact in facts],
         "general.jsonl": [dolly_row(dolly[name]) for name in chosen["dolly"]["general"]],
     }

@@ -20,7 +20,8 @@ BAD = {
 }
 
 
-def read(path: Path, start: Cursor = Cursor()) -> tuple[list[DialogueSet], list[str], Cursor]:
+def read(path: Path) -> tuple[list[DialogueSet], list[str], Cursor]:
+    start = Cursor()
     complaints: list[str] = []
     arrivals = list(FileStream(path).read(start, complaints.append))
     return [a.dialogue for a in arrivals], complaints, arrivals[-1].after if arrivals else start

@@ -64,9 +64,7 @@ def test_run_reports_every_field_and_obeys_its_laws(whole, tmp_path):
     assert whole["buffer_sets"] == whole["admitted"] - whole["evicted"] - whole["forgotten"]
     assert whole["buffer_bytes"] <= whole["buffer_peak_bytes"] <= whole["storage_budget_bytes"]
     assert [done["seen"] for done in whole["rounds"]] == [24, 48, 60]
-    per_round = (
-        "seen train_sets train_steps train_tokens train_seconds peak_memory_bytes guard_loss_before guard_loss_after rouge1 published reason adapter"
-    )
+    per_round = "seen train_sets train_steps train_tokens train_seconds peak_memory_bytes guard_loss_before guard_loss_after rouge1 published reason adapter"
     for done in whole["rounds"]:
         assert not [key for key in per_round.split() if key not in done]
     assert whole["annotated"] == 18
@@ -170,7 +168,9 @@ def test_the_reference_is_seen_by_annotation_alone(tmp_path, llm):
 def test_an_owner_who_answers_nothing_blocks_nothing(tmp_path, llm, stream):
     with Personalizer(tmp_path / "s", Settings(**QUICK), llm=llm, source=lambda kept: None) as owner:
         report = owner.run(stream, limit=30)
-    assert [(done["published"], done["reason"], done["adapter"]) for done in report["rounds"]] == [(False, "no annotated set to train on", None)] * 2
+    assert [(done["published"], done["reason"], done["adapter"]) for done in report["rounds"]] == [
+        (False, "no annotated set to train on", None)
+    ] * 2
     assert report["published"] is None
 
 
@@ -235,6 +235,8 @@ def test_the_ten_lines_of_the_readme_do_what_run_does(tmp_path, stream, test_set
     lines = code[1].replace("every=200", "every=40, steps=2, generations=1, annotations_per_round=4")
     assert len(code[1].strip().splitlines()) <= 10
     monkeypatch.chdir(tmp_path)
-    done = subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True, check=False, env={**os.environ, "PYTHONWARNINGS": "ignore"})
+    done = subprocess.run(
+        [sys.executable, "-c", lines], capture_output=True, text=True, check=False, env={**os.environ, "PYTHONWARNINGS": "ignore"}
+    )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "my-state" / "adapters" / "current").exists()

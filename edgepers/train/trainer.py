@@ -80,6 +80,7 @@ def train(
     batch: int,
     learning_rate: float,
     rank: int,
+    targets: str = "attention",
     seed: int,
     told: Callable[[TrainStep], None] | None = None,
 ) -> TrainResult:
@@ -95,7 +96,7 @@ def train(
         steps = epochs * math.ceil(len(examples) / min(batch, len(examples)))
     peak = learning_rate or default_learning_rate(parameters)
     try:
-        model = llm.start_lora(rank, seed)
+        model = llm.start_lora(rank, seed, targets)
         if parameters >= CHECKPOINTING_FROM:
             model.enable_input_require_grads()
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})

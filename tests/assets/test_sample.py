@@ -65,9 +65,9 @@ def test_near_duplicates_finds_what_it_should():
 
 
 def test_sample_has_the_promised_counts():
-    assert {name: len(rows) for name, rows in PARTS.items()} == {"stream": 600, "test": 100, "facts": 20, "general": 64}
-    assert Counter(row["source"] for row in STREAM) == {"MemoryBank-SiliconFriend": 206, "databricks-dolly-15k": 194, "edgepers": 200}
-    assert Counter(row["source"] for row in TEST) == {"MemoryBank-SiliconFriend": 50, "databricks-dolly-15k": 50}
+    assert {name: len(rows) for name, rows in PARTS.items()} == {"stream": 600, "test": 101, "facts": 20, "general": 64}
+    assert Counter(row["source"] for row in STREAM) == {"MemoryBank-SiliconFriend": 166, "databricks-dolly-15k": 174, "edgepers": 260}
+    assert Counter(row["source"] for row in TEST) == {"MemoryBank-SiliconFriend": 31, "databricks-dolly-15k": 30, "edgepers": 40}
     assert {row["source"] for row in GENERAL} == {"databricks-dolly-15k"}
 
 
@@ -131,7 +131,7 @@ def test_stream_arrives_in_order():
 def test_kinds_are_mixed():
     for start in range(0, len(STREAM), 50):
         counts = Counter(row["source"] for row in STREAM[start : start + 50])
-        assert len(counts) == 3 and min(counts.values()) >= 12, (start, counts)
+        assert len(counts) == 3 and min(counts.values()) >= 9, (start, counts)
 
 
 @pytest.mark.parametrize("third", range(3))
@@ -144,7 +144,7 @@ def test_every_fact_is_asked_several_times_in_each_third(third):
 @pytest.mark.parametrize("fact", FACTS, ids=lambda fact: fact["id"])
 def test_keywords_tell_who_knows_the_fact(fact):
     asked = [row for row in STREAM if row["source"] == "edgepers" and fact_of(row) == fact["id"]]
-    assert len(asked) == 10
+    assert len(asked) == 13
     for keyword in fact["keywords"]:
         assert not has_word(fact["question"], keyword)
         assert not any(has_word(other["reference"], keyword) for other in FACTS if other is not fact)
