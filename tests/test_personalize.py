@@ -56,15 +56,18 @@ def whole(tmp_path, llm, stream, test_set):
 
 def test_run_reports_every_field_and_obeys_its_laws(whole, tmp_path):
     needed = (
-        "seen invalid admitted evicted dropped buffer_sets buffer_bytes buffer_peak_bytes storage_budget_bytes state_bytes annotated synthesized "
-        "refused rounds rouge1_before rouge1_after energy_joules seed versions"
+        "seen invalid admitted evicted dropped buffer_sets buffer_bytes buffer_peak_bytes storage_budget_bytes state_bytes annotated "
+        "synthesized refused rounds rouge1_before rouge1_after energy_joules seed versions"
     )
     assert not [key for key in needed.split() if key not in whole]
     assert whole["seen"] == whole["admitted"] + whole["dropped"] == 60
     assert whole["buffer_sets"] == whole["admitted"] - whole["evicted"] - whole["forgotten"]
     assert whole["buffer_bytes"] <= whole["buffer_peak_bytes"] <= whole["storage_budget_bytes"]
     assert [done["seen"] for done in whole["rounds"]] == [24, 48, 60]
-    per_round = "seen train_sets train_steps train_tokens train_seconds peak_memory_bytes guard_loss_before guard_loss_after rouge1 published reason adapter"
+    per_round = (
+        "seen train_sets train_steps train_tokens train_seconds peak_memory_bytes guard_loss_before guard_loss_after "
+        "rouge1 published reason adapter"
+    )
     for done in whole["rounds"]:
         assert not [key for key in per_round.split() if key not in done]
     assert whole["annotated"] == 18
@@ -222,7 +225,7 @@ def test_streams_without_a_valid_set_are_one_line(tmp_path, llm):
 
 def test_the_memory_budget_stops_a_run_in_one_line(tmp_path, llm, stream):
     with (
-        pytest.raises(EdgepersError, match="over --memory 100.0 MB"),
+        pytest.raises(EdgepersError, match=r"over --memory 100\.0 MB"),
         Personalizer(tmp_path / "s", Settings(**QUICK | {"memory": 100_000_000}), llm=llm) as owner,
     ):
         owner.meter.peak_bytes = lambda: 200_000_000  # type: ignore[method-assign]

@@ -70,6 +70,7 @@ class Buffer:
         self.storage_bytes = storage_bytes
         self._journal = self.path.with_name("buffer.db-journal")
         self._journal_budget = 0
+        self._stored_center: CenterSum | None = None
         self._lock: int | None = None
         if storage_bytes is None:
             if not self.path.is_file():

@@ -83,7 +83,7 @@ def test_the_gradient_is_that_of_the_mean_over_response_tokens_whatever_the_micr
 
 
 def test_4_bit_layers_have_the_right_gradient_after_answering(tmp_path, monkeypatch):
-    """bitsandbytes repacks weights on AVX-512 at the first inference, and its product with those has no gradient."""
+    """On AVX-512, bitsandbytes repacks weights at the first inference, and its product with those has no gradient."""
     from edgepers import loading
 
     config = LlamaConfig(
