@@ -112,10 +112,8 @@ class Settings:
 
     @classmethod
     def make(cls, given: Mapping[str, Any], saved: Mapping[str, Any] | None = None) -> "Settings":
-        """Defaults, then the preset's, then what the state has saved, then what is given now."""
-        preset = given.get("preset", (saved or {}).get("preset", ""))
-        values: dict[str, Any] = dict(PAPER) if preset == "paper" else {}
-        values |= {**(saved or {}), **given}
+        """Defaults, then what the state has saved, then a preset that is given now, then what else is given now."""
+        values = {**(saved or {}), **(PAPER if given.get("preset") == "paper" else {}), **given}
         try:
             return replace(cls(), **values)
         except TypeError as error:

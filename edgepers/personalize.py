@@ -76,7 +76,9 @@ class Personalizer:
     ) -> None:
         self.state = State(state)
         saved = self.state.saved_settings()
-        self.settings = Settings.make({}, saved) if settings is None else settings
+        self.settings = (
+            Settings.make({}, saved) if settings is None else replace(settings, stream=settings.stream or saved.get("stream", ""))
+        )
         for name in ("model", "bits", "seed"):
             if saved.get(name, getattr(self.settings, name)) != getattr(self.settings, name):
                 was, now = saved[name] or "the packaged one", getattr(self.settings, name) or "the packaged one"
@@ -158,14 +160,10 @@ class Personalizer:
         return self.report(None)
 
     def _bind(self, stream: Stream) -> Stream:
-        """Make a new state this stream's, or make sure that an old one is."""
+        """Make sure that an old state is this stream's; a new one becomes it with the first set decided."""
         progress = self.buffer.progress
         if progress.stream and stream.fingerprint and progress.stream != stream.fingerprint:
             raise StateError(f"state {self.state.folder}: made with another stream than {stream.name}; give that one, or a new --state")
-        if stream.fingerprint and not progress.stream:
-            new = progress.copy()
-            new.stream = stream.fingerprint
-            self.buffer.save(new)
         if isinstance(stream, FileStream) and stream.name != "-":
             self.settings = replace(self.settings, stream=str(Path(stream.name).resolve()))
             self.state.save_settings(self.settings)
@@ -181,7 +179,7 @@ class Personalizer:
             first, batch = feed.position, feed.next(*ends)
             if not batch:
                 break
-            self._decide(batch, first)
+            self._decide(batch, first, stream.fingerprint or "")
         feed.require_some()
         final = self.buffer.progress.copy()
         final.invalid = feed.invalid
@@ -191,11 +189,12 @@ class Personalizer:
         every = self.settings.every
         return (self.buffer.progress.round_position // every + 1) * every
 
-    def _decide(self, batch: list[Arrival], first: int) -> None:
+    def _decide(self, batch: list[Arrival], first: int, fingerprint: str) -> None:
         """Answer, score and decide one micro-batch; what was decided before an interruption is passed over."""
         if first + len(batch) > self.buffer.progress.position:
             here = self.buffer.progress.copy()
             here.batch_position, here.batch_cursor = first, [batch[0].here.offset, batch[0].here.line, batch[0].here.invalid]
+            here.stream = here.stream or fingerprint
             self.buffer.progress = here
             self.selector.offer(self._answered(batch), first, self._listener.decided)
         after = self.buffer.progress.copy()

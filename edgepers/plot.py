@@ -5,6 +5,7 @@ from pathlib import Path
 
 __all__ = ["learning_curve"]
 
+_HALO = {"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.9}
 _BLUE, _ORANGE, _GREY = "#1f5a99", "#c8641e", "#777777"
 
 
@@ -26,7 +27,7 @@ def learning_curve(
     seen = [x for x, _ in points]
     left.plot(seen, [y for _, y in points], color=_BLUE, marker="o", linewidth=2)
     for x, y in points:
-        left.annotate(f"{y:.3f}", (x, y), textcoords="offset points", xytext=(0, 8), ha="center", color=_BLUE)
+        left.annotate(f"{y:.3f}", (x, y), textcoords="offset points", xytext=(0, 8), ha="center", color=_BLUE, bbox=_HALO, zorder=3)
     for name, floor in floors.items():
         if floor is not None:
             left.axhline(floor, color=_GREY, linestyle="--", linewidth=1)

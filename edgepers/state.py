@@ -91,7 +91,9 @@ class State:
         if not self.adapters.is_dir():
             return
         names = sorted(entry.name for entry in self.adapters.iterdir() if entry.is_dir())
-        stay = {published, *earlier[-1:], *[n for n in names if n not in (published, *earlier[-1:])][-keep:][::-1][: max(keep - 1, 0)]}
+        stay = {published, *earlier[-1:]} & set(names)
+        others = [name for name in names if name not in stay]
+        stay |= set(others[len(others) - max(keep - len(stay), 0) :])
         for name in names:
             if name not in stay:
                 shutil.rmtree(self.adapters / name, ignore_errors=True)

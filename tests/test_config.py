@@ -37,7 +37,9 @@ def test_settings_refuse_what_cannot_be_right(name, value, says):
         Settings(**{name: value})
 
 
-def test_what_is_given_beats_what_is_saved_beats_the_preset():
-    settings = Settings.make({"preset": "paper", "every": 100}, {"storage": 300_000})
-    assert (settings.every, settings.storage, settings.batch) == (100, 300_000, PAPER["batch"])
+def test_what_is_given_beats_the_preset_beats_what_is_saved():
+    settings = Settings.make({"preset": "paper", "every": 100}, {"storage": 300_000, "lora_rank": 4})
+    assert (settings.every, settings.storage, settings.lora_rank) == (100, PAPER["storage"], 4)
     assert not settings.guard
+    again = Settings.make({"batch": 8}, {f: getattr(settings, f) for f in Settings.hints()})
+    assert (again.preset, again.batch, again.every, again.guard) == ("paper", 8, 100, False)
