@@ -17,7 +17,7 @@ QUESTIONS = ["What is bread?", "Can you help me find a place to eat in the eveni
 @pytest.fixture(scope="module")
 def plain():
     """The same model as transformers alone loads it, with the same NF4-rounded weights."""
-    model = AutoModelForCausalLM.from_pretrained(model_folder(), dtype=torch.bfloat16)
+    model = AutoModelForCausalLM.from_pretrained(model_folder(), dtype=torch.float32)
     model.load_state_dict({k: v for k, v in LanguageModel.load()._model.state_dict().items() if k in model.state_dict()})
     return model.eval(), AutoTokenizer.from_pretrained(model_folder())
 
