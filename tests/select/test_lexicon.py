@@ -205,7 +205,7 @@ def test_load_lexicons_refuses_a_line_that_can_never_match(tmp_path, word):
 def test_load_lexicons_accepts_a_line_exactly_where_it_can_match(tmp_path_factory, line):
     folder = tmp_path_factory.mktemp("any")
     (folder / "any.txt").write_bytes(line.encode())
-    kept = [part.strip() for part in line.split("\n") if part.strip() and not part.strip().startswith("#")]
+    kept = [part.strip() for part in re.split(r"\r\n|\r|\n", line) if part.strip() and not part.strip().startswith("#")]
     if kept and all(words(word) == [word] for word in kept):
         assert load_lexicons(folder).lexicons[0].words == set(kept)
     else:
