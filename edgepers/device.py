@@ -1,13 +1,11 @@
 """Which hardware the model runs on: the one seam behind which machines differ."""
 
-import os
-import platform
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["compute_device", "describe_device", "is_out_of_memory"]
+__all__ = ["compute_device", "is_out_of_memory"]
 
 
 def compute_device() -> "torch.device":
@@ -15,16 +13,6 @@ def compute_device() -> "torch.device":
     import torch
 
     return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
-
-
-def describe_device() -> str:
-    """The device's name and, for a CPU, how many cores this process may use."""
-    import torch
-
-    if torch.cuda.is_available():
-        return str(torch.cuda.get_device_name(0))
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{platform.machine()} CPU, {cores} cores"
 
 
 def is_out_of_memory(error: BaseException) -> bool:

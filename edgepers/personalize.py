@@ -86,7 +86,6 @@ class Personalizer:
         self.meter = MemoryMeter(self.settings.memory)
         self._listener = listener or Listener()
         self._source = source
-        self._policy = policy
         self.buffer = Buffer(self.state.folder, self.settings.storage)
         try:
             self.state.mirror_published(self.buffer.progress.published)

@@ -333,11 +333,6 @@ class Buffer:
         """Kept sets by domain, the fullest first."""
         return dict(self._connection.execute("SELECT domain, count(*) AS n FROM kept GROUP BY domain ORDER BY n DESC, domain").fetchall())
 
-    def sizes(self) -> dict[int, int]:
-        """Row bytes of each kept set, by position."""
-        rows = self._connection.execute("SELECT position, length(text), length(embedding) FROM kept ORDER BY position")
-        return {position: self.row_bytes(text, embedding) for position, text, embedding in rows}
-
     def _select(self, where: str, values: tuple[int, ...]) -> Iterator[KeptSet]:
         columns = "position, domain, entropy, domain_score, asked, verdict, offset, line, invalid, embedding, text"
         for row in self._connection.execute(f"SELECT {columns} FROM kept {where}", values).fetchall():
