@@ -270,7 +270,7 @@ def _status(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _rollback(args: argparse.Namespace) -> dict[str, Any]:
-    from edgepers.personalize import roll_back
+    from edgepers.rollback import roll_back
     from edgepers.select.buffer import Buffer
     from edgepers.state import State
 

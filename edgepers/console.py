@@ -7,8 +7,8 @@ from typing import Any
 from tqdm import tqdm
 
 from edgepers.config import format_size
+from edgepers.listener import Listener
 from edgepers.meter.memory import MemoryMeter
-from edgepers.personalize import Listener
 from edgepers.select.selector import Decision
 from edgepers.train.trainer import TrainStep
 

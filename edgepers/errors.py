@@ -9,7 +9,7 @@ EdgepersError            exit 1: a known failure, one line, with its cure
 └── BudgetError          bytes of storage or memory that do not suffice
 """
 
-__all__ = ["BudgetError", "EdgepersError", "ModelError", "ShapeError", "StateError", "StreamError", "UsageError"]
+__all__ = ["BudgetError", "EdgepersError", "ModelError", "ShapeError", "StateError", "StreamError", "UsageError", "nothing_yet"]
 
 
 class EdgepersError(Exception):
@@ -38,3 +38,8 @@ class StateError(EdgepersError):
 
 class BudgetError(EdgepersError):
     """Bytes of storage or memory that do not suffice."""
+
+
+def nothing_yet(folder: object) -> StateError:
+    """The error of asking for a state that no run has made."""
+    return StateError(f"state {folder}: nothing there yet; make it with 'edgepers run STREAM --state {folder}'")

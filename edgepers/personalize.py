@@ -16,37 +16,23 @@ from edgepers.errors import StateError, UsageError
 from edgepers.evaluate.evaluator import evaluate, floors, test_digest, test_sets
 from edgepers.evaluate.guard import Measured, Verdict, judge, split_reserve
 from edgepers.files import replace_folder
+from edgepers.listener import Listener
 from edgepers.llm import LanguageModel
 from edgepers.loading import check_memory
 from edgepers.meter.memory import MemoryMeter
-from edgepers.report import report, versions
+from edgepers.report import report, round_report, versions
+from edgepers.rollback import roll_back
 from edgepers.select.buffer import Buffer
 from edgepers.select.feed import Feed
 from edgepers.select.policy import Policy
 from edgepers.select.records import KeptSet
-from edgepers.select.selector import Decision, Selector
+from edgepers.select.selector import Selector
 from edgepers.state import State
 from edgepers.synth.synthesize import digest, synthesize
 from edgepers.synth.variations import Variations
 from edgepers.train.trainer import TrainResult, TrainStep, train
 
-__all__ = ["Listener", "Personalizer"]
-
-
-class Listener:
-    """What a run says while it works; override what you want to hear."""
-
-    def note(self, text: str) -> None:
-        """One line about something that is not an error."""
-
-    def decided(self, decision: Decision) -> None:
-        """A set was kept or dropped."""
-
-    def stage(self, name: str, round_number: int) -> None:
-        """A stage of a round begins."""
-
-    def trained(self, step: TrainStep) -> None:
-        """An optimizer step was done."""
+__all__ = ["Personalizer"]
 
 
 class Personalizer:
@@ -317,28 +303,18 @@ class Personalizer:
             self._listener.stage("evaluate", number)
             self._use(progress.published)
             rouge1 = evaluate(self.llm, held_out).rouge1
-        done = {
-            "round": number,
-            "seen": progress.position,
-            "annotated_sets": len(training) + len(reserve),
-            "train_sets": len(training),
-            "reserve_sets": len(reserve),
-            "variations": len(pairs) - len(training),
-            "train_steps": result.steps if result else 0,
-            "train_tokens": result.tokens if result else 0,
-            "train_seconds": round(result.seconds, 3) if result else 0.0,
-            "train_cut": result.cut if result else 0,
-            "train_loss_first": result.first_loss if result else None,
-            "train_loss_last": result.last_loss if result else None,
-            "peak_memory_bytes": self.meter.peak_bytes(),
-            "guard_loss_before": verdict.loss_before,
-            "guard_loss_after": verdict.loss_after,
-            "rouge1": rouge1,
-            "tested_on": test_digest(held_out),
-            "published": verdict.publish,
-            "reason": verdict.reason,
-            "adapter": name if result else None,
-        }
+        done = round_report(
+            number=number,
+            seen=progress.position,
+            train_sets=len(training),
+            reserve_sets=len(reserve),
+            variations=len(pairs) - len(training),
+            result=result,
+            verdict=verdict,
+            peak_memory_bytes=self.meter.peak_bytes(),
+            rouge1=rouge1,
+            tested_on=test_digest(held_out),
+        )
         self.state.save_round(done)
         self.buffer.save(progress)  # here the round counts; what follows is made good when the state is next opened
         self.state.mirror_published(progress.published)
@@ -444,18 +420,6 @@ class Personalizer:
             floor = floors(test, self._owner_answers())
             extra |= {"floor_echo": floor.echo, "floor_constant": floor.constant}
         return report(self.state, self.buffer, self.settings) | extra | {"versions": versions()}
-
-
-def roll_back(state: State, buffer: Buffer) -> dict[str, Any]:
-    """See `Personalizer.rollback`; needs no model."""
-    progress = buffer.progress.copy()
-    if not progress.published:
-        raise StateError(f"state {state.folder}: no adapter is published, so there is nothing to go back from")
-    left = progress.published
-    progress.published = progress.earlier.pop() if progress.earlier else ""
-    buffer.save(progress)
-    state.mirror_published(progress.published)
-    return {"withdrawn": left, "published": progress.published or None}
 
 
 def _sum_counts(*counts: Mapping[str, int]) -> dict[str, int]:

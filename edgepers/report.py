@@ -2,14 +2,18 @@
 
 import importlib.metadata
 import platform
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepers.config import Settings
 from edgepers.files import folder_bytes
 from edgepers.select.buffer import Buffer
 from edgepers.state import State
 
-__all__ = ["report", "versions"]
+if TYPE_CHECKING:  # `status` starts without torch
+    from edgepers.evaluate.guard import Verdict
+    from edgepers.train.trainer import TrainResult
+
+__all__ = ["report", "round_report", "versions"]
 
 
 def report(state: State, buffer: Buffer, settings: Settings) -> dict[str, Any]:
@@ -38,6 +42,44 @@ def report(state: State, buffer: Buffer, settings: Settings) -> dict[str, Any]:
         "preset": settings.preset or None,
         "policy": settings.policy,
         "seed": settings.seed,
+    }
+
+
+def round_report(
+    *,
+    number: int,
+    seen: int,
+    train_sets: int,
+    reserve_sets: int,
+    variations: int,
+    result: "TrainResult | None",
+    verdict: "Verdict",
+    peak_memory_bytes: int,
+    rouge1: float | None,
+    tested_on: str,
+) -> dict[str, Any]:
+    """What one round did; `result` is None where there was nothing to train on."""
+    return {
+        "round": number,
+        "seen": seen,
+        "annotated_sets": train_sets + reserve_sets,
+        "train_sets": train_sets,
+        "reserve_sets": reserve_sets,
+        "variations": variations,
+        "train_steps": result.steps if result else 0,
+        "train_tokens": result.tokens if result else 0,
+        "train_seconds": round(result.seconds, 3) if result else 0.0,
+        "train_cut": result.cut if result else 0,
+        "train_loss_first": result.first_loss if result else None,
+        "train_loss_last": result.last_loss if result else None,
+        "peak_memory_bytes": peak_memory_bytes,
+        "guard_loss_before": verdict.loss_before,
+        "guard_loss_after": verdict.loss_after,
+        "rouge1": rouge1,
+        "tested_on": tested_on,
+        "published": verdict.publish,
+        "reason": verdict.reason,
+        "adapter": f"{number:04}" if result else None,
     }
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgepers.config import Settings, Size
-from edgepers.errors import StateError
+from edgepers.errors import StateError, nothing_yet
 from edgepers.files import replace_file
 from edgepers.synth.variations import Variations
 
@@ -40,7 +40,7 @@ class State:
     def require(self) -> None:
         """Raises StateError where nothing has been made yet."""
         if not self.exists():
-            raise StateError(f"state {self.folder}: nothing there yet; make it with 'edgepers run STREAM --state {self.folder}'")
+            raise nothing_yet(self.folder)
 
     def saved_settings(self) -> dict[str, Any]:
         """The settings in edgepers.toml; none where there is no such file.

@@ -16,7 +16,8 @@ from edgepers.assets import sample_stream, sample_test
 from edgepers.config import Settings
 from edgepers.dialogue import IterableStream
 from edgepers.errors import EdgepersError, StateError, StreamError, UsageError
-from edgepers.personalize import Listener, roll_back
+from edgepers.listener import Listener
+from edgepers.rollback import roll_back
 from edgepers.select.buffer import Buffer
 from edgepers.state import State
 

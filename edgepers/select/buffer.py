@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from edgepers.config import MIN_STORAGE_BYTES, format_size
 from edgepers.dialogue import Cursor
-from edgepers.errors import BudgetError, StateError
+from edgepers.errors import BudgetError, StateError, nothing_yet
 from edgepers.select.records import CenterSum, KeptSet, Progress, pack_text, unpack_text
 
 __all__ = ["Buffer"]
@@ -74,7 +74,7 @@ class Buffer:
         self._lock: int | None = None
         if storage_bytes is None:
             if not self.path.is_file():
-                raise StateError(f"state {folder}: nothing there yet; make it with 'edgepers run STREAM --state {folder}'")
+                raise nothing_yet(folder)
             self._connection = self._connect(f"file:{self.path}?mode=ro", uri=True)
             self.max_pages = 0
         else:
