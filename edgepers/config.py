@@ -82,6 +82,7 @@ class Settings:
     learning_rate: float = option(0.0, "peak learning rate; 0: by the model's size")
     lora_rank: int = option(8, "rank of the LoRA adapter; alpha is twice the rank")
     lora_targets: str = option("attention", "layers that the adapter changes: q, k, v, o, or every linear layer", choices=LORA_TARGETS)
+    rehearsal: int = option(4, "general sets in each step on which the adapter is held to what the base model says; 0: none")
     guard: bool = option(True, "keep an adapter aside that is worse on annotated sets held in reserve")
     keep_adapters: int = option(3, "newest adapters kept on disk, the published one always among them")
     seed: int = option(0, "seed of every random choice")
@@ -134,6 +135,7 @@ _LEAST = {
     "batch": 1,
     "learning_rate": 0.0,
     "lora_rank": 1,
+    "rehearsal": 0,
     "keep_adapters": 1,
     "memory": 100_000_000,
 }
@@ -153,5 +155,6 @@ PAPER: dict[str, Any] = {
     "batch": 128,
     "epochs": 100,
     "learning_rate": 3e-4,
+    "rehearsal": 0,
     "guard": False,
 }

@@ -9,7 +9,7 @@ from typing import Any
 
 from edgepers.annotate.requests import annotate, pending
 from edgepers.annotate.sources import Source, ask, from_file, gold
-from edgepers.assets import general_sets
+from edgepers.assets import general_sets, rehearsal_sets
 from edgepers.config import Settings
 from edgepers.dialogue import Arrival, DialogueSet, FileStream, Stream, open_stream, read_dialogue_sets
 from edgepers.errors import StateError, UsageError
@@ -342,6 +342,8 @@ class Personalizer:
             rank=settings.lora_rank,
             targets=settings.lora_targets,
             seed=settings.seed,
+            general=_pairs(rehearsal_sets()) if settings.rehearsal else (),
+            rehearsal=settings.rehearsal,
             told=told,
         )
         replace_folder(made, self.state.adapters / name)
@@ -351,7 +353,7 @@ class Personalizer:
         if not self.settings.guard:
             return Verdict(True, "guard off", None, None)
         own = [(kept.question, kept.wanted) for kept in reserve]
-        general = [(dialogue.question, dialogue.reference or "") for dialogue in read_dialogue_sets(general_sets(), need_reference=True)]
+        general = _pairs(general_sets())
         measured = []
         for adapter in (self.buffer.progress.published, name):
             self._use(adapter)
@@ -420,6 +422,10 @@ class Personalizer:
             floor = floors(test, self._owner_answers())
             extra |= {"floor_echo": floor.echo, "floor_constant": floor.constant}
         return report(self.state, self.buffer, self.settings) | extra | {"versions": versions()}
+
+
+def _pairs(path: Path) -> list[tuple[str, str]]:
+    return [(dialogue.question, dialogue.reference or "") for dialogue in read_dialogue_sets(path, need_reference=True)]
 
 
 def _sum_counts(*counts: Mapping[str, int]) -> dict[str, int]:

@@ -145,7 +145,7 @@ def stream_rows(dialogues: list[list[Row]], singles: list[Row], asked: list[Row]
 
 
 def build(data: Path) -> dict[str, list[Row]]:
-    """The rows of the four files by file name."""
+    """The rows of the five files by file name."""
     chosen = json.loads((HERE / "sample_rows.json").read_text(encoding="utf-8"))
     facts = read_jsonl(HERE / "sample_facts.jsonl")
     dolly = {record["id"]: record for record in read_jsonl(data / "dolly.jsonl")}
@@ -168,16 +168,20 @@ def build(data: Path) -> dict[str, list[Row]]:
         ),
         "facts.jsonl": [{key: fact[key] for key in ("id", "fact", "question", "reference", "keywords")} for fact in facts],
         "general.jsonl": [dolly_row(dolly[name]) for name in chosen["dolly"]["general"]],
+        "rehearsal.jsonl": [dolly_row(dolly[name]) for name in chosen["dolly"]["rehearsal"]],
     }
 
 
 def problems(files: dict[str, list[Row]]) -> list[str]:
     """What would make the sample useless as a measure, in words; empty when it is sound."""
     found = []
-    stream, test, facts, general = (files[name] for name in ("stream.jsonl", "test.jsonl", "facts.jsonl", "general.jsonl"))
+    names = ("stream.jsonl", "test.jsonl", "facts.jsonl", "general.jsonl", "rehearsal.jsonl")
+    stream, test, facts, general, rehearsal = (files[name] for name in names)
     for name, held_out in (("test.jsonl", test), ("facts.jsonl", facts), ("general.jsonl", general)):
         found += [f"{name}: {b} is nearly {a} of the stream" for a, b in near_duplicates(stream, held_out)]
     found += [f"general.jsonl: {b} is nearly {a} of the test set" for a, b in near_duplicates(test, general)]
+    for name, held_out in (("test.jsonl", test), ("facts.jsonl", facts), ("general.jsonl", general)):
+        found += [f"{name}: {b} is nearly {a} of rehearsal.jsonl" for a, b in near_duplicates(rehearsal, held_out)]
     shared = {row["dialogue_id"] for row in stream} & {row["dialogue_id"] for row in test}
     found += [f"dialogue {name} is in stream and test set" for name in sorted(shared)]
     for name, rows in files.items():
@@ -192,7 +196,7 @@ def problems(files: dict[str, list[Row]]) -> list[str]:
 
 
 def main() -> int:
-    """Write the four files, or say what is wrong and write none."""
+    """Write the five files, or say what is wrong and write none."""
     parser = argparse.ArgumentParser(description="Rebuild the packaged sample stream.")
     parser.add_argument("--data", type=Path, required=True, help="folder with dolly.jsonl and memorybank_users.jsonl")
     parser.add_argument("--out", type=Path, default=SAMPLE, help="folder to write to (default: the package's own)")

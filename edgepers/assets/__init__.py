@@ -36,3 +36,8 @@ def sample_facts() -> Path:
 def general_sets() -> Path:
     """JSONL of 64 general sets, in no other file here, on which a new adapter's perplexity must not rise."""
     return _asset("sample", "general.jsonl")
+
+
+def rehearsal_sets() -> Path:
+    """JSONL of 128 general sets, in no other file here, on which training holds an adapter to what the base model says."""
+    return _asset("sample", "rehearsal.jsonl")

@@ -13,6 +13,7 @@ from edgepers.device import is_out_of_memory
 from edgepers.errors import BudgetError, ModelError
 from edgepers.llm import Example, LanguageModel, length_groups
 from edgepers.train.batching import batches
+from edgepers.train.rehearsal import Rehearsal
 
 __all__ = ["TrainResult", "TrainStep", "default_learning_rate", "max_tokens_of", "train"]
 
@@ -82,9 +83,13 @@ def train(
     rank: int,
     targets: str = "attention",
     seed: int,
+    general: Sequence[tuple[str, str]] = (),
+    rehearsal: int = 0,
     told: Callable[[TrainStep], None] | None = None,
 ) -> TrainResult:
     """Train a fresh adapter on (question, response) pairs and save it to `folder` in PEFT's own format.
+
+    Each step also holds the adapter to the base model's own predictions on `rehearsal` of the `general` sets.
 
     Raises:
         ModelError: the loss stopped being a number.
@@ -95,7 +100,10 @@ def train(
     if epochs:
         steps = epochs * math.ceil(len(examples) / min(batch, len(examples)))
     peak = learning_rate or default_learning_rate(parameters)
+    began = time.monotonic()
     try:
+        llm.use_adapter(None)
+        kept = Rehearsal(llm, general, rehearsal, steps, seed)
         model = llm.start_lora(rank, seed, targets)
         if parameters >= CHECKPOINTING_FROM:
             model.enable_input_require_grads()
@@ -105,17 +113,18 @@ def train(
         optimizer = torch.optim.AdamW(weights, lr=peak, weight_decay=0.0)
         warmup = max(round(WARMUP_SHARE * steps), 1)
         tokens, losses = 0, []
-        began = time.monotonic()
         with torch.random.fork_rng(devices=[llm.device] if llm.device.type == "cuda" else []):
             torch.manual_seed(seed)  # dropout
             for step, chosen in enumerate(batches(len(examples), batch, steps, seed), 1):
                 for group in optimizer.param_groups:
                     group["lr"] = peak * min(step / warmup, 0.5 * (1 + math.cos(math.pi * (step - 1) / steps)))
                 step_loss = _backward(llm, [examples[i] for i in chosen])
+                if (divergence := kept.loss(step - 1)) is not None:
+                    divergence.backward()
                 torch.nn.utils.clip_grad_norm_(weights, CLIP_NORM)
                 optimizer.step()
                 optimizer.zero_grad()
-                tokens += sum(len(examples[i].ids) for i in chosen)
+                tokens += sum(len(examples[i].ids) for i in chosen) + kept.tokens(step - 1)
                 losses.append(step_loss)
                 if not math.isfinite(losses[-1]):
                     raise ModelError(f"training diverged at step {step} of {steps} (loss {losses[-1]}); lower --learning-rate {peak:g}")

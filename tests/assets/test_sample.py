@@ -4,6 +4,7 @@ import importlib.util
 import json
 import re
 from collections import Counter
+from itertools import combinations, product
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,9 @@ STREAM = rows_of(assets.sample_stream())
 TEST = rows_of(assets.sample_test())
 FACTS = rows_of(assets.sample_facts())
 GENERAL = rows_of(assets.general_sets())
-PARTS = {"stream": STREAM, "test": TEST, "facts": FACTS, "general": GENERAL}
+REHEARSAL = rows_of(assets.rehearsal_sets())
+PARTS = {"stream": STREAM, "test": TEST, "facts": FACTS, "general": GENERAL, "rehearsal": REHEARSAL}
+LEARNED, HELD_OUT = ("stream", "rehearsal"), ("test", "facts", "general")
 
 
 def normalised(text):
@@ -65,13 +68,13 @@ def test_near_duplicates_finds_what_it_should():
 
 
 def test_sample_has_the_promised_counts():
-    assert {name: len(rows) for name, rows in PARTS.items()} == {"stream": 600, "test": 101, "facts": 20, "general": 64}
+    assert {name: len(rows) for name, rows in PARTS.items()} == {"stream": 600, "test": 101, "facts": 20, "general": 64, "rehearsal": 128}
     assert Counter(row["source"] for row in STREAM) == {"MemoryBank-SiliconFriend": 166, "databricks-dolly-15k": 174, "edgepers": 260}
     assert Counter(row["source"] for row in TEST) == {"MemoryBank-SiliconFriend": 31, "databricks-dolly-15k": 30, "edgepers": 40}
-    assert {row["source"] for row in GENERAL} == {"databricks-dolly-15k"}
+    assert {row["source"] for row in GENERAL + REHEARSAL} == {"databricks-dolly-15k"}
 
 
-@pytest.mark.parametrize("name", ["stream", "test", "general"])
+@pytest.mark.parametrize("name", ["stream", "test", "general", "rehearsal"])
 def test_sets_have_valid_fields(name):
     prefix = {"MemoryBank-SiliconFriend": "memorybank-", "databricks-dolly-15k": "dolly-", "edgepers": "emily-"}
     for row in PARTS[name]:
@@ -101,16 +104,13 @@ def test_no_id_and_no_question_comes_twice(name):
     assert len({normalised(row["question"]) for row in PARTS[name]}) == len(PARTS[name])
 
 
-@pytest.mark.parametrize(("first", "second"), [("stream", "test"), ("stream", "general"), ("test", "general")])
+@pytest.mark.parametrize(("first", "second"), list(combinations(("stream", "test", "general", "rehearsal"), 2)))
 def test_parts_share_no_id_and_no_dialogue(first, second):
     for key in ("id", "dialogue_id"):
         assert {row[key] for row in PARTS[first]} & {row[key] for row in PARTS[second]} == set()
 
 
-@pytest.mark.parametrize(
-    ("first", "second"),
-    [("stream", "test"), ("stream", "facts"), ("stream", "general"), ("test", "facts"), ("test", "general"), ("general", "facts")],
-)
+@pytest.mark.parametrize(("first", "second"), [*product(LEARNED, HELD_OUT), *combinations(HELD_OUT, 2), LEARNED])
 def test_parts_share_no_question_and_no_near_duplicate(first, second):
     assert near_duplicates(PARTS[first], PARTS[second]) == []
 
