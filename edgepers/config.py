@@ -84,6 +84,7 @@ class Settings:
     lora_targets: str = option("attention", "layers that the adapter changes: q, k, v, o, or every linear layer", choices=LORA_TARGETS)
     rehearsal: int = option(4, "general sets in each step on which the adapter is held to what the base model says; 0: none")
     guard: bool = option(True, "keep an adapter aside that is worse on annotated sets held in reserve")
+    guard_perplexity: float = option(0.0, "most that general perplexity may rise over the base model's, as a share; 0: by the model's size")
     keep_adapters: int = option(3, "newest adapters kept on disk, the published one always among them")
     seed: int = option(0, "seed of every random choice")
     stream: str = option("", "stream file last read: where gold annotation looks references up", given=False)
@@ -134,6 +135,7 @@ _LEAST = {
     "epochs": 0,
     "batch": 1,
     "learning_rate": 0.0,
+    "guard_perplexity": 0.0,
     "lora_rank": 1,
     "rehearsal": 0,
     "keep_adapters": 1,

@@ -14,8 +14,9 @@ from edgepers.config import Settings
 from edgepers.dialogue import Arrival, DialogueSet, FileStream, Stream, open_stream, read_dialogue_sets
 from edgepers.errors import StateError, UsageError
 from edgepers.evaluate.evaluator import evaluate, floors, test_digest, test_sets
-from edgepers.evaluate.guard import Measured, Verdict, judge, split_reserve
+from edgepers.evaluate.guard import Verdict, default_perplexity_rise, judge, perplexity_rise, split_reserve
 from edgepers.files import replace_folder
+from edgepers.forget import finish_withdrawal
 from edgepers.listener import Listener
 from edgepers.llm import LanguageModel
 from edgepers.loading import check_memory
@@ -74,6 +75,7 @@ class Personalizer:
         self._source = source
         self.buffer = Buffer(self.state.folder, self.settings.storage)
         try:
+            finish_withdrawal(self.state, self.buffer)
             self.state.mirror_published(self.buffer.progress.published)
             self.llm = llm or self._load()
             self.selector = Selector(
@@ -178,15 +180,14 @@ class Personalizer:
         """Answer, score and decide one micro-batch; what was decided before an interruption is passed over."""
         if first + len(batch) > self.buffer.progress.position:
             here = self.buffer.progress.copy()
-            here.batch_position, here.batch_cursor = first, [batch[0].here.offset, batch[0].here.line, batch[0].here.invalid]
+            here.batch_position, here.batch_skip = first, 0
+            here.batch_cursor = [batch[0].here.offset, batch[0].here.line, batch[0].here.invalid]
             here.stream = here.stream or fingerprint
             self.buffer.progress = here
             self.selector.offer(self._answered(batch), first, self._listener.decided)
         after = self.buffer.progress.copy()
-        after.batch_position, after.batch_cursor = (
-            first + len(batch),
-            [batch[-1].after.offset, batch[-1].after.line, batch[-1].after.invalid],
-        )
+        after.batch_position, after.batch_skip = first + len(batch), 0
+        after.batch_cursor = [batch[-1].after.offset, batch[-1].after.line, batch[-1].after.invalid]
         self.buffer.progress = after
         self.meter.check("selecting")
 
@@ -306,7 +307,7 @@ class Personalizer:
         done = round_report(
             number=number,
             seen=progress.position,
-            train_sets=len(training),
+            trained_on=[kept.position for kept in training],
             reserve_sets=len(reserve),
             variations=len(pairs) - len(training),
             result=result,
@@ -354,11 +355,13 @@ class Personalizer:
             return Verdict(True, "guard off", None, None)
         own = [(kept.question, kept.wanted) for kept in reserve]
         general = _pairs(general_sets())
-        measured = []
-        for adapter in (self.buffer.progress.published, name):
-            self._use(adapter)
-            measured.append(Measured(self.llm.losses(own), self.llm.losses(general)))
-        return judge(*measured)
+        self._use(self.buffer.progress.published)
+        before, base = self.llm.losses(own), self.llm.losses(general, adapter=False)
+        self._use(name)
+        rise = perplexity_rise(base, self.llm.losses(general))
+        return judge(
+            before, self.llm.losses(own), rise, self.settings.guard_perplexity or default_perplexity_rise(self.llm.parameter_count)
+        )
 
     # -- measuring
 

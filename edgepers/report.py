@@ -49,7 +49,7 @@ def round_report(
     *,
     number: int,
     seen: int,
-    train_sets: int,
+    trained_on: list[int],
     reserve_sets: int,
     variations: int,
     result: "TrainResult | None",
@@ -58,12 +58,13 @@ def round_report(
     rouge1: float | None,
     tested_on: str,
 ) -> dict[str, Any]:
-    """What one round did; `result` is None where there was nothing to train on."""
+    """What one round did; `trained_on` are positions, `result` is None where there was nothing to train on."""
     return {
         "round": number,
         "seen": seen,
-        "annotated_sets": train_sets + reserve_sets,
-        "train_sets": train_sets,
+        "annotated_sets": len(trained_on) + reserve_sets,
+        "train_sets": len(trained_on),
+        "trained_on": trained_on,
         "reserve_sets": reserve_sets,
         "variations": variations,
         "train_steps": result.steps if result else 0,
@@ -75,6 +76,7 @@ def round_report(
         "peak_memory_bytes": peak_memory_bytes,
         "guard_loss_before": verdict.loss_before,
         "guard_loss_after": verdict.loss_after,
+        "guard_perplexity_rise": verdict.perplexity_rise,
         "rouge1": rouge1,
         "tested_on": tested_on,
         "published": verdict.publish,

@@ -12,7 +12,7 @@ from typing import TextIO
 
 from edgepers.dialogue import MAX_LINE_BYTES, Stream
 from edgepers.errors import StreamError
-from edgepers.select.records import KeptSet
+from edgepers.select.records import SPOKEN, KeptSet
 
 __all__ = ["SKIPPED", "Answer", "Source", "ask", "from_file", "gold"]
 
@@ -33,7 +33,7 @@ def gold(stream: Stream) -> Source:
     """The data set's own reference, revealed for the sets that are asked about and no others."""
 
     def source(kept: KeptSet) -> Answer | None:
-        reference = stream.reference_at(kept.where)
+        reference = None if kept.where == SPOKEN else stream.reference_at(kept.where)
         return None if reference is None else Answer(reference)
 
     return source

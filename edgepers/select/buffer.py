@@ -290,6 +290,16 @@ class Buffer:
             connection.execute("DELETE FROM kept WHERE position = ?", (kept.position,))
             self._insert(connection, kept)
 
+    def forget(self, position: int, progress: Progress) -> None:
+        """Delete one set on its owner's wish; what its pages held is overwritten."""
+        progress.forgotten += 1
+        self._connection.execute("PRAGMA secure_delete=ON")
+        try:
+            with self._transaction(progress) as connection:
+                self._delete(connection, position)
+        finally:
+            self._connection.execute("PRAGMA secure_delete=OFF")
+
     def mark_asked(self, position: int, round_number: int) -> None:
         """Remember that the owner was asked about a set."""
         with self._transaction() as connection:
@@ -298,8 +308,11 @@ class Buffer:
     def _evict(self, connection: sqlite3.Connection, positions: Sequence[int], progress: Progress) -> None:
         progress.evicted += len(positions)
         for position in positions:
-            if connection.execute("DELETE FROM kept WHERE position = ?", (int(position),)).rowcount != 1:
-                raise StateError(f"{self.path}: set {position} was to be evicted but is not there; run 'edgepers status' and report this")
+            self._delete(connection, position)
+
+    def _delete(self, connection: sqlite3.Connection, position: int) -> None:
+        if connection.execute("DELETE FROM kept WHERE position = ?", (int(position),)).rowcount != 1:
+            raise StateError(f"{self.path}: set {position} was to leave but is not there; run 'edgepers status' and report this")
 
     def _insert(self, connection: sqlite3.Connection, kept: KeptSet) -> None:
         text = pack_text(kept.id, kept.question, kept.response, kept.reference)

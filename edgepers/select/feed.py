@@ -31,7 +31,8 @@ class Feed:
         self._strict = strict
         self._note = note
         self._complaints: list[str] = []
-        self._arrivals = stream.read(start, self._complain)
+        # what was decided before it, when something else (a chat) came between, is read again and passed over
+        self._arrivals = islice(stream.read(start, self._complain), progress.batch_skip, None)
 
     def _complain(self, message: str) -> None:
         if self._strict:

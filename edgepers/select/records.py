@@ -11,9 +11,11 @@ import numpy.typing as npt
 from edgepers.dialogue import Cursor
 from edgepers.select.embedding import Int8
 
-__all__ = ["KeptSet", "Progress", "pack_text", "unpack_text"]
+__all__ = ["SPOKEN", "KeptSet", "Progress", "pack_text", "unpack_text"]
 
 _PROGRESS_BYTES = 1024  # padded, so that a number gaining a digit never moves a page
+
+SPOKEN = Cursor(-1, -1, 0)  # where a set lies that came from no stream: it was said in a chat
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ class Progress:
     position: int = 0  # valid sets decided
     batch_position: int = 0  # first set of the micro-batch that `position` is in
     batch_cursor: list[int] = field(default_factory=lambda: [0, 0, 0])
+    batch_skip: int = 0  # valid sets after that cursor which were decided before `batch_position`
     invalid: int = 0
     full: bool = False  # a newcomer was once refused for space
     admitted: int = 0
@@ -73,6 +76,7 @@ class Progress:
     round_position: int = 0  # sets seen at the end of the last finished round
     published: str = ""  # adapter's name, "" for none
     earlier: list[str] = field(default_factory=list)  # published before it, newest last
+    withdrawn: list[str] = field(default_factory=list)  # adapters that learned from a forgotten set; their folders go
     peak_bytes: int = 0
     rouge1_before: float | None = None
     stream: str = ""
@@ -82,7 +86,12 @@ class Progress:
     def copy(self) -> "Progress":
         """A copy to change; it becomes the buffer's progress when it is durable, or decided."""
         return replace(
-            self, batch_cursor=list(self.batch_cursor), dropped=dict(self.dropped), refused=dict(self.refused), earlier=list(self.earlier)
+            self,
+            batch_cursor=list(self.batch_cursor),
+            dropped=dict(self.dropped),
+            refused=dict(self.refused),
+            earlier=list(self.earlier),
+            withdrawn=list(self.withdrawn),
         )
 
     def pack(self) -> bytes:

@@ -9,11 +9,12 @@ from edgepers.dialogue import Arrival
 from edgepers.errors import StateError, UsageError
 from edgepers.select.buffer import Buffer
 from edgepers.select.embedding import stored_width
+from edgepers.select.explain import explain
 from edgepers.select.index import Index, on_grid
 from edgepers.select.lexicon import Lexicons, load_lexicons
 from edgepers.select.policy import Newcomer, Policy, Room, named_policies
 from edgepers.select.records import CenterSum, KeptSet, pack_text
-from edgepers.select.scores import CENTER_SETS, Encoder, score_texts
+from edgepers.select.scores import CENTER_SETS, Encoder, Scored, score_texts
 
 __all__ = ["Decision", "Selector"]
 
@@ -30,6 +31,7 @@ class Decision:
     entropy: float
     domain_score: float
     dissimilarity: float
+    why: str  # one line for the owner
 
 
 class Selector:
@@ -65,10 +67,13 @@ class Selector:
             known = named_policies()
             if policy not in known:
                 raise UsageError(f"policy {policy!r} is unknown; choose {', '.join(known)}, or give a callable")
-            policy = known[policy]
+            name, policy = policy, known[policy]
+        else:
+            name = getattr(policy, "__name__", type(policy).__name__)
         self.buffer = buffer
         self._encoder = encoder
         self._policy = policy
+        self._policy_name = name
         self._entropy = entropy
         self._scored_text = scored_text
         self._protect = protect_annotated
@@ -115,19 +120,7 @@ class Selector:
         for i, arrival in enumerate(arrivals):
             if first + i < self.buffer.progress.position:
                 continue
-            match = self._lexicons.domain_score(texts[i])
-            kept = KeptSet(
-                position=first + i,
-                id=arrival.dialogue.id or "",
-                question=arrival.dialogue.question,
-                response=arrival.dialogue.response or "",
-                reference=None,
-                domain=match.domain,
-                entropy=float(scored.entropy[i]),
-                domain_score=match.score,
-                embedding=scored.embedding[i],
-                where=arrival.here,
-            )
+            kept = self._candidate(arrival, first + i, texts[i], scored, i)
             center = self.buffer.progress.center
             if center is not None and center.sets < CENTER_SETS:
                 center = CenterSum(center.sets + 1, center.rows + scored.rows[i], center.total + scored.row_sums[i])
@@ -136,6 +129,21 @@ class Selector:
             if told is not None:
                 told(decision)
         return decisions
+
+    def _candidate(self, arrival: Arrival, position: int, text: str, scored: Scored, i: int) -> KeptSet:
+        match = self._lexicons.domain_score(text)
+        return KeptSet(
+            position=position,
+            id=arrival.dialogue.id or "",
+            question=arrival.dialogue.question,
+            response=arrival.dialogue.response or "",
+            reference=None,
+            domain=match.domain,
+            entropy=float(scored.entropy[i]),
+            domain_score=match.score,
+            embedding=scored.embedding[i],
+            where=arrival.here,
+        )
 
     def _text(self, arrival: Arrival) -> str:
         dialogue = arrival.dialogue
@@ -150,14 +158,16 @@ class Selector:
         progress.center = center
         text_bytes = len(pack_text(kept.id, kept.question, kept.response, None))
         size = self.buffer.row_bytes(text_bytes, kept.embedding.nbytes)
+        newcomer = self._newcomer(kept, idd)
         evict: Sequence[int] | None = None
         reason = "policy"
         if size > self.buffer.max_record_bytes:
             reason = "too_big"
         else:
-            evict = self._policy(self._newcomer(kept, idd), self._index.kept(), self._room(size))
+            evict = self._policy(newcomer, self._index.kept(), self._room(size))
             progress.full = progress.full or not self.buffer.fits(size)
         gone: tuple[int, ...] = ()
+        why = explain(newcomer, self._index.kept(), evict, reason, self._policy_name)
         if evict is None:
             progress.dropped[reason] = progress.dropped.get(reason, 0) + 1
             self.buffer.progress = progress  # not durable by itself: a resumed stream decides it again, the same way
@@ -167,7 +177,15 @@ class Selector:
             self._index.remove(gone)
             self._index.add(kept)
         return Decision(
-            kept.position, evict is not None, "" if evict is not None else reason, gone, kept.domain, kept.entropy, kept.domain_score, idd
+            kept.position,
+            evict is not None,
+            "" if evict is not None else reason,
+            gone,
+            kept.domain,
+            kept.entropy,
+            kept.domain_score,
+            idd,
+            why,
         )
 
     def _room(self, size: int) -> Room:
@@ -196,26 +214,49 @@ class Selector:
         Returns:
             "" where taken, else why not: "too_big" or "no_room"; it counts as revealed all the same.
         """
-        kept = self.buffer.get(position)
-        same = reference is None or reference.strip() == kept.response.strip()
-        annotated = replace(kept, reference=None if same else reference, verdict="good" if same else "corrected", asked=round_number)
-        size = self.buffer.row_bytes(
-            len(pack_text(annotated.id, annotated.question, annotated.response, annotated.reference)), kept.embedding.nbytes
-        )
+        annotated = _judged(self.buffer.get(position), reference, round_number)
         progress = self.buffer.progress.copy()
         progress.annotated += 1
-        if size > self.buffer.max_record_bytes:
+        gone = self._room_for_verdict(annotated, [position])
+        if isinstance(gone, str):
             self.buffer.save(progress)
-            return "too_big"
-        index = self._index.kept()
-        others = index.position[
-            (index.position != position) & ~index.annotated
-        ]  # the owner's words outrank what nobody has looked at: oldest first
-        count = self.buffer.room_for(size, [position, *others])
-        if count is None:
-            self.buffer.save(progress)
-            return "no_room"
-        gone = [int(p) for p in others[: max(count - 1, 0)]]
+            return gone
         self.buffer.replace(annotated, gone, progress)
         self.reload()
         return ""
+
+    def keep(self, arrival: Arrival, dropped: Decision, reference: str | None, round_number: int) -> str:
+        """Keep a set after all that was dropped a moment ago: the owner has given a verdict, and that outranks every score.
+
+        Returns:
+            As `annotate`.
+        """
+        text = self._text(arrival)
+        scored = score_texts(self._encoder, [text], self._entropy, self.buffer.progress.center)
+        annotated = _judged(self._candidate(arrival, dropped.position, text, scored, 0), reference, round_number)
+        progress = self.buffer.progress.copy()
+        progress.annotated += 1
+        gone = self._room_for_verdict(annotated, [])
+        if isinstance(gone, str):
+            self.buffer.save(progress)
+            return gone
+        progress.dropped[dropped.reason] -= 1
+        self.buffer.admit(annotated, gone, progress)
+        self.reload()
+        return ""
+
+    def _room_for_verdict(self, annotated: KeptSet, replaced: Sequence[int]) -> list[int] | str:
+        """Positions that must leave besides those it replaces, oldest first of what nobody has looked at; or why it cannot be kept."""
+        text_bytes = len(pack_text(annotated.id, annotated.question, annotated.response, annotated.reference))
+        size = self.buffer.row_bytes(text_bytes, annotated.embedding.nbytes)
+        if size > self.buffer.max_record_bytes:
+            return "too_big"
+        index = self._index.kept()
+        order = [*replaced, *index.position[~np.isin(index.position, replaced) & ~index.annotated]]
+        count = self.buffer.room_for(size, order)
+        return "no_room" if count is None else [int(p) for p in order[len(replaced) : max(count, len(replaced))]]
+
+
+def _judged(kept: KeptSet, reference: str | None, round_number: int) -> KeptSet:
+    same = reference is None or reference.strip() == kept.response.strip()
+    return replace(kept, reference=None if same else reference, verdict="good" if same else "corrected", asked=round_number)

@@ -141,7 +141,7 @@ def test_a_failed_transaction_changes_nothing(tmp_path):
     with opened(tmp_path) as buffer:
         admit(buffer, make(0), [])
         before = buffer.progress.pack()
-        with pytest.raises(StateError, match="set 99 was to be evicted"):
+        with pytest.raises(StateError, match="set 99 was to leave"):
             buffer.admit(make(1), [99], buffer.progress.copy())
         with pytest.raises(BudgetError, match="does not fit"):
             buffer.admit(make(2, 120_000), [], buffer.progress.copy())

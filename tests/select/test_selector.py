@@ -94,7 +94,7 @@ def test_the_center_is_frozen_after_256_sets_and_the_same_after_reopening(tmp_pa
 
 def test_micro_batches_are_aligned_to_the_position_whatever_came_before():
     source = stream(50)
-    feed = Feed(source, type("P", (), {"batch_cursor": [0, 0, 0], "batch_position": 0})(), strict=False, note=print)
+    feed = Feed(source, type("P", (), {"batch_cursor": [0, 0, 0], "batch_position": 0, "batch_skip": 0})(), strict=False, note=print)
     ends = []
     while batch := feed.next(20):
         ends.append((feed.position, len(batch)))
