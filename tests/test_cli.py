@@ -67,6 +67,8 @@ def test_help_loads_no_torch():
         (["run", "STREAM", "--state", "S", "--policy", "best"], 2, "--policy 'best' is unknown; choose quality"),
         (["run", "STREAM", "--state", "S", "--every", "0"], 2, "--every is 0; the least is 1"),
         (["run", "STREAM", "--state", "S", "--every", "x"], 2, "argument --every: invalid int value: 'x'"),
+        (["run", "STREAM", "--state", "S", "--lexicons", "nowhere"], 2, "nowhere does not exist; give a folder with one <domain>.txt"),
+        (["select", "STREAM", "--state", "S", "--lexicons", "EMPTY"], 2, "empty has no .txt file"),
         (["run", "STREAM", "--state", "S", "--limit", "0"], 2, "argument --limit: 0 is not a positive number"),
         (["run", "STREAM", "--state", "S", "--model", "EMPTY"], 1, "no config.json"),
         (["run", "STREAM", "--state", "S", "--model", "llama3:8b"], 1, "Ollama tag"),

@@ -84,9 +84,14 @@ class Selector:
         if not made_with:
             self.buffer.start(identity, self._encoder.hidden_size)
             return
+        where = self.buffer.path.parent
         for key, value in identity.items():
+            if made_with[key] != value and key == "lexicons":  # a hash tells nobody anything
+                raise StateError(
+                    f"state {where}: made with other lexicons than these ({_few(self._lexicons.names)}); "
+                    "give --lexicons with the folder as it was then, or a new --state"
+                )
             if made_with[key] != value:
-                where = self.buffer.path.parent
                 raise StateError(f"state {where}: made with another {key} ({made_with[key]}, now {value}); give the same, or a new --state")
 
     def reload(self) -> None:
@@ -219,3 +224,7 @@ class Selector:
         self.buffer.replace(annotated, gone, progress)
         self.reload()
         return ""
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= 3 else f"{names[0]}, {names[1]}, ... {names[-1]}"
