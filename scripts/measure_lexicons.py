@@ -1,8 +1,9 @@
 """Measure lexicons on real text, as the Markdown tables of docs/lexicons.md. Run: python scripts/measure_lexicons.py --data FOLDER.
 
-FOLDER holds JSON Lines with `question` and `response` or `reference`, one file a data set. With `--half odd` only the odd-numbered lines are
-read (the first line is 1): words were mended on the even ones. `--empath FILE` compares with Empath's categories (one a line: name, words,
-separated by tabs). `--into docs/lexicons.md` replaces the tables there, each after its `<!-- name -->` and up to `<!-- end -->`.
+FOLDER holds JSON Lines with `question` and `response` or `reference`, one file a data set. With `--half odd` only the odd-numbered
+lines are read (the first line is 1): words were mended on the even ones. `--empath FILE` compares with Empath's categories (one a line:
+name, words, separated by tabs). `--into docs/lexicons.md` replaces the tables there, each from its `<!-- name -->` to the next
+`<!-- end -->`.
 `--suspects N` lists words whose neighbours belong to another domain, for whoever mends the lists.
 """
 
@@ -114,8 +115,8 @@ def covered(seen: Sequence[Seen]) -> str:
 
 
 def matching(seen: Sequence[Seen]) -> str:
-    """Words that match."""
-    return percent(sum(s.matches for s in seen), sum(s.words for s in seen))
+    """Words that match, the mean over sets: DSS times the number of lexicons, where none overlap."""
+    return percent(sum(s.matches / max(1, s.words) for s in seen), len(seen))
 
 
 def tied(seen: Sequence[Seen]) -> str:
@@ -172,7 +173,9 @@ def confusion(data: Data) -> str:
         )
         for name, seen in data.items()
     ]
-    return table(["data set", "second has as many", "as many or one less", "one match in all", "question and answer agree (by chance)"], rows)
+    return table(
+        ["data set", "second has as many", "as many or one less", "one match in all", "question and answer agree (by chance)"], rows
+    )
 
 
 def confused_pairs(data: Data) -> str:
@@ -243,14 +246,29 @@ def suspects(lexicons: Lexicons, sets: Iterable[tuple[str, str]], many: int, lea
         lift = {d: (n / whole) / (background[d] / total) for d, n in around.items()}
         other = max((d for d in around if d != own), key=lambda d: (lift[d] * around[d] ** 0.5, d), default=own)
         if around[other] >= 3 and lift[other] > 1.5 * lift.get(own, 0.0):
-            rows.append((lift[other] / max(lift.get(own, 0.0), 0.1) * counts[word] ** 0.5, word, own, other, around[own], around[other], counts[word]))
+            rows.append(
+                (
+                    lift[other] / max(lift.get(own, 0.0), 0.1) * counts[word] ** 0.5,
+                    word,
+                    own,
+                    other,
+                    around[own],
+                    around[other],
+                    counts[word],
+                )
+            )
     rows.sort(key=lambda row: (-row[0], row[1]))
     return table(["word", "domain", "stands among", "own", "other", "sets"], [row[1:] for row in rows[:many]])
 
 
 def tables(data: Data, lexicons: Lexicons, other: Data | None = None, empath: Lexicons | None = None) -> dict[str, str]:
     """All tables by name."""
-    found = {"coverage": coverage(data), "dominance": dominance(data, lexicons), "confusion": confusion(data), "pairs": confused_pairs(data)}
+    found = {
+        "coverage": coverage(data),
+        "dominance": dominance(data, lexicons),
+        "confusion": confusion(data),
+        "pairs": confused_pairs(data),
+    }
     if other is not None and empath is not None:
         found |= {"empath": against(data, other), "partners": partners(data, other, lexicons, empath)}
     return found

@@ -160,7 +160,8 @@ def test_a_buffer_of_another_encoder_seed_or_lexicons_is_refused(tmp_path, encod
         with pytest.raises(StateError) as refused:
             Selector(buffer, encoder, seed=1, lexicons=Lexicons((Lexicon("bees", frozenset({"hive"})),)))
         assert str(refused.value) == (
-            f"state {tmp_path}: made with other lexicons than these (bees); give --lexicons with the folder as it was then, or a new --state"
+            f"state {tmp_path}: made with other lexicons than these (bees); "
+            "give --lexicons with the folder as it was then, or a new --state"
         )
         encoder.identity = "other"
         with pytest.raises(StateError, match="another model"):
