@@ -163,7 +163,11 @@ def build_parser() -> argparse.ArgumentParser:
     lexicon.add_argument("--words", type=_count, default=40, metavar="N", help="words of a domain, at most (default 40)")
     lexicon.add_argument("--domains", type=_count, default=3, metavar="N", help="domains, at most (default 3)")
     lexicon.add_argument("--limit", type=_count, metavar="N", help="read N valid sets")
-    lexicon.add_argument("--references", action="store_true", help="of a set without response, read the reference (selection never does)")
+    lexicon.add_argument(
+        "--references",
+        action="store_true",
+        help="of a set without response, read the reference (selection does not, but under --preset paper)",
+    )
     lexicon.add_argument(
         "--out", type=Path, metavar="DIR", help="write each as DIR/suggested-<number>.txt, to be edited and given to --lexicons"
     )

@@ -93,7 +93,7 @@ def suggest(
         domains: groups wanted, at most.
         words_each: words of one group, at most.
         limit: sets to read, at most.
-        references: read the reference of a set without response; selection itself never does.
+        references: read the reference of a set without response; selection does not, but under the preset `paper`.
         complain: told of each malformed line.
 
     Raises:
