@@ -149,6 +149,29 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--eval", type=Path, metavar="TESTSET", required=True, help="held-out sets with references, as JSON Lines")
     command("status", _status, "what the state holds", "edgepers status --state my-state", settings=False)
     command("rollback", _rollback, "publish what was published before", "edgepers rollback --state my-state", settings=False)
+    lexicon = command(
+        "lexicon",
+        _lexicon,
+        "suggest lexicons: words of a stream that set a new domain apart",
+        "edgepers lexicon suggest stream.jsonl --domains 3 --out my-lexicons --with-packaged",
+        state=False,
+        settings=False,
+    )
+    lexicon.add_argument("action", choices=("suggest",), help="what to do")
+    lexicon.add_argument("stream", metavar="STREAM", help="as for run; question and response are read")
+    lexicon.add_argument("--lexicons", type=Path, metavar="DIR", help="what is known already; without it, the packaged ones")
+    lexicon.add_argument("--words", type=_count, default=40, metavar="N", help="words of a domain, at most (default 40)")
+    lexicon.add_argument("--domains", type=_count, default=3, metavar="N", help="domains, at most (default 3)")
+    lexicon.add_argument("--limit", type=_count, metavar="N", help="read N valid sets")
+    lexicon.add_argument(
+        "--references",
+        action="store_true",
+        help="of a set without response, read the reference (selection does not, but under --preset paper)",
+    )
+    lexicon.add_argument(
+        "--out", type=Path, metavar="DIR", help="write each as DIR/suggested-<number>.txt, to be edited and given to --lexicons"
+    )
+    lexicon.add_argument("--with-packaged", action="store_true", help="copy the packaged lexicons (or those of --lexicons) there too")
     return parser
 
 
@@ -281,6 +304,41 @@ def _rollback(args: argparse.Namespace) -> dict[str, Any]:
     if not args.json:
         print(f"withdrawn: {done['withdrawn']}; published now: {done['published'] or 'the base model'}")
     return done
+
+
+def _lexicon(args: argparse.Namespace) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from edgepers.dialogue import open_stream
+    from edgepers.select.lexicon import PACKAGED, load_lexicons
+    from edgepers.select.suggest import suggest, write_suggestions
+
+    if args.with_packaged and args.out is None:
+        raise UsageError("--with-packaged copies lexicons to --out; give --out DIR")
+    invalid, first = 0, ""
+
+    def complain(message: str) -> None:
+        nonlocal invalid, first
+        invalid, first = invalid + 1, first or message
+
+    found = suggest(
+        open_stream(args.stream),
+        load_lexicons(args.lexicons),
+        domains=args.domains,
+        words_each=args.words,
+        limit=args.limit,
+        references=args.references,
+        complain=complain,
+    )
+    beside = (args.lexicons or PACKAGED) if args.with_packaged else None
+    files = write_suggestions(args.out, found, args.stream, beside) if args.out else []
+    if invalid:
+        print(f"edgepers: skipped {invalid} malformed lines; first: {first}", file=sys.stderr)
+    if not args.json:
+        print(found.summary())
+        if found.domains and files:
+            print(f"written to {args.out}; edit and rename them, then give --lexicons {args.out}")
+    return {**asdict(found), "invalid": invalid, "files": [str(file) for file in files]}
 
 
 def _demo(args: argparse.Namespace) -> dict[str, Any]:

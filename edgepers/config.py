@@ -70,6 +70,7 @@ class Settings:
     every: int = option(200, "valid dialogue sets between two rounds")
     policy: str = option("quality", "who enters the buffer and who leaves", choices=POLICIES)
     entropy: str = option("windowed", "reading of the entropy of embedding", choices=ENTROPIES)
+    lexicons: str = option("", "folder with one <domain>.txt of words per domain; empty: the packaged ones")
     scored_text: str = option("response", "text that is scored beside the question", choices=("response", "reference"))
     protect_annotated: bool = option(True, "annotated sets leave only when nothing else can")
     annotations: str = option("ask", "gold (the data set's reference), ask (on the terminal), or a JSONL file of answers")

@@ -25,6 +25,7 @@ from edgepers.report import report, round_report, versions
 from edgepers.rollback import roll_back
 from edgepers.select.buffer import Buffer
 from edgepers.select.feed import Feed
+from edgepers.select.lexicon import load_lexicons
 from edgepers.select.policy import Policy
 from edgepers.select.records import KeptSet
 from edgepers.select.selector import Selector
@@ -48,7 +49,8 @@ class Personalizer:
         listener: hears what happens.
 
     Raises:
-        StateError: another process works on the folder, or it was made with another model, seed or stream.
+        StateError: another process works on the folder, or it was made with another model, seed, stream or other lexicons.
+        UsageError: the settings' lexicons cannot be read.
     """
 
     def __init__(
@@ -70,6 +72,9 @@ class Personalizer:
             if saved.get(name, getattr(self.settings, name)) != getattr(self.settings, name):
                 was, now = saved[name] or "the packaged one", getattr(self.settings, name) or "the packaged one"
                 raise StateError(f"state {state}: made with {name} {was}, now {now}; give --{name} as before, or a new --state")
+        if self.settings.lexicons:
+            self.settings = replace(self.settings, lexicons=str(Path(self.settings.lexicons).expanduser().resolve()))
+        lexicons = load_lexicons(Path(self.settings.lexicons) if self.settings.lexicons else None)
         self.meter = MemoryMeter(self.settings.memory)
         self._listener = listener or Listener()
         self._source = source
@@ -85,6 +90,7 @@ class Personalizer:
                 entropy=self.settings.entropy,
                 scored_text=self.settings.scored_text,
                 protect_annotated=self.settings.protect_annotated,
+                lexicons=lexicons,
                 seed=self.settings.seed,
             )
             self.state.save_settings(self.settings)

@@ -10,7 +10,7 @@ import pytest
 from edgepers.assets import sample_stream
 from edgepers.cli import build_parser, main
 
-COMMANDS = ["demo", "run", "select", "annotate", "synthesize", "train", "round", "evaluate", "status", "rollback"]
+COMMANDS = ["demo", "run", "select", "annotate", "synthesize", "train", "round", "evaluate", "status", "rollback", "lexicon"]
 QUICK = ["--every", "20", "--steps", "2", "--generations", "1", "--annotations-per-round", "4", "--storage", "64KB"]
 
 
@@ -67,6 +67,8 @@ def test_help_loads_no_torch():
         (["run", "STREAM", "--state", "S", "--policy", "best"], 2, "--policy 'best' is unknown; choose quality"),
         (["run", "STREAM", "--state", "S", "--every", "0"], 2, "--every is 0; the least is 1"),
         (["run", "STREAM", "--state", "S", "--every", "x"], 2, "argument --every: invalid int value: 'x'"),
+        (["run", "STREAM", "--state", "S", "--lexicons", "nowhere"], 2, "nowhere does not exist; give a folder with one <domain>.txt"),
+        (["select", "STREAM", "--state", "S", "--lexicons", "EMPTY"], 2, "empty has no .txt file"),
         (["run", "STREAM", "--state", "S", "--limit", "0"], 2, "argument --limit: 0 is not a positive number"),
         (["run", "STREAM", "--state", "S", "--model", "EMPTY"], 1, "no config.json"),
         (["run", "STREAM", "--state", "S", "--model", "llama3:8b"], 1, "Ollama tag"),
@@ -155,3 +157,26 @@ def test_a_second_process_is_refused_and_ctrl_c_is_one_line_that_says_how_to_go_
     assert first.returncode == 1
     assert err.strip().splitlines()[-1].startswith("edgepers: stopped; everything decided so far is kept")
     assert edgepers("status", "--state", state, "--json").returncode == 0
+
+
+def test_lexicon_suggest_prints_writes_and_loads_no_torch(tmp_path, edgepers):
+    bees = "apiary propolis varroa broods waxcomb beekeeper".split()
+    rows = [{"question": f"what about other{i}"} for i in range(200)]
+    for i in range(0, 200, 10):
+        rows[i] = {"question": f"question{i} about {' '.join(bees[(i // 10 + k) % 6] for k in range(4))}"}
+    stream = tmp_path / "s.jsonl"
+    stream.write_text("oops\n" + "".join(json.dumps(row) + "\n" for row in rows))
+    out = tmp_path / "out"
+    done = edgepers("lexicon", "suggest", stream, "--json", "--out", out, "--with-packaged")
+    found = json.loads(done.stdout)
+    assert (found["sets"], found["invalid"], len(found["domains"])) == (200, 1, 1)
+    assert set(found["domains"][0]["words"]) == set(bees)
+    assert (out / "suggested-1.txt").exists()
+    assert (out / "food.txt").exists()
+    assert "skipped 1 malformed lines; first: " in done.stderr
+    assert "1. 20 sets: " in edgepers("lexicon", "suggest", stream).stdout
+    again = edgepers("lexicon", "suggest", stream, "--out", out)
+    assert (again.returncode, len(again.stderr.splitlines())) == (2, 1)
+    assert edgepers("lexicon", "suggest", stream, "--with-packaged").returncode == 2
+    code = f"import sys\nfrom edgepers.cli import main\nmain(['lexicon', 'suggest', {str(stream)!r}])\nsys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0

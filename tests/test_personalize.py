@@ -211,6 +211,25 @@ def test_another_stream_model_or_seed_is_refused_before_anything_is_harmed(whole
     assert {f.name for f in before if before[f] != after[f]} <= {"buffer.db"}  # a clean exit notes the position again
 
 
+def test_lexicons_of_ones_own_are_kept_by_their_absolute_path_and_no_others_are_taken_later(stream, tmp_path, llm, monkeypatch):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "names.txt").write_text("emily\nmoon\ndog\n")
+    monkeypatch.chdir(tmp_path)
+    with Personalizer("s", Settings(**QUICK, lexicons="mine"), llm=llm) as owner:
+        owner.select(stream)
+        assert set(owner.buffer.domains()) <= {"names", "general"}
+    assert State("s").saved_settings()["lexicons"] == str(folder.resolve())
+    monkeypatch.chdir(folder)
+    with Personalizer(tmp_path / "s", llm=llm) as owner:
+        assert owner.selector.holds(0)
+    with pytest.raises(StateError, match=r"made with other lexicons .* give --lexicons"):
+        Personalizer(tmp_path / "s", Settings(**QUICK), llm=llm)
+    (folder / "names.txt").write_text("emily\nmoon\n")
+    with pytest.raises(StateError, match=r"made with other lexicons than these \(names\)"):
+        Personalizer(tmp_path / "s", llm=llm)
+
+
 def test_streams_without_a_valid_set_are_one_line(tmp_path, llm):
     empty, bad = tmp_path / "empty.jsonl", tmp_path / "bad.jsonl"
     empty.write_text("")

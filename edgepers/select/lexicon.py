@@ -11,12 +11,14 @@ from pathlib import Path
 
 from edgepers.errors import UsageError
 
-__all__ = ["GENERAL", "DomainMatch", "Lexicon", "Lexicons", "load_lexicons", "words"]
+__all__ = ["GENERAL", "PACKAGED", "DomainMatch", "Lexicon", "Lexicons", "load_lexicons", "words"]
 
 GENERAL = "general"
 """The domain of a text that matches no lexicon; no lexicon may have this name."""
 
-_PACKAGED = Path(__file__).with_name("lexicons")
+PACKAGED = Path(__file__).with_name("lexicons")
+"""The folder of the packaged lexicons."""
+
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 
 
@@ -91,7 +93,7 @@ def load_lexicons(folder: Path | None = None) -> Lexicons:
     Raises:
         UsageError: no such folder, no lexicon in it, a lexicon without words or named "general", or a line that is not one word.
     """
-    folder = _PACKAGED if folder is None else folder
+    folder = PACKAGED if folder is None else folder
     if not folder.is_dir():
         raise UsageError(f"lexicon folder {folder} does not exist; give a folder with one <domain>.txt per domain")
     paths = sorted(path for path in folder.glob("*.txt") if path.is_file() and not path.name.startswith("."))

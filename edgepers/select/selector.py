@@ -89,9 +89,14 @@ class Selector:
         if not made_with:
             self.buffer.start(identity, self._encoder.hidden_size)
             return
+        where = self.buffer.path.parent
         for key, value in identity.items():
+            if made_with[key] != value and key == "lexicons":  # a hash tells nobody anything
+                raise StateError(
+                    f"state {where}: made with other lexicons than these ({_few(self._lexicons.names)}); "
+                    "give --lexicons with the folder as it was then, or a new --state"
+                )
             if made_with[key] != value:
-                where = self.buffer.path.parent
                 raise StateError(f"state {where}: made with another {key} ({made_with[key]}, now {value}); give the same, or a new --state")
 
     def reload(self) -> None:
@@ -260,3 +265,7 @@ class Selector:
 def _judged(kept: KeptSet, reference: str | None, round_number: int) -> KeptSet:
     same = reference is None or reference.strip() == kept.response.strip()
     return replace(kept, reference=None if same else reference, verdict="good" if same else "corrected", asked=round_number)
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= 3 else f"{names[0]}, {names[1]}, ... {names[-1]}"

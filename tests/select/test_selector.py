@@ -6,6 +6,7 @@ from edgepers.dialogue import Cursor, DialogueSet, IterableStream
 from edgepers.errors import BudgetError, StateError, UsageError
 from edgepers.select.buffer import Buffer
 from edgepers.select.feed import MICRO_BATCH, Feed
+from edgepers.select.lexicon import Lexicon, Lexicons
 from edgepers.select.scores import CENTER_SETS
 from edgepers.select.selector import Selector
 
@@ -151,11 +152,17 @@ def test_a_policy_is_a_plain_callable_and_must_make_room(tmp_path, encoder):
         Selector(buffer, encoder, policy="best")
 
 
-def test_a_buffer_of_another_encoder_or_seed_is_refused(tmp_path, encoder):
+def test_a_buffer_of_another_encoder_seed_or_lexicons_is_refused(tmp_path, encoder):
     with Buffer(tmp_path, 64_000) as buffer:
         Selector(buffer, encoder, seed=1)
         with pytest.raises(StateError, match="another seed"):
             Selector(buffer, encoder, seed=2)
+        with pytest.raises(StateError) as refused:
+            Selector(buffer, encoder, seed=1, lexicons=Lexicons((Lexicon("bees", frozenset({"hive"})),)))
+        assert str(refused.value) == (
+            f"state {tmp_path}: made with other lexicons than these (bees); "
+            "give --lexicons with the folder as it was then, or a new --state"
+        )
         encoder.identity = "other"
         with pytest.raises(StateError, match="another model"):
             Selector(buffer, encoder, seed=1)
