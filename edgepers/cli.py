@@ -123,7 +123,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     for sub in (run, select):
         sub.add_argument(
-            "stream", metavar="STREAM", help="JSON Lines with 'question' and any of 'response', 'reference'; - for standard input"
+            "stream",
+            metavar="STREAM",
+            help="JSON Lines with 'question' and any of 'response', 'reference', or another form (--format);"
+            " a chat export, - for standard input, or a Hugging Face data set's name",
         )
         sub.add_argument("--limit", type=_count, metavar="N", help="stop when N valid sets have been seen in all")
         sub.add_argument("--strict", action="store_true", help="stop at the first malformed line")
@@ -169,10 +172,10 @@ def _open(args: argparse.Namespace, *, make: bool = False, total: int | None = N
 def _check_files(args: argparse.Namespace) -> None:
     """Find a missing file before a model is loaded."""
     from edgepers.annotate.sources import from_file
-    from edgepers.dialogue import FileStream, read_dialogue_sets
+    from edgepers.dialogue import open_stream, read_dialogue_sets
 
     if getattr(args, "stream", None) is not None:
-        FileStream(args.stream)
+        open_stream(args.stream)
     if getattr(args, "eval", None) is not None:
         read_dialogue_sets(args.eval, need_reference=True)
     if getattr(args, "annotations", "ask") not in ("ask", "gold"):
