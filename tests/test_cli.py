@@ -155,3 +155,28 @@ def test_a_second_process_is_refused_and_ctrl_c_is_one_line_that_says_how_to_go_
     assert first.returncode == 1
     assert err.strip().splitlines()[-1].startswith("edgepers: stopped; everything decided so far is kept")
     assert edgepers("status", "--state", state, "--json").returncode == 0
+
+
+def test_a_forced_form_is_kept_and_a_wrong_one_is_one_line(tmp_path, edgepers):
+    path = tmp_path / "s.jsonl"
+    rows = [{"instruction": f"Name thing {i}.", "context": "", "response": f"Thing {i}.", "category": "x"} for i in range(4)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    wrong = edgepers("select", path, "--state", tmp_path / "wrong", "--format", "messages")
+    assert (wrong.returncode, len(wrong.stderr.strip().splitlines())) == (1, 1)
+    assert f"{path}:1: 'messages' is missing, which --format messages needs; the record has the form dolly" in wrong.stderr
+    found = edgepers("select", path, "--state", tmp_path / "found", "--json")
+    assert json.loads(found.stdout)["seen"] == 4
+    assert found.stderr.count("read as dolly (") == 1
+    state = tmp_path / "forced"
+    assert edgepers("select", path, "--state", state, "--format", "dolly", "--json").returncode == 0
+    asked = edgepers("annotate", "--state", state, "--annotations", "gold", "--json")
+    assert json.loads(asked.stdout)["outcomes"] == {"corrected": 4}
+
+
+def test_a_stream_that_is_no_file_is_told_apart_from_a_hub_name(tmp_path, monkeypatch, edgepers):
+    from edgepers.streams import hub
+
+    monkeypatch.setattr(hub, "find_spec", lambda name: None)
+    done = edgepers("run", "some-owner/some-data", "--state", tmp_path / "state")
+    assert (done.returncode, len(done.stderr.strip().splitlines())) == (1, 1)
+    assert "pip install 'edgepers[hub]'" in done.stderr
