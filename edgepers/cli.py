@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from edgepers import __version__
-from edgepers.config import Settings, Size, parse_size
+from edgepers.config import Settings, Size, format_size, parse_size
 from edgepers.errors import EdgepersError, UsageError
 
 if TYPE_CHECKING:
@@ -152,6 +152,24 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--eval", type=Path, metavar="TESTSET", required=True, help="held-out sets with references, as JSON Lines")
     command("status", _status, "what the state holds", "edgepers status --state my-state", settings=False)
     command("rollback", _rollback, "publish what was published before", "edgepers rollback --state my-state", settings=False)
+    export = command(
+        "export",
+        _export,
+        "write the published adapter, or the model with it merged in, for other programs",
+        "edgepers export --state my-state --format merged --out my-model",
+        settings=False,
+    )
+    export.add_argument(
+        "--format", required=True, choices=("peft", "merged"), help="peft: the adapter; merged: a 16-bit model folder for transformers"
+    )
+    export.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder to make; it appears whole or not at all")
+    export.add_argument("--adapter", default="", metavar="NAME", help="an adapter of the state, such as 0003 (default: the published one)")
+    export.add_argument(
+        "--onto",
+        default="quantized",
+        choices=("quantized", "original"),
+        help="merged: onto the weights as 4 bits have them, which the adapter was trained on, or onto the original ones",
+    )
     return parser
 
 
@@ -283,6 +301,22 @@ def _rollback(args: argparse.Namespace) -> dict[str, Any]:
         done = roll_back(state, buffer)
     if not args.json:
         print(f"withdrawn: {done['withdrawn']}; published now: {done['published'] or 'the base model'}")
+    return done
+
+
+def _export(args: argparse.Namespace) -> dict[str, Any]:
+    from edgepers.export import export
+    from edgepers.select.buffer import Buffer
+    from edgepers.state import State
+
+    state = State(args.state)
+    state.require()
+    with Buffer(state.folder) as buffer:
+        published = buffer.progress.published
+    settings = Settings.make({}, state.saved_settings())
+    done = export(state, settings, published, args.out, form=args.format, adapter=args.adapter, onto=args.onto)
+    if not args.json:
+        print(f"{done['out']}: adapter {done['adapter']} of {done['base']}, {done['format']}, {format_size(done['bytes'])}")
     return done
 
 

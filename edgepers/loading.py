@@ -71,9 +71,8 @@ def resolve(model: str) -> str:
     if path.exists():
         raise ModelError(f"--model {model}: a file; give a folder in Hugging Face format, or a Hub name")
     if is_tag(model):
-        same = hub_name_of_tag(model)
-        cure = f"give {same}" if same else "give the Hub name of the same model, such as Qwen/Qwen2.5-1.5B-Instruct"
-        raise ModelError(f"--model {model}: an Ollama tag, whose weights cannot be trained on; {cure}")
+        same = hub_name_of_tag(model) or "the Hub name of the same model, such as Qwen/Qwen2.5-1.5B-Instruct"
+        raise ModelError(f"--model {model}: an Ollama tag, whose weights cannot be trained on; give {same}")
     if not _HUB_NAME.fullmatch(model):
         raise ModelError(
             f"--model {model}: no such folder; give one in Hugging Face format, or a Hub name such as Qwen/Qwen2.5-0.5B-Instruct"
