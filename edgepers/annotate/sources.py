@@ -47,7 +47,7 @@ def from_file(path: str | Path) -> Source:
     """
     answers: dict[tuple[str, str], Answer] = {}
     try:
-        lines = Path(path).read_bytes().split(b"\n")
+        lines = Path(path).read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n")
     except OSError as error:
         raise StreamError(f"annotations {path}: {error.strerror}; give gold, ask, or a JSONL file of answers") from None
     for number, line in enumerate(lines, 1):
