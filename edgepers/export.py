@@ -98,15 +98,14 @@ def _write_merged(settings: Settings, adapter: Path, made: Path, *, original: bo
     bits = 16 if original else settings.bits
     check_memory(settings.model, bits, settings.memory)
     llm = LanguageModel.load(settings.model, bits=bits)
-    local = Path(llm.name).is_dir()
     with quiet():
-        config = AutoConfig.from_pretrained(llm.name, local_files_only=local)
+        config = AutoConfig.from_pretrained(llm.name, local_files_only=True)  # it has just been loaded, so it is there
         dtype = config.dtype if config.dtype in (torch.bfloat16, torch.float16) else torch.bfloat16
         config.dtype = dtype
         if hasattr(config, "quantization_config"):  # of a base that was saved in 4 bits
             del config.quantization_config
         config.save_pretrained(made)
-        AutoTokenizer.from_pretrained(llm.name, local_files_only=local).save_pretrained(made)
+        AutoTokenizer.from_pretrained(llm.name, local_files_only=True).save_pretrained(made)
         if llm._model.can_generate():
             llm._model.generation_config.save_pretrained(made)
     _write_shards(((name, weight.to(dtype)) for name, weight in _merged(llm._model, config, deltas)), made)

@@ -146,26 +146,16 @@ def load_pretrained(model: str, bits: int, device: torch.device | None) -> tuple
     Raises:
         ModelError: names the model and the cure.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
-
     name = resolve(model)
     local = Path(name).is_dir()
     try:
         with quiet():
-            config = AutoConfig.from_pretrained(name, local_files_only=local)
-            tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=local)
-            dtype = getattr(config.get_text_config(), "dtype", None) or torch.bfloat16
-            nf4 = BitsAndBytesConfig(
-                load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
-            )
-            loaded = AutoModelForCausalLM.from_pretrained(
-                name,
-                quantization_config=nf4 if bits == 4 else None,
-                dtype=dtype,
-                device_map={"": device or compute_device()},
-                use_safetensors=True,
-                local_files_only=local,
-            )
+            try:
+                config, tokenizer, loaded, dtype = _from_pretrained(name, bits, device, offline=True)
+            except OSError:  # a Hub name that is not on this machine yet: the one time that the network is asked
+                if local:
+                    raise
+                config, tokenizer, loaded, dtype = _from_pretrained(name, bits, device, offline=False)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ModelError(_why_not(model or name, error, local=local)) from error
     if tokenizer.pad_token_id is None:
@@ -175,6 +165,25 @@ def load_pretrained(model: str, bits: int, device: torch.device | None) -> tuple
     if bits == 4:
         _settle_4bit(loaded, dtype)
     return loaded, tokenizer, name, identity_of(name, config, tokenizer, bits)
+
+
+def _from_pretrained(name: str, bits: int, device: torch.device | None, *, offline: bool) -> tuple[Any, Any, Any, torch.dtype]:
+    """Configuration, tokenizer, model, and the type that its weights are stored or computed in."""
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+
+    config = AutoConfig.from_pretrained(name, local_files_only=offline)
+    tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=offline)
+    dtype = getattr(config.get_text_config(), "dtype", None) or torch.bfloat16
+    nf4 = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype)
+    loaded = AutoModelForCausalLM.from_pretrained(
+        name,
+        quantization_config=nf4 if bits == 4 else None,
+        dtype=dtype,
+        device_map={"": device or compute_device()},
+        use_safetensors=True,
+        local_files_only=offline,
+    )
+    return config, tokenizer, loaded, dtype
 
 
 def _settle_4bit(model: Any, dtype: torch.dtype) -> None:
