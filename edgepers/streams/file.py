@@ -1,5 +1,6 @@
 """Streams of files and of standard input."""
 
+import functools
 import hashlib
 import io
 import os
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from edgepers.errors import StreamError
+from edgepers.streams.csv_rows import columns_of, rows
 from edgepers.streams.framing import Record, frame, is_array
 from edgepers.streams.reading import Reading, said_nothing
 from edgepers.streams.types import Arrival, Complain, Cursor
@@ -20,7 +22,7 @@ _PREFIX_BYTES = 4096  # enough to tell two streams apart; appending to a file mu
 
 
 class FileStream:
-    """JSON Lines or one JSON array in a file, or on standard input for `-`.
+    """JSON Lines, one JSON array or CSV rows of a known form in a file; on standard input (`-`) the first two.
 
     Args:
         path: of the file, or `-`.
@@ -54,9 +56,13 @@ class FileStream:
             raise StreamError(
                 f"stream {self.name}: a binary file (zero bytes at its start); give JSON Lines, one object with 'question' a line"
             )
-        self._array = is_array(head)
-        first = _first_element(head) if self._array else head.split(b"\n", 1)[0]  # the first record: a file may grow
-        self.fingerprint = hashlib.sha256(first).hexdigest()[:32]
+        columns, array = columns_of(head), is_array(head)
+        self._frame: Callable[[BinaryIO, int, int], Iterator[Record]] = (
+            functools.partial(frame, array=array) if columns is None else functools.partial(rows, columns=columns)
+        )
+        headers = 0 if columns is None else 1
+        first = _first_element(head) if array else b"\n".join(head.split(b"\n", headers + 1)[: headers + 1])
+        self.fingerprint = hashlib.sha256(first).hexdigest()[:32]  # of the first record: a file may grow
 
     def read(self, start: Cursor, complain: Complain) -> Iterator[Arrival]:
         """See `Stream.read`."""
@@ -65,13 +71,10 @@ class FileStream:
             return
         if start.offset and self._reading.form is None:
             with self._path.open("rb") as file:
-                self._reading.detect_in(frame(file, 0, 0, array=self._array))
+                self._reading.detect_in(self._frame(file, 0, 0))
         with self._path.open("rb") as file:
-            yield from self._reading.arrivals(self._records(file, start), start, complain)
-
-    def _records(self, file: BinaryIO, start: Cursor) -> Iterator[Record]:
-        file.seek(start.offset)
-        return frame(file, start.offset, start.line, array=self._array)
+            file.seek(start.offset)
+            yield from self._reading.arrivals(self._frame(file, start.offset, start.line), start, complain)
 
     def reference_at(self, here: Cursor) -> str | None:
         """See `Stream.reference_at`; standard input cannot be read twice."""

@@ -1,3 +1,5 @@
+import csv
+import dataclasses
 import json
 from pathlib import Path
 
@@ -218,3 +220,37 @@ def test_real_text_survives_its_data_sets_own_columns(tmp_path):
         assert [(s.question, s.reference) for s in sets] == [(r["question"], r["reference"]) for r in rows if r["reference"].strip()]
         assert len(complaints) == len(rows) - len(sets)
         assert "the reference" in said[0]
+
+
+@pytest.mark.parametrize("name", ["instruction", "dolly", "empathetic", "openorca"])
+def test_a_csv_file_with_a_forms_columns_is_read_and_resumed(tmp_path, name):
+    path = tmp_path / "s.csv"
+    records = [dict(record) for record in FORM_OF[name]]
+    sets = SETS_OF[name]
+    with path.open("w", newline="", encoding="utf-8-sig") as file:
+        writer = csv.DictWriter(file, records[0])
+        writer.writeheader()
+        if name == "empathetic":  # published without quotes
+            file.write("".join(",".join(map(str, record.values())) + "\r\n" for record in records))
+        else:
+            records[0]["response" if "response" in records[0] else "output"] = 'Two\nlines, and a "quote".'
+            sets = [dataclasses.replace(sets[0], reference='Two\nlines, and a "quote".'), *sets[1:]]
+            writer.writerows(records)
+        file.write("x\r\n")
+    complaints: list[str] = []
+    whole = list(FileStream(path).read(Cursor(), complaints.append))
+    assert [a.dialogue for a in whole] == sets
+    assert len(complaints) == 1
+    assert " is missing: 1 fields, and the header has " in complaints[0]
+    for i, arrival in enumerate(whole):
+        assert list(FileStream(path).read(arrival.here, complaints.append)) == whole[i:]
+        assert FileStream(path).reference_at(arrival.here) == arrival.dialogue.reference
+
+
+def test_two_csv_files_of_one_form_are_two_streams(tmp_path):
+    path = tmp_path / "s.csv"
+    prints = []
+    for row in ("a,b\n", "a,b\nc,d\n", "c,d\n"):
+        path.write_text("question,response\n" + row)
+        prints.append(FileStream(path).fingerprint)
+    assert prints[0] == prints[1] != prints[2]
