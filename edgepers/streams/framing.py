@@ -134,7 +134,8 @@ def _elements(file: BinaryIO, offset: int, line: int) -> Iterator[Record]:
         for cut in scanner.cuts(chunk):
             element += chunk[from_ : cut - 1][: MAX_LINE_BYTES + 1 - len(element)]
             if opened and element.strip():
-                yield Record(begin, line, at + cut, line + 1, _parser(bytes(element)), f": record {line + 1}")
+                end = at + cut - (scanner.depth == 0)  # the closing bracket is read again by whoever goes on from here
+                yield Record(begin, line, end, line + 1, _parser(bytes(element)), f": record {line + 1}")
                 line += 1
             element.clear()
             begin, from_, opened = at + cut, cut, True

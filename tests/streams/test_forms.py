@@ -254,3 +254,28 @@ def test_two_csv_files_of_one_form_are_two_streams(tmp_path):
         path.write_text("question,response\n" + row)
         prints.append(FileStream(path).fingerprint)
     assert prints[0] == prints[1] != prints[2]
+
+
+@pytest.mark.data
+@pytest.mark.skipif(not DATA.is_dir(), reason="the data sets are not in ../shared/data")
+def test_real_conversations_survive_their_data_sets_own_rows(tmp_path):
+    path = tmp_path / "s.jsonl"
+    rows = [json.loads(line) for line in (DATA / "empathetic_dialogues.jsonl").open(encoding="utf-8")][:400]
+    spoken = ((row, i, text) for row in rows for i, text in enumerate((row["question"], row["reference"])))
+    path.write_text(
+        lines(
+            {"conv_id": row["dialogue_id"], "utterance_idx": 0, "speaker_idx": i, "utterance": text.replace(",", "_comma_")}
+            for row, i, text in spoken
+        ),
+        encoding="utf-8",
+    )
+    sets, said, complaints = read(path)
+    assert "read as empathetic (" in said[0]
+    assert complaints == []
+    assert [s.reference for s in sets] == [row["reference"].strip() for row in rows]
+    assert all(s.question.endswith(row["question"].strip()) for s, row in zip(sets, rows, strict=True))
+    talks = [json.loads(line) for line in (DATA / "meddialog.jsonl").open(encoding="utf-8")]
+    path.write_text(lines({"utterances": [f"patient: {t['question']}", f"doctor: {t['reference']}"]} for t in talks), encoding="utf-8")
+    sets, _, complaints = read(path)
+    assert complaints == []
+    assert [(s.question, s.reference) for s in sets] == [(t["question"].strip(), t["reference"].strip()) for t in talks]

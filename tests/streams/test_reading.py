@@ -247,3 +247,49 @@ def test_a_hub_name_without_the_extra_says_what_to_install_and_paths_are_not_nam
     for name in ("missing/stream.jsonl", "data/stream", "./owner/name", "/owner/name", "stream", "a/b/c"):
         with pytest.raises(StreamError, match="no such file; give"):
             open_stream(name)
+
+
+SCRAPS = st.sampled_from(
+    [
+        b"[",
+        b"]",
+        b"{",
+        b"}",
+        b",",
+        b'"',
+        b"\\",
+        b"\n",
+        b"\r\n",
+        b"\xff",
+        b"\xef\xbb\xbf",
+        b'{"question": "Q"}',
+        b'{"messages": [',
+        b"conv_id,",
+        b"utterance",
+    ]
+)
+
+
+@given(st.lists(SCRAPS | st.binary(max_size=6), max_size=20).map(b"".join))
+def test_no_bytes_crash_a_stream_and_reading_on_is_reading_the_rest(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("s") / "s"
+    path.write_bytes(data)
+    try:
+        whole = list(FileStream(path).read(Cursor(), lambda _: None))
+    except StreamError as error:
+        assert "\n" not in str(error)
+        return
+    for i, arrival in enumerate(whole):
+        assert [a.dialogue for a in FileStream(path).read(arrival.after, lambda _: None)] == [a.dialogue for a in whole[i + 1 :]]
+
+
+def test_what_follows_an_array_is_never_read_and_an_array_may_grow(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text('[{"question": "a"}] {"question": "b"}, ')
+    complaints: list[str] = []
+    (only,) = FileStream(path).read(Cursor(), complaints.append)
+    assert list(FileStream(path).read(only.after, complaints.append)) == []
+    assert len(complaints) == 2
+    assert "brackets that do not match" in complaints[0]
+    path.write_text('[{"question": "a"}, {"question": "c"}]')
+    assert [a.dialogue.question for a in FileStream(path).read(only.after, print)] == ["c"]
