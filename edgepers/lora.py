@@ -7,7 +7,7 @@ from torch import nn
 
 __all__ = ["attention_layers"]
 
-_ATTENTION = re.compile(r"attn|attention|mixer")  # self_attn, attention, self_attention, attn; Phi's first models: mixer
+_ATTENTION = re.compile(r"attn|attention")  # self_attn, self_attention, attention, attn
 
 
 def attention_layers(model: Any) -> list[str]:

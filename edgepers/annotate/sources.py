@@ -76,7 +76,7 @@ def _answer(line: bytes) -> tuple[tuple[str, str], Answer]:
         raise ValueError(f"not JSON at column {error.colno}: {error.msg}") from None
     if not isinstance(record, dict):
         raise ValueError(f"a {type(record).__name__} where an object with 'id' or 'question' belongs")
-    field = "id" if record.get("id") is not None else "question"
+    field = "id" if record.get("id") not in (None, "") else "question"  # requests about sets without an id have an empty one
     if not isinstance(record.get(field), (str, int)):
         raise ValueError("neither 'id' nor 'question' says which set is meant")
     if record.get("good") is True:

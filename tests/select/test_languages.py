@@ -67,7 +67,7 @@ def test_the_buffer_of_an_owner_without_english_does_not_freeze(tmp_path, langua
 
 def test_answers_in_any_script_come_back_from_a_file_as_windows_writes_it(tmp_path):
     path = tmp_path / "answers.jsonl"
-    rows = [{"question": "猫は?", "reference": "「月」です 🎉"}, {"question": "كلبي؟", "reference": "قمر"}]
+    rows = [{"id": "", "question": "猫は?", "reference": "「月」です 🎉"}, {"id": "", "question": "كلبي؟", "reference": "قمر"}]
     path.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(json.dumps(row, ensure_ascii=False) for row in rows).encode())
     source = from_file(path)
     for row in rows:
