@@ -1,5 +1,6 @@
 """Conversations as dialogue sets: each assistant turn is a set, and what was said before it is its question's context."""
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -9,6 +10,9 @@ __all__ = ["CONTEXT_CHARS", "Turn", "plain_text", "role_of", "sets_of", "with_co
 
 CONTEXT_CHARS = 600  # of earlier turns before a question: about 150 tokens, of the 512 that scoring and training read
 _TURN_CHARS = 240  # of one earlier turn
+
+# What a reasoning model thought before it answered: as it writes it, and as Open WebUI folds it away.
+_THOUGHTS = re.compile(r"^\s*(?:<think>.*?</think>|<details type=\"reasoning\".*?</details>)", re.DOTALL)
 
 USER, ASSISTANT, ASIDE = "user", "assistant", ""
 _ROLES = {
@@ -103,13 +107,14 @@ def sets_of(turns: Sequence[Turn], field: str, identity: object, *, known: str =
         ValueError: there is no such turn; names the field.
     """
     merged: list[Turn] = []
-    for turn in turns:
-        if not turn.role or not turn.text:
+    for role, said in turns:
+        text = _THOUGHTS.sub("", said).strip() if role == ASSISTANT else said
+        if not role or not text:
             continue
-        if merged and merged[-1].role == turn.role:
-            merged[-1] = Turn(turn.role, f"{merged[-1].text}\n\n{turn.text}")
+        if merged and merged[-1].role == role:
+            merged[-1] = Turn(role, f"{merged[-1].text}\n\n{text}")
         else:
-            merged.append(turn)
+            merged.append(Turn(role, text))
     sets: list[DialogueSet] = []
     for i, turn in enumerate(merged):
         if i and turn.role == ASSISTANT:

@@ -152,6 +152,21 @@ def test_earlier_turns_are_bounded_whole_lines_the_last_of_them():
     assert with_context([], "Now?") == "Now?"
 
 
+@pytest.mark.parametrize(
+    "thought", ["<think>\nHm.\n</think>\n\n", '<details type="reasoning" done="true">\n<summary>3 s</summary>\n> Hm.\n</details>\n']
+)
+def test_what_a_model_thought_is_no_part_of_its_answer(tmp_path, thought):
+    path = tmp_path / "s.jsonl"
+    turns = [
+        ("user", "Is <think>a</think> a tag?"),
+        ("assistant", f"{thought}Yes: <think>a</think>."),
+        ("user", "So?"),
+        ("assistant", thought),
+    ]
+    path.write_text(lines([{"messages": [{"role": role, "content": text} for role, text in turns]}]))
+    assert read(path)[0] == [DialogueSet("Is <think>a</think> a tag?", "Yes: <think>a</think>.")]
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
