@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from edgepers import __version__
-from edgepers.config import Settings, Size, format_size, parse_size
+from edgepers.config import EXPORT_FORMATS, EXPORT_ONTO, Settings, Size, format_size, parse_size
 from edgepers.errors import EdgepersError, UsageError
 
 if TYPE_CHECKING:
@@ -160,14 +160,14 @@ def build_parser() -> argparse.ArgumentParser:
         settings=False,
     )
     export.add_argument(
-        "--format", required=True, choices=("peft", "merged"), help="peft: the adapter; merged: a 16-bit model folder for transformers"
+        "--format", required=True, choices=EXPORT_FORMATS, help="peft: the adapter; merged: a 16-bit model folder for transformers"
     )
     export.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder to make; it appears whole or not at all")
     export.add_argument("--adapter", default="", metavar="NAME", help="an adapter of the state, such as 0003 (default: the published one)")
     export.add_argument(
         "--onto",
-        default="quantized",
-        choices=("quantized", "original"),
+        default=EXPORT_ONTO[0],
+        choices=EXPORT_ONTO,
         help="merged: onto the weights as 4 bits have them, which the adapter was trained on, or onto the original ones",
     )
     return parser

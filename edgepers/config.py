@@ -17,6 +17,8 @@ FORMATS = (
     "question", "openorca", "chatgpt", "openwebui", "messages", "sharegpt",
     "empathetic", "prosocial", "dolly", "instruction", "meddialog",
 )  # fmt: skip
+EXPORT_FORMATS = ("peft", "merged")
+EXPORT_ONTO = ("quantized", "original")
 LORA_TARGETS = ("attention", "all-linear")
 
 _UNITS = {

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgepers.config import Settings
+from edgepers.config import EXPORT_FORMATS, EXPORT_ONTO, Settings
 from edgepers.errors import ModelError, StateError, UsageError
 from edgepers.files import folder_bytes, replace_folder
 from edgepers.state import State
@@ -16,15 +16,13 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-__all__ = ["FORMATS", "export"]
+__all__ = ["export"]
 
-FORMATS = ("peft", "merged")
-ONTO = ("quantized", "original")
 SHARD_BYTES = 1_000_000_000  # of one weight file, and so about what exporting takes beside the loaded model
 
 
 def export(
-    state: State, settings: Settings, published: str, out: Path, *, form: str, adapter: str = "", onto: str = "quantized"
+    state: State, settings: Settings, published: str, out: Path, *, form: str, adapter: str = "", onto: str = EXPORT_ONTO[0]
 ) -> dict[str, Any]:
     """Write an adapter, or the model that it makes, to a new folder that other programs load.
 
@@ -45,8 +43,9 @@ def export(
         UsageError: the folder has something in it, or an unknown form.
         ModelError: the adapter is of a kind that cannot be merged.
     """
-    if form not in FORMATS or onto not in ONTO:
-        raise UsageError(f"--format {form!r} --onto {onto!r} is unknown; choose {' or '.join(FORMATS)}, onto {' or '.join(ONTO)}")
+    for name, value, known in (("format", form, EXPORT_FORMATS), ("onto", onto, EXPORT_ONTO)):
+        if value not in known:
+            raise UsageError(f"--{name} {value!r} is unknown; choose {' or '.join(known)}")
     folder = _adapter(state, adapter or published)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"--out {out}: there already, and not an empty folder; give a new name")
