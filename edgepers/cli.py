@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from edgepers import __version__
-from edgepers.config import Settings, Size, parse_size
+from edgepers.config import EXPORT_FORMATS, EXPORT_ONTO, Settings, Size, format_size, parse_size
 from edgepers.errors import EdgepersError, UsageError
 
 if TYPE_CHECKING:
@@ -123,7 +123,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     for sub in (run, select):
         sub.add_argument(
-            "stream", metavar="STREAM", help="JSON Lines with 'question' and any of 'response', 'reference'; - for standard input"
+            "stream",
+            metavar="STREAM",
+            help="JSON Lines with 'question' and any of 'response', 'reference', or another form (--format);"
+            " a chat export, - for standard input, or a Hugging Face data set's name",
         )
         sub.add_argument("--limit", type=_count, metavar="N", help="stop when N valid sets have been seen in all")
         sub.add_argument("--strict", action="store_true", help="stop at the first malformed line")
@@ -172,6 +175,24 @@ def build_parser() -> argparse.ArgumentParser:
         "--out", type=Path, metavar="DIR", help="write each as DIR/suggested-<number>.txt, to be edited and given to --lexicons"
     )
     lexicon.add_argument("--with-packaged", action="store_true", help="copy the packaged lexicons (or those of --lexicons) there too")
+    export = command(
+        "export",
+        _export,
+        "write the published adapter, or the model with it merged in, for other programs",
+        "edgepers export --state my-state --format merged --out my-model",
+        settings=False,
+    )
+    export.add_argument(
+        "--format", required=True, choices=EXPORT_FORMATS, help="peft: the adapter; merged: a 16-bit model folder for transformers"
+    )
+    export.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder to make; it appears whole or not at all")
+    export.add_argument("--adapter", default="", metavar="NAME", help="an adapter of the state, such as 0003 (default: the published one)")
+    export.add_argument(
+        "--onto",
+        default=EXPORT_ONTO[0],
+        choices=EXPORT_ONTO,
+        help="merged: onto the weights as 4 bits have them, which the adapter was trained on, or onto the original ones",
+    )
     return parser
 
 
@@ -192,10 +213,10 @@ def _open(args: argparse.Namespace, *, make: bool = False, total: int | None = N
 def _check_files(args: argparse.Namespace) -> None:
     """Find a missing file before a model is loaded."""
     from edgepers.annotate.sources import from_file
-    from edgepers.dialogue import FileStream, read_dialogue_sets
+    from edgepers.dialogue import open_stream, read_dialogue_sets
 
     if getattr(args, "stream", None) is not None:
-        FileStream(args.stream)
+        open_stream(args.stream)
     if getattr(args, "eval", None) is not None:
         read_dialogue_sets(args.eval, need_reference=True)
     if getattr(args, "annotations", "ask") not in ("ask", "gold"):
@@ -339,6 +360,22 @@ def _lexicon(args: argparse.Namespace) -> dict[str, Any]:
         if found.domains and files:
             print(f"written to {args.out}; edit and rename them, then give --lexicons {args.out}")
     return {**asdict(found), "invalid": invalid, "files": [str(file) for file in files]}
+
+
+def _export(args: argparse.Namespace) -> dict[str, Any]:
+    from edgepers.export import export
+    from edgepers.select.buffer import Buffer
+    from edgepers.state import State
+
+    state = State(args.state)
+    state.require()
+    with Buffer(state.folder) as buffer:
+        published = buffer.progress.published
+    settings = Settings.make({}, state.saved_settings())
+    done = export(state, settings, published, args.out, form=args.format, adapter=args.adapter, onto=args.onto)
+    if not args.json:
+        print(f"{done['out']}: adapter {done['adapter']} of {done['base']}, {done['format']}, {format_size(done['bytes'])}")
+    return done
 
 
 def _demo(args: argparse.Namespace) -> dict[str, Any]:

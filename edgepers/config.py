@@ -13,6 +13,12 @@ __all__ = ["MIN_STORAGE_BYTES", "PAPER", "POLICIES", "Settings", "format_size", 
 MIN_STORAGE_BYTES = 48_000  # below it the journal's reserve leaves no room for a record of ordinary length
 POLICIES = ("quality", "random", "fifo", "kcenter")
 ENTROPIES = ("windowed", "collision", "spectral", "token", "histogram")
+FORMATS = (
+    "question", "openorca", "chatgpt", "openwebui", "messages", "sharegpt",
+    "empathetic", "prosocial", "dolly", "instruction", "meddialog",
+)  # fmt: skip
+EXPORT_FORMATS = ("peft", "merged")
+EXPORT_ONTO = ("quantized", "original")
 LORA_TARGETS = ("attention", "all-linear")
 
 _UNITS = {
@@ -88,6 +94,7 @@ class Settings:
     guard_perplexity: float = option(0.0, "most that general perplexity may rise over the base model's, as a share; 0: by the model's size")
     keep_adapters: int = option(3, "newest adapters kept on disk, the published one always among them")
     seed: int = option(0, "seed of every random choice")
+    format: str = option("", "form of the stream's records; empty: detected from the first of them", choices=("", *FORMATS))
     stream: str = option("", "stream file last read: where gold annotation looks references up", given=False)
     preset: str = option("", "paper: every choice as in Qin et al. (DAC 2024) where it is known", choices=("", "paper"))
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from edgepers.errors import ModelError
 from edgepers.loading import load_pretrained, quiet
+from edgepers.lora import attention_layers
 from edgepers.sampling import SeededSampling
 
 __all__ = ["MAX_NEW_TOKENS", "Example", "LanguageModel", "Sampling", "length_groups"]
@@ -99,7 +100,8 @@ class LanguageModel:
     def start_lora(self, rank: int, seed: int, targets: str = "attention") -> Any:
         """The model with a fresh LoRA adapter to train (alpha = 2 x rank, dropout 0.05); `use_adapter(None)` ends it.
 
-        "attention" puts it on q, k, v, o as the paper does, "all-linear" on every linear layer (Dettmers et al. 2023, QLoRA).
+        "attention" puts it on every linear layer of attention (q, k, v, o, fused or not), as the paper does; "all-linear" on
+        every linear layer (Dettmers et al. 2023, QLoRA).
 
         Raises:
             ModelError: the model has no such layers.
@@ -107,9 +109,9 @@ class LanguageModel:
         from peft import LoraConfig, get_peft_model
 
         self.use_adapter(None)
-        names = {module.rpartition(".")[2] for module, _ in self._model.named_modules()}
-        attention = sorted(names & {"q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj", "query_key_value", "c_attn"})
+        attention = attention_layers(self._model)
         if not attention:
+            names = {module.rpartition(".")[2] for module, _ in self._model.named_modules()}
             raise ModelError(
                 f"model {self.name}: no attention projections that LoRA is known to fit; layers end in {', '.join(sorted(names)[:8])}"
             )

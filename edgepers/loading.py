@@ -5,6 +5,7 @@ import hashlib
 import json
 import logging
 import math
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,10 +17,12 @@ from edgepers.assets import model_folder
 from edgepers.config import format_size
 from edgepers.device import compute_device
 from edgepers.errors import BudgetError, ModelError
+from edgepers.ollama import hub_name_of_gguf, hub_name_of_tag, is_tag
 
 __all__ = ["check_memory", "identity_of", "load_pretrained", "quiet", "resolve"]
 
 NF4_BYTES = 0.516  # of a parameter: 4 bits, a byte of scale for 64 of them, and a float for 256 scales
+_HUB_NAME = re.compile(r"[\w-][\w.-]*(?:/[\w-][\w.-]*)?")
 RESIDENT_BYTES = 256_000_000  # 4-bit layers that are no larger than this in 16 bits are dequantized once, not at every use
 
 
@@ -53,13 +56,13 @@ def resolve(model: str) -> str:
     """
     if not model:
         return str(model_folder())
-    if model.endswith(".gguf"):
-        raise ModelError(f"--model {model}: GGUF weights cannot be trained on; give the Hub name or folder that the file was made from")
+    if model.lower().endswith(".gguf"):
+        same = hub_name_of_gguf(model) or "the Hub name or folder that the file was made from"
+        raise ModelError(f"--model {model}: GGUF weights cannot be trained on; give {same}")
     path = Path(model).expanduser()
     if path.is_dir():
         if (path / "adapter_config.json").exists() and not (path / "config.json").exists():
-            base = json.loads((path / "adapter_config.json").read_text()).get("base_model_name_or_path", "its base model")
-            raise ModelError(f"--model {model}: a PEFT adapter, not a model; give {base}")
+            raise ModelError(f"--model {model}: a PEFT adapter, not a model; give its base model, {_base_of(path)}")
         if not (path / "config.json").exists():
             raise ModelError(f"--model {model}: no config.json in this folder; give a folder in Hugging Face format")
         if not list(path.glob("*.safetensors")):
@@ -67,11 +70,23 @@ def resolve(model: str) -> str:
         return str(path.resolve())
     if path.exists():
         raise ModelError(f"--model {model}: a file; give a folder in Hugging Face format, or a Hub name")
-    if ":" in model:
+    if is_tag(model):
+        same = hub_name_of_tag(model) or "the Hub name of the same model, such as Qwen/Qwen2.5-1.5B-Instruct"
+        raise ModelError(f"--model {model}: an Ollama tag, whose weights cannot be trained on; give {same}")
+    if not _HUB_NAME.fullmatch(model):
         raise ModelError(
-            f"--model {model}: looks like an Ollama tag; give the Hub name of the same model, such as Qwen/Qwen2.5-1.5B-Instruct"
+            f"--model {model}: no such folder; give one in Hugging Face format, or a Hub name such as Qwen/Qwen2.5-0.5B-Instruct"
         )
     return model
+
+
+def _base_of(adapter: Path) -> str:
+    """The base model that a PEFT folder names."""
+    try:
+        base = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8")).get("base_model_name_or_path")
+    except (OSError, ValueError, AttributeError):
+        base = None
+    return str(base or "which adapter_config.json does not name")
 
 
 def check_memory(model: str, bits: int, budget_bytes: int) -> None:
@@ -105,35 +120,44 @@ def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
+def _why_not(model: str, error: BaseException, *, local: bool) -> str:
+    """What kept a model from loading, in one line with its cure."""
+    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, OfflineModeIsEnabled, RepositoryNotFoundError
+
+    if local:
+        return f"--model {model}: {_first_line(error)}; check the folder"
+    causes: list[BaseException] = []
+    at: BaseException | None = error
+    while at is not None and at not in causes:
+        causes.append(at)
+        at = at.__cause__ or at.__context__
+    if any(isinstance(cause, GatedRepoError) for cause in causes):
+        return f"--model {model}: gated on the Hub; accept its licence at https://huggingface.co/{model}, then log in with 'hf auth login'"
+    if any(isinstance(cause, RepositoryNotFoundError) for cause in causes):
+        return f"--model {model}: no such name on the Hub, or private; check the spelling, or log in with 'hf auth login'"
+    if any(isinstance(cause, (LocalEntryNotFoundError, OfflineModeIsEnabled, ConnectionError)) for cause in causes):
+        return f"--model {model}: not on this machine, and the Hub cannot be reached; once online, fetch it with 'hf download {model}'"
+    return f"--model {model}: {_first_line(error)}; give a local folder, or be online and logged in ('hf auth login') the first time"
+
+
 def load_pretrained(model: str, bits: int, device: torch.device | None) -> tuple[Any, Any, str, str]:
     """Model (frozen, in evaluation mode), tokenizer, the folder or Hub name that they came from, and their identity.
 
     Raises:
         ModelError: names the model and the cure.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
-
     name = resolve(model)
     local = Path(name).is_dir()
     try:
         with quiet():
-            config = AutoConfig.from_pretrained(name, local_files_only=local)
-            tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=local)
-            dtype = getattr(config.get_text_config(), "dtype", None) or torch.bfloat16
-            nf4 = BitsAndBytesConfig(
-                load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
-            )
-            loaded = AutoModelForCausalLM.from_pretrained(
-                name,
-                quantization_config=nf4 if bits == 4 else None,
-                dtype=dtype,
-                device_map={"": device or compute_device()},
-                use_safetensors=True,
-                local_files_only=local,
-            )
+            try:
+                config, tokenizer, loaded, dtype = _from_pretrained(name, bits, device, offline=True)
+            except OSError:  # a Hub name that is not on this machine yet: the one time that the network is asked
+                if local:
+                    raise
+                config, tokenizer, loaded, dtype = _from_pretrained(name, bits, device, offline=False)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        cure = "check the folder" if local else "give a local folder, or be online and logged in (hf auth login) the first time"
-        raise ModelError(f"--model {model or name}: {_first_line(error)}; {cure}") from error
+        raise ModelError(_why_not(model or name, error, local=local)) from error
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
     loaded.eval()
@@ -141,6 +165,25 @@ def load_pretrained(model: str, bits: int, device: torch.device | None) -> tuple
     if bits == 4:
         _settle_4bit(loaded, dtype)
     return loaded, tokenizer, name, identity_of(name, config, tokenizer, bits)
+
+
+def _from_pretrained(name: str, bits: int, device: torch.device | None, *, offline: bool) -> tuple[Any, Any, Any, torch.dtype]:
+    """Configuration, tokenizer, model, and the type that its weights are stored or computed in."""
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+
+    config = AutoConfig.from_pretrained(name, local_files_only=offline)
+    tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=offline)
+    dtype = getattr(config.get_text_config(), "dtype", None) or torch.bfloat16
+    nf4 = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype)
+    loaded = AutoModelForCausalLM.from_pretrained(
+        name,
+        quantization_config=nf4 if bits == 4 else None,
+        dtype=dtype,
+        device_map={"": device or compute_device()},
+        use_safetensors=True,
+        local_files_only=offline,
+    )
+    return config, tokenizer, loaded, dtype
 
 
 def _settle_4bit(model: Any, dtype: torch.dtype) -> None:

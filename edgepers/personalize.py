@@ -3,7 +3,7 @@
 import contextlib
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from edgepers.select.policy import Policy
 from edgepers.select.records import KeptSet
 from edgepers.select.selector import Selector
 from edgepers.state import State
+from edgepers.streams.hub import HubStream
 from edgepers.synth.synthesize import digest, synthesize
 from edgepers.synth.variations import Variations
 from edgepers.train.trainer import TrainResult, TrainStep, train
@@ -126,7 +127,7 @@ class Personalizer:
         """Read a stream from where it was left, with a round after every K sets and at its end, and report.
 
         Args:
-            stream: a JSONL file, `-`, dialogue sets, or a `Stream`.
+            stream: a file, `-`, a Hugging Face data set's name, dialogue sets, or a `Stream`.
             test: held-out sets with references; None measures nothing.
             limit: valid sets to have seen in all.
             strict: stop at the first malformed line.
@@ -134,7 +135,7 @@ class Personalizer:
         Raises:
             StreamError: unreadable, empty, or (strict) malformed.
         """
-        source = self._bind(open_stream(stream))
+        source = self._bind(open_stream(stream, self.settings.format, self._listener.note))
         held_out = test_sets(test)
         self._measure_base(held_out)
         for _ in self._select(source, limit, strict, rounds=True):
@@ -147,7 +148,7 @@ class Personalizer:
         self, stream: str | Path | Stream | Iterable[DialogueSet], *, limit: int | None = None, strict: bool = False
     ) -> dict[str, Any]:
         """Read a stream and keep what the policy keeps; no rounds."""
-        source = self._bind(open_stream(stream))
+        source = self._bind(open_stream(stream, self.settings.format, self._listener.note))
         for _ in self._select(source, limit, strict, rounds=False):
             pass
         return self.report(None)
@@ -157,8 +158,9 @@ class Personalizer:
         progress = self.buffer.progress
         if progress.stream and stream.fingerprint and progress.stream != stream.fingerprint:
             raise StateError(f"state {self.state.folder}: made with another stream than {stream.name}; give that one, or a new --state")
-        if isinstance(stream, FileStream) and stream.name != "-":
-            self.settings = replace(self.settings, stream=str(Path(stream.name).resolve()))
+        if isinstance(stream, (FileStream, HubStream)) and stream.name != "-":
+            where = stream.name if isinstance(stream, HubStream) else str(Path(stream.name).resolve())
+            self.settings = replace(self.settings, stream=where)
             self.state.save_settings(self.settings)
         return stream
 
@@ -187,13 +189,13 @@ class Personalizer:
         if first + len(batch) > self.buffer.progress.position:
             here = self.buffer.progress.copy()
             here.batch_position, here.batch_skip = first, 0
-            here.batch_cursor = [batch[0].here.offset, batch[0].here.line, batch[0].here.invalid]
+            here.batch_cursor = list(astuple(batch[0].here))
             here.stream = here.stream or fingerprint
             self.buffer.progress = here
             self.selector.offer(self._answered(batch), first, self._listener.decided)
         after = self.buffer.progress.copy()
         after.batch_position, after.batch_skip = first + len(batch), 0
-        after.batch_cursor = [batch[-1].after.offset, batch[-1].after.line, batch[-1].after.invalid]
+        after.batch_cursor = list(astuple(batch[-1].after))
         self.buffer.progress = after
         self.meter.check("selecting")
 
@@ -253,7 +255,7 @@ class Personalizer:
             raise UsageError(
                 "--annotations gold needs the stream's file again, and this state has read none; give ask or a file of answers"
             )
-        return gold(stream or FileStream(self.settings.stream))
+        return gold(stream or open_stream(self.settings.stream, self.settings.format))
 
     def synthesize(self) -> dict[str, Any]:
         """Write the variations that annotated sets still lack; those of sets that have left are deleted."""

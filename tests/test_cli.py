@@ -10,7 +10,7 @@ import pytest
 from edgepers.assets import sample_stream
 from edgepers.cli import build_parser, main
 
-COMMANDS = ["demo", "run", "select", "annotate", "synthesize", "train", "round", "evaluate", "status", "rollback", "lexicon"]
+COMMANDS = ["demo", "run", "select", "annotate", "synthesize", "train", "round", "evaluate", "status", "rollback", "lexicon", "export"]
 QUICK = ["--every", "20", "--steps", "2", "--generations", "1", "--annotations-per-round", "4", "--storage", "64KB"]
 
 
@@ -71,7 +71,22 @@ def test_help_loads_no_torch():
         (["select", "STREAM", "--state", "S", "--lexicons", "EMPTY"], 2, "empty has no .txt file"),
         (["run", "STREAM", "--state", "S", "--limit", "0"], 2, "argument --limit: 0 is not a positive number"),
         (["run", "STREAM", "--state", "S", "--model", "EMPTY"], 1, "no config.json"),
-        (["run", "STREAM", "--state", "S", "--model", "llama3:8b"], 1, "Ollama tag"),
+        (
+            ["run", "STREAM", "--state", "S", "--model", "llama3:8b"],
+            1,
+            "Ollama tag, whose weights cannot be trained on; give meta-llama/Meta",
+        ),
+        (["run", "STREAM", "--state", "S", "--model", "qwen2.5:7b-instruct-q4_K_M"], 1, "give Qwen/Qwen2.5-7B-Instruct"),
+        (["run", "STREAM", "--state", "S", "--model", "llama3.2"], 1, "give meta-llama/Llama-3.2-3B-Instruct"),
+        (["run", "STREAM", "--state", "S", "--model", "mine:1b"], 1, "give the Hub name of the same model"),
+        (["run", "STREAM", "--state", "S", "--model", "a/Llama-3.2-1B-Instruct-Q4_K_M.gguf"], 1, "give meta-llama/Llama-3.2-1B-Instruct"),
+        (["run", "STREAM", "--state", "S", "--model", "mine.GGUF"], 1, "give the Hub name or folder that the file was made from"),
+        (["run", "STREAM", "--state", "S", "--model", "ADAPTER"], 1, "a PEFT adapter, not a model; give its base model, owner/base"),
+        (["run", "STREAM", "--state", "S", "--model", "NAMELESS"], 1, "which adapter_config.json does not name"),
+        (["run", "STREAM", "--state", "S", "--model", "./nowhere"], 1, "no such folder"),
+        (["run", "STREAM", "--state", "S", "--model", "/no/where/at/all"], 1, "no such folder"),
+        (["run", "STREAM", "--state", "S", "--model", "STREAM"], 1, "a file; give a folder"),
+        (["run", "STREAM", "--state", "S", "--format", "xml"], 2, "--format 'xml' is unknown; choose question"),
         (["run", "STREAM", "--state", "S", "--annotations", "missing.jsonl"], 1, "annotations missing.jsonl: No such file"),
         (["run", "STREAM", "--state", "S", "--eval", "missing.jsonl"], 1, "missing.jsonl: no such file"),
         (["run", "-", "--state", "S", "--annotations", "gold"], 2, "standard input"),
@@ -89,7 +104,11 @@ def test_help_loads_no_torch():
 def test_bad_usage_is_one_line_with_its_code_and_makes_nothing(tmp_path, stream, monkeypatch, capsys, args, code, says):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
-    given = [{"STREAM": str(stream), "EMPTY": str(tmp_path / "empty")}.get(a, a) for a in args]
+    for name, config in (("adapter", {"base_model_name_or_path": "owner/base"}), ("nameless", {})):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "adapter_config.json").write_text(json.dumps(config))
+    folders = {name.upper(): str(tmp_path / name) for name in ("empty", "adapter", "nameless")}
+    given = [({"STREAM": str(stream)} | folders).get(a, a) for a in args]
     try:
         got = main(given)
     except SystemExit as stop:
@@ -180,3 +199,52 @@ def test_lexicon_suggest_prints_writes_and_loads_no_torch(tmp_path, edgepers):
     assert edgepers("lexicon", "suggest", stream, "--with-packaged").returncode == 2
     code = f"import sys\nfrom edgepers.cli import main\nmain(['lexicon', 'suggest', {str(stream)!r}])\nsys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+def test_a_forced_form_is_kept_and_a_wrong_one_is_one_line(tmp_path, edgepers):
+    path = tmp_path / "s.jsonl"
+    rows = [{"instruction": f"Name thing {i}.", "context": "", "response": f"Thing {i}.", "category": "x"} for i in range(4)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    wrong = edgepers("select", path, "--state", tmp_path / "wrong", "--format", "messages")
+    assert (wrong.returncode, len(wrong.stderr.strip().splitlines())) == (1, 1)
+    assert f"{path}:1: 'messages' is missing, which --format messages needs; the record has the form dolly" in wrong.stderr
+    found = edgepers("select", path, "--state", tmp_path / "found", "--json")
+    assert json.loads(found.stdout)["seen"] == 4
+    assert found.stderr.count("read as dolly (") == 1
+    state = tmp_path / "forced"
+    assert edgepers("select", path, "--state", state, "--format", "dolly", "--json").returncode == 0
+    asked = edgepers("annotate", "--state", state, "--annotations", "gold", "--json")
+    assert json.loads(asked.stdout)["outcomes"] == {"corrected": 4}
+
+
+def test_a_stream_that_is_no_file_is_told_apart_from_a_hub_name(tmp_path, monkeypatch, edgepers):
+    from edgepers.streams import hub
+
+    monkeypatch.setattr(hub, "find_spec", lambda name: None)
+    done = edgepers("run", "some-owner/some-data", "--state", tmp_path / "state")
+    assert (done.returncode, len(done.stderr.strip().splitlines())) == (1, 1)
+    assert "pip install 'edgepers[hub]'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("GatedRepoError", "accept its licence at https://huggingface.co/owner/name, then log in with 'hf auth login'"),
+        ("RepositoryNotFoundError", "no such name on the Hub, or private; check the spelling, or log in with 'hf auth login'"),
+        ("LocalEntryNotFoundError", "the Hub cannot be reached; once online, fetch it with 'hf download owner/name'"),
+        ("OfflineModeIsEnabled", "the Hub cannot be reached; once online, fetch it with 'hf download owner/name'"),
+    ],
+)
+def test_a_gated_missing_or_unreachable_hub_model_says_how_to_get_it(tmp_path, stream, monkeypatch, edgepers, kind, says):
+    import huggingface_hub.errors
+    from transformers import AutoConfig
+
+    def refuse(*args, **options):  # as transformers reports it: its own error of two lines, raised from the Hub's
+        error = getattr(huggingface_hub.errors, kind)
+        raise OSError("You are trying to access a gated repo.\nMake sure to have access to it.") from error.__new__(error)
+
+    monkeypatch.setattr(AutoConfig, "from_pretrained", refuse)
+    done = edgepers("run", stream, "--state", tmp_path / "state", "--model", "owner/name")
+    assert (done.returncode, len(done.stderr.strip().splitlines())) == (1, 1)
+    assert "--model owner/name: " in done.stderr
+    assert says in done.stderr

@@ -141,3 +141,21 @@ def test_weights_that_pass_the_memory_budget_are_refused_before_loading(bare_mod
         check_memory(str(bare_model), 16, 100_000)
     with pytest.raises(BudgetError, match="weights take"):
         check_memory("", 4, 1_000_000)
+
+
+def test_a_hub_model_that_is_on_this_machine_is_loaded_without_asking_the_network(bare_model, monkeypatch):
+    from edgepers import loading
+
+    asked = []
+
+    def from_pretrained(name, bits, device, *, offline):
+        asked.append((name, offline))
+        if offline and name == "owner/new":
+            raise OSError("not in the cache")
+        return load(str(bare_model), bits, device, offline=True)
+
+    load = loading._from_pretrained
+    monkeypatch.setattr(loading, "_from_pretrained", from_pretrained)
+    for name in ("owner/there", "owner/new"):
+        LanguageModel.load(name)
+    assert asked == [("owner/there", True), ("owner/new", True), ("owner/new", False)]

@@ -47,7 +47,7 @@ def from_file(path: str | Path) -> Source:
     """
     answers: dict[tuple[str, str], Answer] = {}
     try:
-        lines = Path(path).read_bytes().split(b"\n")
+        lines = Path(path).read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n")
     except OSError as error:
         raise StreamError(f"annotations {path}: {error.strerror}; give gold, ask, or a JSONL file of answers") from None
     for number, line in enumerate(lines, 1):
@@ -76,7 +76,7 @@ def _answer(line: bytes) -> tuple[tuple[str, str], Answer]:
         raise ValueError(f"not JSON at column {error.colno}: {error.msg}") from None
     if not isinstance(record, dict):
         raise ValueError(f"a {type(record).__name__} where an object with 'id' or 'question' belongs")
-    field = "id" if record.get("id") is not None else "question"
+    field = "id" if record.get("id") not in (None, "") else "question"  # requests about sets without an id have an empty one
     if not isinstance(record.get(field), (str, int)):
         raise ValueError("neither 'id' nor 'question' says which set is meant")
     if record.get("good") is True:

@@ -1,23 +1,19 @@
 """ROUGE-1: the stock score for reports, and one that knows every script for checks inside the product."""
 
 import functools
-import re
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["rouge1", "rouge1_unicode"]
+from edgepers.evaluate.words import unicode_words
 
-_WORD = re.compile(r"[^\W_]+")
+__all__ = ["rouge1", "rouge1_unicode"]
 
 
 class _UnicodeWords:
-    """Words of any script, characters where a script has no spaces (rouge-score's own tokenizer drops letters outside a-z)."""
+    """Words of any script (rouge-score's own tokenizer drops every letter outside a-z)."""
 
     def tokenize(self, text: str) -> list[str]:
-        words: list[str] = []
-        for word in _WORD.findall(text.lower()):
-            words += list(word) if "\u3040" <= word[0] <= "\u9fff" or "\u0e00" <= word[0] <= "\u0eff" else [word]
-        return words
+        return unicode_words(text)
 
 
 @functools.cache

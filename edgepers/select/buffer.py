@@ -22,7 +22,7 @@ from edgepers.select.records import CenterSum, KeptSet, Progress, pack_text, unp
 
 __all__ = ["Buffer"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 PAGE_BYTES = 512
 _USABLE = PAGE_BYTES - 4  # of an overflow page
 _LOCAL_MOST, _LOCAL_LEAST = PAGE_BYTES - 35, (PAGE_BYTES - 12) * 32 // 255 - 23  # sqlite.org/fileformat2.html, section 1.6
@@ -40,7 +40,7 @@ CREATE TABLE identity(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE center(id INTEGER PRIMARY KEY CHECK (id = 1), sets INTEGER NOT NULL, rows INTEGER NOT NULL, total BLOB NOT NULL);
 CREATE TABLE kept(
     position INTEGER PRIMARY KEY, domain TEXT NOT NULL, entropy REAL NOT NULL, domain_score REAL NOT NULL, asked INTEGER NOT NULL,
-    verdict TEXT NOT NULL, offset INTEGER NOT NULL, line INTEGER NOT NULL, invalid INTEGER NOT NULL,
+    verdict TEXT NOT NULL, offset INTEGER NOT NULL, line INTEGER NOT NULL, turn INTEGER NOT NULL,
     embedding BLOB NOT NULL, text BLOB NOT NULL
 );
 """
@@ -324,7 +324,7 @@ class Buffer:
             "INSERT INTO kept VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 kept.position, kept.domain, kept.entropy, kept.domain_score, kept.asked, kept.verdict,
-                kept.where.offset, kept.where.line, kept.where.invalid, kept.embedding.tobytes(), text,
+                kept.where.offset, kept.where.line, kept.where.turn, kept.embedding.tobytes(), text,
             ),
         )  # fmt: skip
 
@@ -347,7 +347,7 @@ class Buffer:
         return dict(self._connection.execute("SELECT domain, count(*) AS n FROM kept GROUP BY domain ORDER BY n DESC, domain").fetchall())
 
     def _select(self, where: str, values: tuple[int, ...]) -> Iterator[KeptSet]:
-        columns = "position, domain, entropy, domain_score, asked, verdict, offset, line, invalid, embedding, text"
+        columns = "position, domain, entropy, domain_score, asked, verdict, offset, line, turn, embedding, text"
         for row in self._connection.execute(f"SELECT {columns} FROM kept {where}", values).fetchall():
             identity, question, response, reference = unpack_text(row[10])
             yield KeptSet(
@@ -360,7 +360,7 @@ class Buffer:
                 entropy=row[2],
                 domain_score=row[3],
                 embedding=np.frombuffer(row[9], dtype=np.int8),
-                where=Cursor(*row[6:9]),
+                where=Cursor(row[6], row[7], turn=row[8]),
                 asked=row[4],
                 verdict=row[5],
             )

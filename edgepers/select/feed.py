@@ -26,6 +26,7 @@ class Feed:
     def __init__(self, stream: Stream, progress: Progress, *, strict: bool, note: Callable[[str], None]) -> None:
         start = Cursor(*progress.batch_cursor)
         self.position = progress.batch_position
+        self._most = 1 if stream.live else MICRO_BATCH  # whoever speaks into a pipe is not kept waiting for fifteen others
         self.invalid = start.invalid
         self._name = stream.name
         self._strict = strict
@@ -44,8 +45,8 @@ class Feed:
             self._note(f"skipped: {message}{more}")
 
     def next(self, *ends: int) -> list[Arrival]:
-        """The sets up to the next multiple of 16, or to the nearest of `ends`; none at the end of the stream."""
-        end = min(self.position - self.position % MICRO_BATCH + MICRO_BATCH, *ends, self.position + MICRO_BATCH)
+        """The sets up to the next multiple of 16 (of a live stream, one), or to the nearest of `ends`; none at the end of the stream."""
+        end = min(self.position - self.position % self._most + self._most, *ends, self.position + self._most)
         batch = list(islice(self._arrivals, max(end - self.position, 0)))
         self.position += len(batch)
         return batch
@@ -54,4 +55,4 @@ class Feed:
         """Raises StreamError where the whole stream has given no valid set."""
         if self.position == 0:
             what = f"{self.invalid} malformed lines and no valid one; first: {self._complaints[0]}" if self._complaints else "empty"
-            raise StreamError(f"stream {self._name}: {what}; give JSON Lines with 'question' and, where there is one, 'response'")
+            raise StreamError(f"stream {self._name}: {what}; give JSON Lines with 'question' (--format names other forms)")

@@ -61,7 +61,7 @@ class Progress:
 
     position: int = 0  # valid sets decided
     batch_position: int = 0  # first set of the micro-batch that `position` is in
-    batch_cursor: list[int] = field(default_factory=lambda: [0, 0, 0])
+    batch_cursor: list[int] = field(default_factory=lambda: [0, 0, 0, 0])
     batch_skip: int = 0  # valid sets after that cursor which were decided before `batch_position`
     invalid: int = 0
     full: bool = False  # a newcomer was once refused for space

@@ -9,10 +9,13 @@ PROMPT = (
     "use [ ] to hold your generated response: "
 )
 
+_NARROW = str.maketrans("［］【】", "[][]")  # as models write them among Chinese and Japanese characters
+
 
 def parse(answer: str) -> str | None:
     """The text between the first `[` and the last `]` after it; an unclosed bracket runs to the end. None without a bracket."""
-    match = re.search(r"\[(.*)\]", answer, re.DOTALL) or re.search(r"\[(.*)", answer, re.DOTALL)
+    narrow = answer.translate(_NARROW)
+    match = re.search(r"\[(.*)\]", narrow, re.DOTALL) or re.search(r"\[(.*)", narrow, re.DOTALL)
     if match is None or not match[1].strip():
         return None
-    return " ".join(match[1].split())
+    return " ".join(answer[slice(*match.span(1))].split())

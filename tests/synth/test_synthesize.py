@@ -15,6 +15,7 @@ from edgepers.synth.variations import Variations
         ("[What is bread?]", "What is bread?"),
         ("Sure: [a [b] c] and more", "a [b] c"),
         ("[unclosed  text\nhere", "unclosed text here"),
+        ("好的：【我的狗叫什么？】", "我的狗叫什么？"),
         ("no brackets", None),
         ("[ ]", None),
         ("", None),

@@ -111,6 +111,8 @@ def test_a_test_set_must_be_whole(tmp_path):
     path.write_bytes(b'{"question": "Q"}\n')
     with pytest.raises(StreamError, match="set 1 has no 'reference'"):
         read_dialogue_sets(path, need_reference=True)
+    path.write_bytes(b'[{"instruction": "Q", "input": "", "output": "A"}]')  # in any form that knows references
+    assert read_dialogue_sets(path, need_reference=True) == [DialogueSet("Q", None, "A")]
     path.write_bytes(b"")
     with pytest.raises(StreamError, match="no dialogue set"):
         read_dialogue_sets(path)

@@ -1,0 +1,54 @@
+"""Words of any script, as ROUGE-1 counts them inside the product."""
+
+import unicodedata
+
+__all__ = ["unicode_words"]
+
+# Scripts that put no spaces between words: each letter, with the marks on it, counts as one.
+_SPACELESS = (
+    (0x0E00, 0x0EFF),  # Thai, Lao
+    (0x0F00, 0x0FFF),  # Tibetan
+    (0x1000, 0x109F),  # Myanmar
+    (0x1780, 0x17FF),  # Khmer
+    (0x2E80, 0x2FDF),  # radicals
+    (0x3005, 0x3007),
+    (0x3040, 0x312F),  # kana, Bopomofo
+    (0x31F0, 0x31FF),
+    (0x3400, 0x4DBF),  # Chinese characters and their extensions
+    (0x4E00, 0x9FFF),
+    (0xF900, 0xFAFF),
+    (0x1B000, 0x1B16F),
+    (0x20000, 0x3FFFF),
+)
+_EMOJI_FROM = 0x2600  # the signs before it (°, ©, arrows) are no more words than a comma is
+_JOINERS = "\u200c\u200d"  # inside words of Persian and of Indian scripts
+
+
+def _is_spaceless(letter: str) -> bool:
+    point = ord(letter)
+    return any(first <= point <= last for first, last in _SPACELESS)
+
+
+def unicode_words(text: str) -> list[str]:
+    """Lower-case words of a text: letters and digits with their marks; characters of scripts without spaces; each emoji.
+
+    Compatibility forms are unified first (full-width letters, half-width kana, Arabic presentation forms). Marks belong to
+    the letter before them: Hindi's vowel signs would otherwise cut every word to pieces.
+    """
+    words: list[str] = []
+    attached = goes_on = False  # whether the last sign was of the last word, and whether a next letter would be
+    for sign in unicodedata.normalize("NFKC", text).lower():
+        if attached and (unicodedata.category(sign)[0] == "M" or sign in _JOINERS):
+            words[-1] += sign
+        elif sign.isalnum():
+            apart = _is_spaceless(sign)
+            if goes_on and not apart:
+                words[-1] += sign
+            else:
+                words.append(sign)
+            attached, goes_on = True, not apart
+        else:
+            if ord(sign) >= _EMOJI_FROM and unicodedata.category(sign) == "So":
+                words.append(sign)
+            attached = goes_on = False
+    return words

@@ -1,0 +1,62 @@
+"""The dialogue set, where reading goes on, and what the chain needs of a stream."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+__all__ = ["Arrival", "Complain", "Cursor", "DialogueSet", "Stream"]
+
+
+@dataclass(frozen=True, slots=True)
+class DialogueSet:
+    """One user turn and the assistant's turn: what is scored, kept and trained on.
+
+    `response` is None where the published model is to answer; `reference` is what the owner would have wanted, known
+    only from an annotation or from a data set. Earlier turns of a conversation stand at the head of `question`.
+    """
+
+    question: str
+    response: str | None = None
+    reference: str | None = None
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """Where reading goes on.
+
+    `offset` in bytes (files) or items (iterables, data sets), lines and invalid lines before it, and `turn`: the sets of
+    the conversation that begins there which are already read.
+    """
+
+    offset: int = 0
+    line: int = 0
+    invalid: int = 0
+    turn: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A valid dialogue set as it arrived: `here` is the cursor that reads it again, `after` the one that follows it."""
+
+    dialogue: DialogueSet
+    here: Cursor
+    after: Cursor
+
+
+Complain = Callable[[str], None]
+
+
+@runtime_checkable
+class Stream(Protocol):
+    """What the chain needs of a stream; `live` where sets are to be decided one by one as they come."""
+
+    name: str
+    fingerprint: str | None
+    live: bool
+
+    def read(self, start: Cursor, complain: Complain) -> Iterator[Arrival]:
+        """Valid sets from `start` on; each malformed record is told to `complain` in one line and counted in the cursors."""
+
+    def reference_at(self, here: Cursor) -> str | None:
+        """The reference of the set at `here`: what gold annotation reveals."""
