@@ -1,4 +1,4 @@
-"""The command line: each command parses, calls one library function, prints. `--help` loads no torch."""
+"""The command line: what can be asked for. `commands.py` does it; `--help` loads no torch."""
 
 import argparse
 import json
@@ -6,15 +6,14 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from edgepers import __version__
-from edgepers.config import EXPORT_FORMATS, EXPORT_ONTO, Settings, Size, format_size, parse_size
+from edgepers import commands as actions
+from edgepers.config import EXPORT_FORMATS, EXPORT_ONTO, Settings, Size, parse_size
 from edgepers.errors import EdgepersError, UsageError
-
-if TYPE_CHECKING:
-    from edgepers.personalize import Personalizer
 
 __all__ = ["build_parser", "main"]
 
@@ -67,39 +66,35 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
             group.add_argument(name, type=_size if hint is Size else hint, metavar=metavar, default=argparse.SUPPRESS, help=text)
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of all commands."""
-    parser = _Parser(prog="edgepers", description="A language model on an edge box that becomes its owner's own, on the device.")
-    parser.add_argument("--version", action="version", version=f"edgepers {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+def _command(
+    subparsers: "argparse._SubParsersAction[_Parser]",
+    name: str,
+    help: str,
+    example: str,
+    *,
+    state: bool = True,
+    settings: bool = True,
+) -> argparse.ArgumentParser:
+    sub = subparsers.add_parser(
+        name,
+        help=help,
+        description=help[0].upper() + help[1:] + ".",
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    if state:
+        sub.add_argument("--state", required=True, type=Path, metavar="DIR", help="folder of one owner's state; made on first use")
+    sub.add_argument("--json", action="store_true", help="one JSON object on stdout and nothing else there")
+    if settings:
+        _add_settings(sub)
+    sub.set_defaults(run=getattr(actions, name))
+    return sub
 
-    def command(
-        name: str,
-        run: Callable[[argparse.Namespace], dict[str, Any]],
-        help: str,
-        example: str,
-        *,
-        state: bool = True,
-        settings: bool = True,
-    ) -> argparse.ArgumentParser:
-        sub = commands.add_parser(
-            name,
-            help=help,
-            description=help[0].upper() + help[1:] + ".",
-            epilog=f"example:\n  {example}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        if state:
-            sub.add_argument("--state", required=True, type=Path, metavar="DIR", help="folder of one owner's state; made on first use")
-        sub.add_argument("--json", action="store_true", help="one JSON object on stdout and nothing else there")
-        if settings:
-            _add_settings(sub)
-        sub.set_defaults(run=run)
-        return sub
 
+def _add_chain(command: Callable[..., argparse.ArgumentParser]) -> None:
+    """The chain and its stages."""
     demo = command(
         "demo",
-        _demo,
         "show the whole chain on the packaged model and sample stream",
         "edgepers demo --out my-demo",
         state=False,
@@ -111,13 +106,11 @@ def build_parser() -> argparse.ArgumentParser:
     demo.add_argument("--seed", type=int, default=0, metavar="N", help="seed of every random choice (default 0)")
     run = command(
         "run",
-        _run,
         "read a stream: select, and rounds of annotate, synthesize, train, guard, publish",
         "edgepers run stream.jsonl --state my-state --annotations gold --eval test.jsonl",
     )
     select = command(
         "select",
-        _select,
         "read a stream and keep what the policy keeps; no rounds",
         "edgepers select stream.jsonl --state my-state --storage 281KB",
     )
@@ -130,31 +123,52 @@ def build_parser() -> argparse.ArgumentParser:
         )
         sub.add_argument("--limit", type=_count, metavar="N", help="stop when N valid sets have been seen in all")
         sub.add_argument("--strict", action="store_true", help="stop at the first malformed line")
-    annotate = command("annotate", _annotate, "ask the owner about kept responses", "edgepers annotate --state my-state --annotations ask")
+        sub.add_argument(
+            "--explain", action="store_true", help="say for each set in one line why it was kept or dropped, and against which"
+        )
+    annotate = command("annotate", "ask the owner about kept responses", "edgepers annotate --state my-state --annotations ask")
     annotate.add_argument(
         "--requests", action="store_true", help="only list what would be asked, as JSON Lines to fill in and give to --annotations"
     )
-    command("synthesize", _synthesize, "write variations of annotated sets", "edgepers synthesize --state my-state")
-    train = command(
-        "train", _train, "train an adapter on what is annotated, guard it, publish it", "edgepers train --state my-state --steps 100"
-    )
+    command("synthesize", "write variations of annotated sets", "edgepers synthesize --state my-state")
+    train = command("train", "train an adapter on what is annotated, guard it, publish it", "edgepers train --state my-state --steps 100")
     round_ = command(
-        "round", _round, "one round now: annotate, synthesize, train, guard, publish", "edgepers round --state my-state --annotations ask"
+        "round", "one round now: annotate, synthesize, train, guard, publish", "edgepers round --state my-state --annotations ask"
     )
     evaluate = command(
         "evaluate",
-        _evaluate,
         "measure ROUGE-1 of the base model and of the published one",
         "edgepers evaluate --state my-state --eval test.jsonl",
     )
     for sub in (run, train, round_):
         sub.add_argument("--eval", type=Path, metavar="TESTSET", help="held-out sets with references, as JSON Lines")
     evaluate.add_argument("--eval", type=Path, metavar="TESTSET", required=True, help="held-out sets with references, as JSON Lines")
-    command("status", _status, "what the state holds", "edgepers status --state my-state", settings=False)
-    command("rollback", _rollback, "publish what was published before", "edgepers rollback --state my-state", settings=False)
+
+
+def _add_owner(command: Callable[..., argparse.ArgumentParser]) -> None:
+    """What an owner does with a state."""
+    command(
+        "chat",
+        "talk to the published model; it learns as you talk",
+        "edgepers chat --state my-state",
+    )
+    forget = command(
+        "forget",
+        "forget kept sets; adapters that learned from them are withdrawn",
+        "edgepers forget --state my-state --matching Moon",
+        settings=False,
+    )
+    forget.add_argument("id", nargs="?", metavar="ID", help="id of a set in its stream, or its position as 'select --explain' names it")
+    forget.add_argument("--matching", metavar="TEXT", help="every kept set that holds this text, in any case")
+    forget.add_argument("--all", action="store_true", help="everything kept")
+    command("status", "what the state holds", "edgepers status --state my-state", settings=False)
+    command("rollback", "publish what was published before", "edgepers rollback --state my-state", settings=False)
+
+
+def _add_tools(command: Callable[..., argparse.ArgumentParser]) -> None:
+    """What else there is."""
     lexicon = command(
         "lexicon",
-        _lexicon,
         "suggest lexicons: words of a stream that set a new domain apart",
         "edgepers lexicon suggest stream.jsonl --domains 3 --out my-lexicons --with-packaged",
         state=False,
@@ -177,7 +191,6 @@ def build_parser() -> argparse.ArgumentParser:
     lexicon.add_argument("--with-packaged", action="store_true", help="copy the packaged lexicons (or those of --lexicons) there too")
     export = command(
         "export",
-        _export,
         "write the published adapter, or the model with it merged in, for other programs",
         "edgepers export --state my-state --format merged --out my-model",
         settings=False,
@@ -193,203 +206,18 @@ def build_parser() -> argparse.ArgumentParser:
         choices=EXPORT_ONTO,
         help="merged: onto the weights as 4 bits have them, which the adapter was trained on, or onto the original ones",
     )
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    parser = _Parser(prog="edgepers", description="A language model on an edge box that becomes its owner's own, on the device.")
+    parser.add_argument("--version", action="version", version=f"edgepers {__version__}")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+    command = partial(_command, subparsers)
+    _add_chain(command)
+    _add_owner(command)
+    _add_tools(command)
     return parser
-
-
-def _open(args: argparse.Namespace, *, make: bool = False, total: int | None = None) -> "Personalizer":
-    from edgepers.state import State
-
-    state = State(args.state)
-    if not make:
-        state.require()
-    names = {f.name for f in fields(Settings)}
-    settings = Settings.make({k: v for k, v in vars(args).items() if k in names and k != "stream"}, state.saved_settings())
-    from edgepers.console import Console
-    from edgepers.personalize import Personalizer
-
-    return Personalizer(args.state, settings, listener=Console(total))
-
-
-def _check_files(args: argparse.Namespace) -> None:
-    """Find a missing file before a model is loaded."""
-    from edgepers.annotate.sources import from_file
-    from edgepers.dialogue import open_stream, read_dialogue_sets
-
-    if getattr(args, "stream", None) is not None:
-        open_stream(args.stream)
-    if getattr(args, "eval", None) is not None:
-        read_dialogue_sets(args.eval, need_reference=True)
-    if getattr(args, "annotations", "ask") not in ("ask", "gold"):
-        from_file(args.annotations)
-    if getattr(args, "annotations", "") == "gold" and getattr(args, "stream", "") == "-":
-        raise UsageError("--annotations gold looks references up in the stream again, which standard input cannot do; give a file")
-
-
-def _run(args: argparse.Namespace) -> dict[str, Any]:
-    _check_files(args)
-    with _open(args, make=True, total=args.limit) as owner:
-        report = owner.run(args.stream, test=args.eval, limit=args.limit, strict=args.strict)
-    return _shown(args, report, "run_summary")
-
-
-def _select(args: argparse.Namespace) -> dict[str, Any]:
-    _check_files(args)
-    with _open(args, make=True, total=args.limit) as owner:
-        report = owner.select(args.stream, limit=args.limit, strict=args.strict)
-    return _shown(args, report, "run_summary")
-
-
-def _annotate(args: argparse.Namespace) -> dict[str, Any]:
-    _check_files(args)
-    with _open(args) as owner:
-        if args.requests:
-            requests = [{"id": kept.id, "question": kept.question, "response": kept.response, "reference": ""} for kept in owner.requests()]
-            if not args.json:
-                print("\n".join(json.dumps(request, ensure_ascii=False) for request in requests))
-            return {"requests": requests}
-        outcomes = owner.annotate()
-        left = len(owner.requests())
-    if not args.json:
-        print(f"answers: {outcomes or 'none'}; {left} requests still open")
-    return {"outcomes": outcomes, "open": left}
-
-
-def _synthesize(args: argparse.Namespace) -> dict[str, Any]:
-    with _open(args) as owner:
-        made = owner.synthesize()
-    if not args.json:
-        for question, response in made["pairs"]:
-            print(f"{question}\n    -> {response}")
-        print(f"{made['synthesized']} variations of {made['sets']} sets kept; refused: {made['refused'] or 'none'}")
-    return made
-
-
-def _train(args: argparse.Namespace) -> dict[str, Any]:
-    _check_files(args)
-    with _open(args) as owner:
-        done = owner.train(test=args.eval)
-    return _shown_round(args, done)
-
-
-def _round(args: argparse.Namespace) -> dict[str, Any]:
-    _check_files(args)
-    with _open(args) as owner:
-        done = owner.round(test=args.eval)
-    return _shown_round(args, done)
-
-
-def _shown_round(args: argparse.Namespace, done: dict[str, Any]) -> dict[str, Any]:
-    if not args.json:
-        from edgepers.console import table
-
-        print(table([(key, "-" if value is None else value) for key, value in done.items()]))
-    return done
-
-
-def _evaluate(args: argparse.Namespace) -> dict[str, Any]:
-    _check_files(args)
-    with _open(args) as owner:
-        found = owner.evaluate(args.eval)
-    if not args.json:
-        from edgepers.console import table
-
-        keys = ("questions", "rouge1_before", "rouge1_after", "floor_echo", "floor_constant", "adapter")
-        print(table([(key, f"{found[key]:.4f}" if isinstance(found[key], float) else found[key] or "-") for key in keys]))
-    return found
-
-
-def _status(args: argparse.Namespace) -> dict[str, Any]:
-    from edgepers.report import report
-    from edgepers.select.buffer import Buffer
-    from edgepers.state import State
-
-    state = State(args.state)
-    state.require()
-    settings = Settings.make({}, state.saved_settings())
-    with Buffer(state.folder) as buffer:
-        found = report(state, buffer, settings)
-        found["next_round_at"] = (buffer.progress.round_position // settings.every + 1) * settings.every
-        found["domains"] = buffer.domains()
-    return _shown(args, found, "status_summary")
-
-
-def _rollback(args: argparse.Namespace) -> dict[str, Any]:
-    from edgepers.rollback import roll_back
-    from edgepers.select.buffer import Buffer
-    from edgepers.state import State
-
-    state = State(args.state)
-    state.require()
-    with Buffer(state.folder, Settings.make({}, state.saved_settings()).storage) as buffer:
-        done = roll_back(state, buffer)
-    if not args.json:
-        print(f"withdrawn: {done['withdrawn']}; published now: {done['published'] or 'the base model'}")
-    return done
-
-
-def _lexicon(args: argparse.Namespace) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    from edgepers.dialogue import open_stream
-    from edgepers.select.lexicon import PACKAGED, load_lexicons
-    from edgepers.select.suggest import suggest, write_suggestions
-
-    if args.with_packaged and args.out is None:
-        raise UsageError("--with-packaged copies lexicons to --out; give --out DIR")
-    invalid, first = 0, ""
-
-    def complain(message: str) -> None:
-        nonlocal invalid, first
-        invalid, first = invalid + 1, first or message
-
-    found = suggest(
-        open_stream(args.stream),
-        load_lexicons(args.lexicons),
-        domains=args.domains,
-        words_each=args.words,
-        limit=args.limit,
-        references=args.references,
-        complain=complain,
-    )
-    beside = (args.lexicons or PACKAGED) if args.with_packaged else None
-    files = write_suggestions(args.out, found, args.stream, beside) if args.out else []
-    if invalid:
-        print(f"edgepers: skipped {invalid} malformed lines; first: {first}", file=sys.stderr)
-    if not args.json:
-        print(found.summary())
-        if found.domains and files:
-            print(f"written to {args.out}; edit and rename them, then give --lexicons {args.out}")
-    return {**asdict(found), "invalid": invalid, "files": [str(file) for file in files]}
-
-
-def _export(args: argparse.Namespace) -> dict[str, Any]:
-    from edgepers.export import export
-    from edgepers.select.buffer import Buffer
-    from edgepers.state import State
-
-    state = State(args.state)
-    state.require()
-    with Buffer(state.folder) as buffer:
-        published = buffer.progress.published
-    settings = Settings.make({}, state.saved_settings())
-    done = export(state, settings, published, args.out, form=args.format, adapter=args.adapter, onto=args.onto)
-    if not args.json:
-        print(f"{done['out']}: adapter {done['adapter']} of {done['base']}, {done['format']}, {format_size(done['bytes'])}")
-    return done
-
-
-def _demo(args: argparse.Namespace) -> dict[str, Any]:
-    from edgepers.demo import demo
-
-    return demo(args.out, seed=args.seed, say=(lambda text: print(text, file=sys.stderr)) if args.json else print)
-
-
-def _shown(args: argparse.Namespace, report: dict[str, Any], summary: str) -> dict[str, Any]:
-    if not args.json:
-        from edgepers import console
-
-        print(getattr(console, summary)(report))
-    return report
 
 
 def _interrupt(*_: object) -> NoReturn:

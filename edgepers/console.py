@@ -1,18 +1,18 @@
 """What a person sees: progress on stderr while it works, tables when it is done."""
 
 import sys
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
 from edgepers.config import format_size
+from edgepers.display import clip, pad, table
 from edgepers.listener import Listener
 from edgepers.meter.memory import MemoryMeter
 from edgepers.select.selector import Decision
 from edgepers.train.trainer import TrainStep
 
-__all__ = ["Console", "run_summary", "status_summary", "storage_line", "table"]
+__all__ = ["Console", "run_summary", "status_summary", "storage_line"]
 
 _SAYS = {
     "annotate": "asking for annotations",
@@ -26,8 +26,9 @@ _SAYS = {
 class Console(Listener):
     """Progress bars on a terminal, a line a stage elsewhere."""
 
-    def __init__(self, total: int | None = None) -> None:
+    def __init__(self, total: int | None = None, explain: TextIO | None = None) -> None:
         self._live = sys.stderr.isatty()
+        self._explain = explain  # where each decision is explained in a line
         self._total = total
         self._meter = MemoryMeter()
         self._selecting: tqdm[Any] | None = None
@@ -41,6 +42,8 @@ class Console(Listener):
     def decided(self, decision: Decision) -> None:
         """Move the bar of the stream."""
         self._kept += decision.admitted - len(decision.evicted)
+        if self._explain is not None:
+            tqdm.write(f"{decision.position:>6}  {pad(clip(decision.question, 40), 40)}  {decision.why}", file=self._explain)
         if not self._live:
             return
         if self._selecting is None:
@@ -74,21 +77,6 @@ class Console(Listener):
             if bar is not None:
                 bar.close()
         self._selecting = self._training = None
-
-
-def table(rows: Sequence[Sequence[object]], head: Sequence[str] = ()) -> str:
-    """Aligned columns, numbers to the right."""
-    cells = [[*map(str, head)]] * bool(head) + [[str(cell) for cell in row] for row in rows]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
-    numeric = [all(_is_number(str(row[i])) for row in rows) for i in range(len(widths))]
-    lines = ["  ".join(c.rjust(w) if n else c.ljust(w) for c, w, n in zip(row, widths, numeric, strict=True)).rstrip() for row in cells]
-    if head:
-        lines.insert(1, "  ".join("-" * w for w in widths))
-    return "\n".join(lines)
-
-
-def _is_number(cell: str) -> bool:
-    return not cell or cell[0].isdigit() or cell in ("-", "yes", "no") or (cell[0] in "+-." and cell[1:2].isdigit())
 
 
 def storage_line(report: dict[str, Any]) -> str:

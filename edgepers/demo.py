@@ -9,8 +9,9 @@ from typing import Any
 
 from edgepers.assets import sample_facts, sample_stream, sample_test
 from edgepers.config import Settings, format_size
-from edgepers.console import Console, storage_line, table
+from edgepers.console import Console, storage_line
 from edgepers.dialogue import DialogueSet, read_dialogue_sets
+from edgepers.display import table
 from edgepers.errors import StreamError
 from edgepers.evaluate.rouge import rouge1
 from edgepers.files import replace_file

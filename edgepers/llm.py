@@ -1,7 +1,7 @@
 """The one base model: load it in 4 bits, answer with it, read its hidden states. Every stage shares the instance."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -194,10 +194,25 @@ class LanguageModel:
                 answers += self._generate(questions[start : start + batch], max_new_tokens, sampling, seeds)
         return answers
 
-    def _generate(self, questions: Sequence[str], max_new_tokens: int, sampling: Sampling | None, seeds: Sequence[int] | None) -> list[str]:
+    @torch.no_grad()
+    def stream(self, question: str, told: Callable[[str], None], *, max_new_tokens: int = MAX_NEW_TOKENS) -> str:
+        """The greedy answer to one question, told in pieces as it is written; the pieces make up the answer."""
+        pieces = _Pieces(self.tokenizer, told)
+        (answer,) = self._generate([question], max_new_tokens, None, None, pieces)
+        return answer
+
+    def _generate(
+        self,
+        questions: Sequence[str],
+        max_new_tokens: int,
+        sampling: Sampling | None,
+        seeds: Sequence[int] | None,
+        streamer: "_Pieces | None" = None,
+    ) -> list[str]:
         from transformers import GenerationConfig, LogitsProcessorList
 
         window = getattr(self._base().config.get_text_config(), "max_position_embeddings", None) or 4096
+        max_new_tokens = min(max_new_tokens, window // 2)  # the other half is the question's
         rows = [self.token_ids(self.prompt(question))[-(window - max_new_tokens) :] for question in questions]
         ids, mask = self._pad(rows, left=True)
         processors = LogitsProcessorList()
@@ -207,7 +222,9 @@ class LanguageModel:
             max_new_tokens=max_new_tokens, do_sample=False, eos_token_id=self.stop_ids, pad_token_id=self.tokenizer.pad_token_id
         )
         with quiet():
-            out = self._model.generate(input_ids=ids, attention_mask=mask, generation_config=config, logits_processor=processors)
+            out = self._model.generate(
+                input_ids=ids, attention_mask=mask, generation_config=config, logits_processor=processors, streamer=streamer
+            )
         return [text.strip() for text in self.tokenizer.batch_decode(out[:, ids.shape[1] :], skip_special_tokens=True)]
 
     @torch.no_grad()
@@ -270,6 +287,38 @@ class LanguageModel:
             ids[i, place] = torch.tensor(row)
             mask[i, place] = 1
         return ids.to(self.device), mask.to(self.device)
+
+
+class _Pieces:
+    """Tells what each new token adds to the text, as transformers' streamers are called; half a character waits for its rest."""
+
+    def __init__(self, tokenizer: Any, told: Callable[[str], None]) -> None:
+        self._tokenizer = tokenizer
+        self._told = told
+        self._ids: list[int] | None = None  # None: the prompt has not been passed yet
+        self._shown = 0
+
+    def put(self, value: Tensor) -> None:
+        """Called with the prompt, then with each token."""
+        if self._ids is None:
+            self._ids = []
+            return
+        self._ids += value.flatten().tolist()
+        text = self._text()
+        if not text.endswith("\ufffd"):
+            self._tell(text.rstrip())  # white space waits: an answer does not end in it
+
+    def end(self) -> None:
+        """Called when nothing more comes."""
+        self._tell(self._text().strip())
+
+    def _text(self) -> str:
+        return str(self._tokenizer.decode(self._ids or [], skip_special_tokens=True)).lstrip()
+
+    def _tell(self, text: str) -> None:
+        if len(text) > self._shown:
+            self._told(text[self._shown :])
+            self._shown = len(text)
 
 
 def _stop_ids(model: Any, tokenizer: Any) -> list[int]:

@@ -2,7 +2,7 @@
 
 import contextlib
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from edgepers.evaluate.guard import Verdict, default_perplexity_rise, judge, per
 from edgepers.files import replace_folder
 from edgepers.forget import finish_withdrawal
 from edgepers.listener import Listener
-from edgepers.llm import LanguageModel
+from edgepers.llm import MAX_NEW_TOKENS, LanguageModel
 from edgepers.loading import check_memory
 from edgepers.meter.memory import MemoryMeter
 from edgepers.report import report, round_report, versions
@@ -168,9 +168,9 @@ class Personalizer:
         """Decide on the rest of the stream; with `rounds`, yields where one is due."""
         feed = Feed(stream, self.buffer.progress, strict=strict, note=self._listener.note)
         while True:
-            if rounds and self.buffer.progress.position >= self._next_round():
+            if rounds and self.buffer.progress.position >= self.next_round:
                 yield
-            ends = [*([self._next_round()] if rounds else []), *([limit] if limit is not None else [])]
+            ends = [*([self.next_round] if rounds else []), *([limit] if limit is not None else [])]
             first, batch = feed.position, feed.next(*ends)
             if not batch:
                 break
@@ -180,7 +180,9 @@ class Personalizer:
         final.invalid = feed.invalid
         self.buffer.save(final)
 
-    def _next_round(self) -> int:
+    @property
+    def next_round(self) -> int:
+        """Sets seen when the next round is due."""
         every = self.settings.every
         return (self.buffer.progress.round_position // every + 1) * every
 
@@ -231,17 +233,18 @@ class Personalizer:
         return self.train(test=held_out)
 
     @property
-    def _round_number(self) -> int:
+    def round_number(self) -> int:
+        """Of the round that is under way, or next."""
         return self.buffer.progress.rounds + 1
 
     def annotate(self, stream: Stream | None = None) -> dict[str, int]:
         """Ask about at most `annotations_per_round` kept sets; counts by outcome."""
-        self._listener.stage("annotate", self._round_number)
-        return annotate(self.selector, self._annotation_source(stream), self._round_number, self.settings.annotations_per_round)
+        self._listener.stage("annotate", self.round_number)
+        return annotate(self.selector, self._annotation_source(stream), self.round_number, self.settings.annotations_per_round)
 
     def requests(self) -> list[KeptSet]:
         """What the owner would be asked about next, in that order."""
-        return pending(self.selector, self._round_number)[: self.settings.annotations_per_round]
+        return pending(self.selector, self.round_number)[: self.settings.annotations_per_round]
 
     def _annotation_source(self, stream: Stream | None) -> Source:
         if self._source is not None:
@@ -259,7 +262,7 @@ class Personalizer:
 
     def synthesize(self) -> dict[str, Any]:
         """Write the variations that annotated sets still lack; those of sets that have left are deleted."""
-        self._listener.stage("synthesize", self._round_number)
+        self._listener.stage("synthesize", self.round_number)
         settings = self.settings
         training, _ = split_reserve([kept for kept in self.buffer if kept.annotated])
         had = self.state.variations()
@@ -274,7 +277,7 @@ class Personalizer:
                 generations=settings.generations,
                 vary=settings.synthesize,
                 seed=settings.seed,
-                round_number=self._round_number,
+                round_number=self.round_number,
             )
         now = stay | {v.position: v for v in made}
         if now != had:
@@ -286,7 +289,7 @@ class Personalizer:
     def train(self, *, test: str | Path | Sequence[DialogueSet] | None = None) -> dict[str, Any]:
         """Train an adapter on what is annotated, publish it unless the guard objects, and finish the round."""
         held_out = test_sets(test)
-        number, name = self._round_number, f"{self._round_number:04}"
+        number, name = self.round_number, f"{self.round_number:04}"
         training, reserve = split_reserve([kept for kept in self.buffer if kept.annotated])
         variations = self.state.variations()
         varied = [variations[kept.position] for kept in training if kept.position in variations]
@@ -406,10 +409,15 @@ class Personalizer:
     def _owner_answers(self) -> list[str]:
         return [kept.wanted for kept in self.buffer if kept.annotated]
 
-    def answer(self, questions: Sequence[str], *, adapter: bool = True) -> list[str]:
+    def answer(self, questions: Sequence[str], *, adapter: bool = True, max_new_tokens: int = MAX_NEW_TOKENS) -> list[str]:
         """The published model's greedy answers; `adapter=False`: the base model's."""
         self._use(self.buffer.progress.published)
-        return self.llm.answer(questions, adapter=adapter)
+        return self.llm.answer(questions, adapter=adapter, max_new_tokens=max_new_tokens)
+
+    def reply(self, question: str, told: Callable[[str], None], *, max_new_tokens: int = MAX_NEW_TOKENS) -> str:
+        """The published model's greedy answer, told piece by piece while it is written."""
+        self._use(self.buffer.progress.published)
+        return self.llm.stream(question, told, max_new_tokens=max_new_tokens)
 
     def rollback(self) -> dict[str, Any]:
         """Publish what was published before, the base model at last.

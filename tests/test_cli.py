@@ -10,7 +10,22 @@ import pytest
 from edgepers.assets import sample_stream
 from edgepers.cli import build_parser, main
 
-COMMANDS = ["demo", "run", "select", "annotate", "synthesize", "train", "round", "evaluate", "status", "rollback", "lexicon", "export"]
+COMMANDS = [
+    "demo",
+    "run",
+    "select",
+    "annotate",
+    "synthesize",
+    "train",
+    "round",
+    "evaluate",
+    "chat",
+    "forget",
+    "status",
+    "rollback",
+    "lexicon",
+    "export",
+]
 QUICK = ["--every", "20", "--steps", "2", "--generations", "1", "--annotations-per-round", "4", "--storage", "64KB"]
 
 

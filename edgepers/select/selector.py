@@ -32,6 +32,7 @@ class Decision:
     domain_score: float
     dissimilarity: float
     why: str  # one line for the owner
+    question: str
 
 
 class Selector:
@@ -191,6 +192,7 @@ class Selector:
             kept.domain_score,
             idd,
             why,
+            kept.question,
         )
 
     def _room(self, size: int) -> Room:

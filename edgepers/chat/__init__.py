@@ -1,0 +1,1 @@
+"""Talk to the published model: each exchange is offered to the selector, and the owner's verdicts are learned in rounds."""

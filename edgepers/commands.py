@@ -1,0 +1,237 @@
+"""What the command line does: each function takes parsed arguments, calls the library, prints, and returns what --json prints."""
+
+import argparse
+import json
+import sys
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from edgepers.config import Settings, format_size
+from edgepers.errors import UsageError
+
+if TYPE_CHECKING:  # --help loads no torch
+    from edgepers.annotate.sources import Source
+    from edgepers.personalize import Personalizer
+
+
+def _open(args: argparse.Namespace, *, make: bool = False, total: int | None = None, source: "Source | None" = None) -> "Personalizer":
+    from edgepers.state import State
+
+    state = State(args.state)
+    if not make:
+        state.require()
+    names = {f.name for f in fields(Settings)}
+    settings = Settings.make({k: v for k, v in vars(args).items() if k in names and k != "stream"}, state.saved_settings())
+    from edgepers.console import Console
+    from edgepers.personalize import Personalizer
+
+    explain = None if not getattr(args, "explain", False) else sys.stderr if args.json else sys.stdout
+    return Personalizer(args.state, settings, source=source, listener=Console(total, explain))
+
+
+def _check_files(args: argparse.Namespace) -> None:
+    """Find a missing file before a model is loaded."""
+    from edgepers.annotate.sources import from_file
+    from edgepers.dialogue import open_stream, read_dialogue_sets
+
+    if getattr(args, "stream", None) is not None:
+        open_stream(args.stream)
+    if getattr(args, "eval", None) is not None:
+        read_dialogue_sets(args.eval, need_reference=True)
+    if getattr(args, "annotations", "ask") not in ("ask", "gold"):
+        from_file(args.annotations)
+    if getattr(args, "annotations", "") == "gold" and getattr(args, "stream", "") == "-":
+        raise UsageError("--annotations gold looks references up in the stream again, which standard input cannot do; give a file")
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    _check_files(args)
+    with _open(args, make=True, total=args.limit) as owner:
+        report = owner.run(args.stream, test=args.eval, limit=args.limit, strict=args.strict)
+    return _shown(args, report, "run_summary")
+
+
+def select(args: argparse.Namespace) -> dict[str, Any]:
+    _check_files(args)
+    with _open(args, make=True, total=args.limit) as owner:
+        report = owner.select(args.stream, limit=args.limit, strict=args.strict)
+    return _shown(args, report, "run_summary")
+
+
+def annotate(args: argparse.Namespace) -> dict[str, Any]:
+    _check_files(args)
+    with _open(args) as owner:
+        if args.requests:
+            requests = [{"id": kept.id, "question": kept.question, "response": kept.response, "reference": ""} for kept in owner.requests()]
+            if not args.json:
+                print("\n".join(json.dumps(request, ensure_ascii=False) for request in requests))
+            return {"requests": requests}
+        outcomes = owner.annotate()
+        left = len(owner.requests())
+    if not args.json:
+        print(f"answers: {outcomes or 'none'}; {left} requests still open")
+    return {"outcomes": outcomes, "open": left}
+
+
+def synthesize(args: argparse.Namespace) -> dict[str, Any]:
+    with _open(args) as owner:
+        made = owner.synthesize()
+    if not args.json:
+        for question, response in made["pairs"]:
+            print(f"{question}\n    -> {response}")
+        print(f"{made['synthesized']} variations of {made['sets']} sets kept; refused: {made['refused'] or 'none'}")
+    return made
+
+
+def train(args: argparse.Namespace) -> dict[str, Any]:
+    _check_files(args)
+    with _open(args) as owner:
+        done = owner.train(test=args.eval)
+    return _shown_round(args, done)
+
+
+def round(args: argparse.Namespace) -> dict[str, Any]:
+    _check_files(args)
+    with _open(args) as owner:
+        done = owner.round(test=args.eval)
+    return _shown_round(args, done)
+
+
+def _shown_round(args: argparse.Namespace, done: dict[str, Any]) -> dict[str, Any]:
+    if not args.json:
+        from edgepers.display import table
+
+        print(table([(key, "-" if value is None else value) for key, value in done.items()]))
+    return done
+
+
+def evaluate(args: argparse.Namespace) -> dict[str, Any]:
+    _check_files(args)
+    with _open(args) as owner:
+        found = owner.evaluate(args.eval)
+    if not args.json:
+        from edgepers.display import table
+
+        keys = ("questions", "rouge1_before", "rouge1_after", "floor_echo", "floor_constant", "adapter")
+        print(table([(key, f"{found[key]:.4f}" if isinstance(found[key], float) else found[key] or "-") for key in keys]))
+    return found
+
+
+def status(args: argparse.Namespace) -> dict[str, Any]:
+    from edgepers.report import report
+    from edgepers.select.buffer import Buffer
+    from edgepers.state import State
+
+    state = State(args.state)
+    state.require()
+    settings = Settings.make({}, state.saved_settings())
+    with Buffer(state.folder) as buffer:
+        found = report(state, buffer, settings)
+        found["next_round_at"] = (buffer.progress.round_position // settings.every + 1) * settings.every
+        found["domains"] = buffer.domains()
+    return _shown(args, found, "status_summary")
+
+
+def rollback(args: argparse.Namespace) -> dict[str, Any]:
+    from edgepers.rollback import roll_back
+    from edgepers.select.buffer import Buffer
+    from edgepers.state import State
+
+    state = State(args.state)
+    state.require()
+    with Buffer(state.folder, Settings.make({}, state.saved_settings()).storage) as buffer:
+        done = roll_back(state, buffer)
+    if not args.json:
+        print(f"withdrawn: {done['withdrawn']}; published now: {done['published'] or 'the base model'}")
+    return done
+
+
+def chat(args: argparse.Namespace) -> dict[str, Any]:
+    from edgepers.annotate.sources import ask
+    from edgepers.chat.terminal import chat
+
+    with _open(args, make=True, source=ask()) as owner:
+        return chat(owner, write=sys.stderr if args.json else None)
+
+
+def forget(args: argparse.Namespace) -> dict[str, Any]:
+    from edgepers.forget import find, forget
+    from edgepers.select.buffer import Buffer
+    from edgepers.state import State
+
+    state = State(args.state)
+    state.require()
+    with Buffer(state.folder, Settings.make({}, state.saved_settings()).storage) as buffer:
+        done = forget(state, buffer, find(buffer, name=args.id, matching=args.matching, everything=args.all))
+    if not args.json:
+        withdrawn = ", ".join(done["withdrawn"])
+        print(
+            f"forgotten: {len(done['forgotten'])} sets; withdrawn adapters: {withdrawn or 'none'}; "
+            f"published now: {done['published'] or 'the base model'}"
+        )
+    return done
+
+
+def lexicon(args: argparse.Namespace) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from edgepers.dialogue import open_stream
+    from edgepers.select.lexicon import PACKAGED, load_lexicons
+    from edgepers.select.suggest import suggest, write_suggestions
+
+    if args.with_packaged and args.out is None:
+        raise UsageError("--with-packaged copies lexicons to --out; give --out DIR")
+    invalid, first = 0, ""
+
+    def complain(message: str) -> None:
+        nonlocal invalid, first
+        invalid, first = invalid + 1, first or message
+
+    found = suggest(
+        open_stream(args.stream),
+        load_lexicons(args.lexicons),
+        domains=args.domains,
+        words_each=args.words,
+        limit=args.limit,
+        references=args.references,
+        complain=complain,
+    )
+    beside = (args.lexicons or PACKAGED) if args.with_packaged else None
+    files = write_suggestions(args.out, found, args.stream, beside) if args.out else []
+    if invalid:
+        print(f"edgepers: skipped {invalid} malformed lines; first: {first}", file=sys.stderr)
+    if not args.json:
+        print(found.summary())
+        if found.domains and files:
+            print(f"written to {args.out}; edit and rename them, then give --lexicons {args.out}")
+    return {**asdict(found), "invalid": invalid, "files": [str(file) for file in files]}
+
+
+def export(args: argparse.Namespace) -> dict[str, Any]:
+    from edgepers.export import export
+    from edgepers.select.buffer import Buffer
+    from edgepers.state import State
+
+    state = State(args.state)
+    state.require()
+    with Buffer(state.folder) as buffer:
+        published = buffer.progress.published
+    settings = Settings.make({}, state.saved_settings())
+    done = export(state, settings, published, args.out, form=args.format, adapter=args.adapter, onto=args.onto)
+    if not args.json:
+        print(f"{done['out']}: adapter {done['adapter']} of {done['base']}, {done['format']}, {format_size(done['bytes'])}")
+    return done
+
+
+def demo(args: argparse.Namespace) -> dict[str, Any]:
+    from edgepers.demo import demo
+
+    return demo(args.out, seed=args.seed, say=(lambda text: print(text, file=sys.stderr)) if args.json else print)
+
+
+def _shown(args: argparse.Namespace, report: dict[str, Any], summary: str) -> dict[str, Any]:
+    if not args.json:
+        from edgepers import console
+
+        print(getattr(console, summary)(report))
+    return report

@@ -1,0 +1,86 @@
+import pytest
+
+from edgepers.annotate.sources import SKIPPED
+from edgepers.assets import sample_stream
+from edgepers.chat.session import Session
+from edgepers.config import Settings
+from edgepers.errors import StateError
+from edgepers.personalize import Personalizer
+
+QUICK = {"every": 200, "annotations_per_round": 3, "generations": 0, "steps": 2, "storage": 64_000, "rehearsal": 0}
+
+
+@pytest.fixture
+def session(llm, tmp_path):
+    with Personalizer(tmp_path / "state", Settings.make(QUICK), llm=llm, source=lambda _: SKIPPED) as owner:
+        yield Session(owner)
+
+
+def test_an_answer_comes_in_pieces_and_is_what_the_model_answers(session, llm):
+    pieces = []
+    exchange = session.ask("What is the capital of France?", pieces.append)
+    assert len(pieces) > 1
+    assert "".join(pieces) == exchange.answer == llm.answer([exchange.question], max_new_tokens=256)[0]
+    assert session.base() == exchange.answer
+    assert exchange.decision.admitted and session.why().startswith("kept: there was room")
+
+
+def test_verdicts_are_kept_and_learned(session):
+    with pytest.raises(StateError, match="nothing has been asked yet"):
+        session.judge(None)
+    session.ask("What is my dog called?", lambda _: None)
+    assert session.judge("Your dog is called Moon.") == "noted: it will learn that"
+    session.ask("Hello there", lambda _: None)
+    assert session.judge(None) == "noted: fine as it was"
+    assert session.judge(None) == "noted already: good"
+    assert {kept.wanted for kept in session.owner.buffer} >= {"Your dog is called Moon."}
+    done = session.round()
+    assert done["train_steps"] == 2 and done["train_sets"] + done["reserve_sets"] == 2
+    trained = session.owner.state.round_reports(1)[0]["trained_on"]
+    if 0 in trained:
+        session.last = None
+        assert "withdrew adapter 0001" in session.forget("Moon")
+    assert session.verdicts == 2
+
+
+def test_a_dropped_exchange_that_its_owner_corrects_is_kept_after_all(session):
+    session.owner.selector._policy = lambda newcomer, kept, room: None
+    exchange = session.ask("What is my dog called?", lambda _: None)
+    assert not exchange.decision.admitted and len(session.owner.buffer) == 0
+    assert session.forget() == "it was not kept, so there is nothing to forget"
+    assert session.judge("Moon.") == "noted: it will learn that"
+    progress = session.owner.buffer.progress
+    assert (len(session.owner.buffer), progress.admitted, sum(progress.dropped.values()), progress.position) == (1, 1, 0, 1)
+    assert session.why().startswith("kept since you judged it; before that: dropped")
+    assert session.judge("Moon, your dog.") == "noted: it will learn that"
+    assert next(iter(session.owner.buffer)).wanted == "Moon, your dog."
+    assert session.forget().startswith("forgot 1")
+    assert len(session.owner.buffer) == 0
+
+
+def test_it_asks_at_most_the_rounds_number_and_only_about_what_was_just_kept(session):
+    asked = 0
+    for i in range(5):
+        session.ask(f"Question number {i}?", lambda _: None)
+        if session.may_ask:
+            session.asked()
+            asked += 1
+    assert asked == QUICK["annotations_per_round"]
+
+
+def test_a_stream_goes_on_where_it_was_after_a_chat_came_between(llm, tmp_path):
+    """Sets seen, in whatever order, are each counted once: none of the file's is lost to the chat or decided twice."""
+    settings = Settings.make(QUICK | {"storage": 281_000})
+    with Personalizer(tmp_path / "state", settings, llm=llm) as owner:
+        owner.select(sample_stream(), limit=21)  # in the middle of a micro-batch
+        for i in range(3):
+            Session(owner).ask(f"Something else {i}?", lambda _: None)
+    with Personalizer(tmp_path / "state", settings, llm=llm) as owner:
+        report = owner.select(sample_stream(), limit=43)
+        kept = [k.id for k in owner.buffer]
+        said = [k.question for k in owner.buffer if not k.id]
+    with Personalizer(tmp_path / "plain", settings, llm=llm) as owner:
+        owner.select(sample_stream(), limit=40)
+        plain = [k.id for k in owner.buffer]
+    assert report["seen"] == 43
+    assert [name for name in kept if name] == plain and len(said) == 3
