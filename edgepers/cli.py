@@ -161,7 +161,8 @@ def _add_owner(command: Callable[..., argparse.ArgumentParser]) -> None:
     forget.add_argument("id", nargs="?", metavar="ID", help="id of a set in its stream, or its position as 'select --explain' names it")
     forget.add_argument("--matching", metavar="TEXT", help="every kept set that holds this text, in any case")
     forget.add_argument("--all", action="store_true", help="everything kept")
-    command("status", "what the state holds", "edgepers status --state my-state", settings=False)
+    status = command("status", "what the state holds", "edgepers status --state my-state --plot my-state.png", settings=False)
+    status.add_argument("--plot", type=Path, metavar="FILE", help="draw it, too (PNG, SVG or PDF; needs the extra 'plot')")
     command("rollback", "publish what was published before", "edgepers rollback --state my-state", settings=False)
 
 

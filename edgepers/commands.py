@@ -118,6 +118,7 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def status(args: argparse.Namespace) -> dict[str, Any]:
+    from edgepers.overview import overview
     from edgepers.report import report
     from edgepers.select.buffer import Buffer
     from edgepers.state import State
@@ -127,8 +128,12 @@ def status(args: argparse.Namespace) -> dict[str, Any]:
     settings = Settings.make({}, state.saved_settings())
     with Buffer(state.folder) as buffer:
         found = report(state, buffer, settings)
-        found["next_round_at"] = (buffer.progress.round_position // settings.every + 1) * settings.every
-        found["domains"] = buffer.domains()
+        found |= overview(buffer, settings)
+    if args.plot is not None:
+        from edgepers.plot import state_picture, write_picture
+
+        write_picture(args.plot, state_picture, found)
+        print(f"picture: {args.plot}", file=sys.stderr)
     return _shown(args, found, "status_summary")
 
 
@@ -231,7 +236,7 @@ def demo(args: argparse.Namespace) -> dict[str, Any]:
 
 def _shown(args: argparse.Namespace, report: dict[str, Any], summary: str) -> dict[str, Any]:
     if not args.json:
-        from edgepers import console
+        from edgepers import summary as summaries
 
-        print(getattr(console, summary)(report))
+        print(getattr(summaries, summary)(report))
     return report

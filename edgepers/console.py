@@ -1,4 +1,4 @@
-"""What a person sees: progress on stderr while it works, tables when it is done."""
+"""What a person sees while it works: progress on stderr."""
 
 import sys
 from typing import Any, TextIO
@@ -6,13 +6,13 @@ from typing import Any, TextIO
 from tqdm import tqdm
 
 from edgepers.config import format_size
-from edgepers.display import clip, pad, table
+from edgepers.display import clip, pad
 from edgepers.listener import Listener
 from edgepers.meter.memory import MemoryMeter
 from edgepers.select.selector import Decision
 from edgepers.train.trainer import TrainStep
 
-__all__ = ["Console", "run_summary", "status_summary", "storage_line"]
+__all__ = ["Console"]
 
 _SAYS = {
     "annotate": "asking for annotations",
@@ -77,48 +77,3 @@ class Console(Listener):
             if bar is not None:
                 bar.close()
         self._selecting = self._training = None
-
-
-def storage_line(report: dict[str, Any]) -> str:
-    """Bytes on disk now and at the peak, of the budget."""
-    now, peak, budget = (format_size(report[key]) for key in ("buffer_bytes", "buffer_peak_bytes", "storage_budget_bytes"))
-    return f"{now}, peak {peak}, of {budget}"
-
-
-def _score(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
-
-
-def run_summary(report: dict[str, Any]) -> str:
-    """A run's report as two small tables."""
-    counts = ", ".join(f"{count} {reason}" for reason, count in report["dropped_by_reason"].items())
-    facts: list[tuple[str, str]] = [
-        ("dialogue sets seen", f"{report['seen']} ({report['invalid']} malformed lines skipped)"),
-        ("kept", f"{report['buffer_sets']} ({report['admitted']} admitted, {report['evicted']} evicted, {counts or 'none'} dropped)"),
-        ("storage", storage_line(report)),
-        ("annotations", str(report["annotated"])),
-        ("variations", f"{report['synthesized']} kept, {sum(report['refused'].values())} refused {report['refused'] or ''}"),
-        ("published", report["published"] or "the base model"),
-    ]
-    if report.get("rouge1_after") is not None:
-        floor = f"floors: echo {_score(report['floor_echo'])}, one constant answer {_score(report['floor_constant'])}"
-        facts.append(("ROUGE-1", f"{_score(report['rouge1_before'])} -> {_score(report['rouge1_after'])} ({floor})"))
-    if report["preset"]:
-        facts.append(("preset", f"{report['preset']}: choices of the paper where they are known, not edgepers' own"))
-    lines = [table(facts)]
-    if report["rounds"]:
-        rounds = [
-            (
-                r["round"], r["seen"], r["train_sets"], r["variations"], r["train_steps"], f"{r['train_seconds']:.1f}",
-                format_size(r["peak_memory_bytes"]), _score(r["rouge1"]), "yes" if r["published"] else "no", r["reason"],
-            )
-            for r in report["rounds"]
-        ]  # fmt: skip
-        lines.append(table(rounds, ("round", "seen", "sets", "variations", "steps", "seconds", "memory", "ROUGE-1", "published", "note")))
-    return "\n\n".join(lines)
-
-
-def status_summary(report: dict[str, Any]) -> str:
-    """A state at rest."""
-    domains = ", ".join(f"{name} {count}" for name, count in report["domains"].items())
-    return f"{run_summary(report)}\n\n{table([('domains', domains or '-'), ('next round at', report['next_round_at'])])}"

@@ -9,7 +9,7 @@ from typing import Any
 
 from edgepers.assets import sample_facts, sample_stream, sample_test
 from edgepers.config import Settings, format_size
-from edgepers.console import Console, storage_line
+from edgepers.console import Console
 from edgepers.dialogue import DialogueSet, read_dialogue_sets
 from edgepers.display import table
 from edgepers.errors import StreamError
@@ -17,6 +17,7 @@ from edgepers.evaluate.rouge import rouge1
 from edgepers.files import replace_file
 from edgepers.personalize import Personalizer
 from edgepers.plot import learning_curve
+from edgepers.summary import storage_line
 
 __all__ = ["demo", "knows"]
 

@@ -1,10 +1,13 @@
 """Text on a terminal: widths as it shows them (Chinese and emoji take two columns), tables, columns side by side."""
 
+import re
 from collections.abc import Sequence
 
 from wcwidth import wcswidth, wcwidth
 
 __all__ = ["beside", "clip", "pad", "table", "width", "wrap"]
+
+_NUMBER = re.compile(r"[+-]?[.\d][\d.,]*( ?(%|s|x|B|[KMGT]B|of \d+))?")
 
 
 def width(text: str) -> int:
@@ -79,4 +82,4 @@ def table(rows: Sequence[Sequence[object]], head: Sequence[str] = ()) -> str:
 
 
 def _is_number(cell: str) -> bool:
-    return not cell or cell[0].isdigit() or cell in ("-", "yes", "no") or (cell[0] in "+-." and cell[1:2].isdigit())
+    return cell in ("", "-", "yes", "no") or _NUMBER.fullmatch(cell) is not None

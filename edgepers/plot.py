@@ -1,9 +1,12 @@
 """Pictures; matplotlib comes with the extra `plot`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-__all__ = ["learning_curve"]
+from edgepers.errors import StreamError, UsageError
+
+__all__ = ["learning_curve", "state_picture", "write_picture"]
 
 _HALO = {"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.9}
 _BLUE, _ORANGE, _GREY = "#1f5a99", "#c8641e", "#777777"
@@ -48,3 +51,124 @@ def learning_curve(
         axes.set_xlabel("dialogue sets seen (0: base model)")
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path)
+
+
+def write_picture(path: Path, draw: Callable[..., None], *args: Any) -> None:
+    """Draw a picture to a file.
+
+    Raises:
+        UsageError: matplotlib is missing, or the file's ending is of no picture.
+        StreamError: the file cannot be written.
+    """
+    try:
+        draw(path, *args)
+    except ImportError:
+        raise UsageError("pictures need matplotlib; pip install 'edgepers[plot]'") from None
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}; give a file that ends in .png, .svg or .pdf") from None
+    except OSError as error:
+        raise StreamError(f"{path}: the picture could not be written ({error.strerror})") from None
+
+
+def state_picture(path: Path, found: Mapping[str, Any]) -> None:
+    """What `status` reports: domains, scores, ages, admissions over time, bytes of budget, rounds.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(13, 7.5), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    (domains, scores, ages), (admissions, budget, rounds) = figure.subplots(2, 3)
+    _domains(domains, found)
+    _scores(scores, found)
+    _ages(ages, found)
+    _admissions(admissions, found)
+    _budget(budget, found)
+    _rounds(rounds, found)
+    for axes in (domains, scores, ages, admissions, budget, rounds):
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(
+        f"{found['buffer_sets']} of {found['seen']} sets kept by policy {found['policy']}; next round at {found['next_round_at']}",
+        x=0.01, ha="left", fontsize=13,
+    )  # fmt: skip
+    figure.savefig(path)
+
+
+def _title(axes: Any, text: str, x: str = "", y: str = "") -> None:
+    axes.set_title(text, loc="left", fontsize=11)
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+
+
+def _domains(axes: Any, found: Mapping[str, Any]) -> None:
+    names = list(found["domains"])[:20][::-1]
+    axes.barh(names, [found["domains"][name] for name in names], color=_BLUE)
+    axes.tick_params(axis="y", labelsize=8)
+    _title(axes, "Kept sets by domain", "sets")
+
+
+def _scores(axes: Any, found: Mapping[str, Any]) -> None:
+    kept = found["kept"]
+    dots = axes.scatter(kept["words"], kept["entropy"], c=kept["dissimilarity"], s=14, cmap="viridis", vmin=0, vmax=1)
+    axes.figure.colorbar(dots, ax=axes, label="IDD")
+    said = found["length_correlation"]
+    parts = [
+        f"{name} {said[key]:+.2f}"
+        for name, key in (("EOE", "entropy"), ("DSS", "domain_score"), ("IDD", "dissimilarity"))
+        if said[key] is not None
+    ]
+    _title(axes, "Scores and length" + (f" (Spearman: {', '.join(parts)})" if parts else ""), "words", "EOE")
+
+
+def _ages(axes: Any, found: Mapping[str, Any]) -> None:
+    kept = found["kept"]
+    parts = [[age for age, yes in zip(kept["age"], kept["annotated"], strict=True) if yes is wanted] for wanted in (True, False)]
+    axes.hist(parts, bins=20, stacked=True, color=[_ORANGE, _BLUE], label=[f"answered by the owner ({len(parts[0])})", "not asked about"])
+    if kept["age"]:
+        axes.legend(frameon=False, fontsize=8)
+        _title(axes, f"Age of kept sets (mean {found['mean_age']:.0f})", "sets of the stream since", "sets")
+    else:
+        _title(axes, "Age of kept sets: none yet")
+
+
+def _admissions(axes: Any, found: Mapping[str, Any]) -> None:
+    each, counts = found["admissions"]["sets_each"], found["admissions"]["admitted"]
+    axes.bar([each * (i + 0.5) for i in range(len(counts))], [100 * count / each for count in counts], width=0.9 * each, color=_BLUE)
+    axes.set_ylim(0, 100)
+    _title(axes, "Admissions over time", "sets seen", "% admitted")
+
+
+def _budget(axes: Any, found: Mapping[str, Any]) -> None:
+    parts = {"now": found["buffer_bytes"], "peak": found["buffer_peak_bytes"], "budget": found["storage_budget_bytes"]}
+    axes.bar(list(parts), [value / 1000 for value in parts.values()], color=[_BLUE, _ORANGE, _GREY], width=0.6)
+    for i, value in enumerate(parts.values()):
+        axes.annotate(f"{value / 1000:.0f}", (i, value / 1000), textcoords="offset points", xytext=(0, 4), ha="center")
+    axes.margins(y=0.15)
+    _title(axes, "Storage", "", "KB on disk")
+
+
+def _rounds(axes: Any, found: Mapping[str, Any]) -> None:
+    done = found["rounds"]
+    if not done:
+        _title(axes, "Rounds: none yet")
+        return
+    numbers = [r["round"] for r in done]
+    axes.set_xticks(numbers)
+    for key, name, color in (
+        ("guard_loss_after", "loss on the reserve", _BLUE),
+        ("guard_perplexity_rise", "general perplexity, rise", _GREY),
+    ):
+        known = [(r["round"], r[key]) for r in done if r[key] is not None]
+        if known:
+            axes.plot(*zip(*known, strict=True), color=color, marker="o", label=name)
+    tested = [(r["round"], r["rouge1"]) for r in done if r["rouge1"] is not None]
+    if tested:
+        axes.plot(*zip(*tested, strict=True), color=_ORANGE, marker="s", label="ROUGE-1, test set")
+    aside = [r["round"] for r in done if not r["published"]]
+    for number in aside:
+        axes.axvline(number, color=_GREY, linestyle=":", linewidth=1)
+    axes.legend(frameon=False, fontsize=8)
+    _title(axes, "Rounds" + (" (dotted: kept aside)" if aside else ""), "round")

@@ -279,6 +279,7 @@ class Buffer:
     def admit(self, kept: KeptSet, evict: Sequence[int], progress: Progress) -> None:
         """Keep a set, let others go, and note the position, in one durable transaction."""
         progress.admitted += 1
+        progress.count_admission(kept.position)
         with self._transaction(progress) as connection:
             self._evict(connection, evict, progress)
             self._insert(connection, kept)

@@ -13,6 +13,7 @@ from edgepers.select.embedding import Int8
 
 __all__ = ["SPOKEN", "KeptSet", "Progress", "pack_text", "unpack_text"]
 
+MOST_SPANS = 32
 _PROGRESS_BYTES = 1024  # padded, so that a number gaining a digit never moves a page
 
 SPOKEN = Cursor(-1, -1, 0)  # where a set lies that came from no stream: it was said in a chat
@@ -69,6 +70,8 @@ class Progress:
     evicted: int = 0
     forgotten: int = 0
     dropped: dict[str, int] = field(default_factory=dict)  # by reason
+    admissions: list[int] = field(default_factory=list)  # by runs of `admissions_span` positions
+    admissions_span: int = 16
     annotated: int = 0  # references revealed
     synthesized: int = 0
     refused: dict[str, int] = field(default_factory=dict)  # variations, by reason
@@ -89,10 +92,21 @@ class Progress:
             self,
             batch_cursor=list(self.batch_cursor),
             dropped=dict(self.dropped),
+            admissions=list(self.admissions),
             refused=dict(self.refused),
             earlier=list(self.earlier),
             withdrawn=list(self.withdrawn),
         )
+
+    def count_admission(self, position: int) -> None:
+        """Note when a set was admitted, in at most 32 numbers however long the stream: full, neighbours are added up."""
+        while position >= MOST_SPANS * self.admissions_span:
+            pairs = [*self.admissions, *[0] * (len(self.admissions) % 2)]
+            self.admissions = [a + b for a, b in zip(pairs[::2], pairs[1::2], strict=True)]
+            self.admissions_span *= 2
+        run = position // self.admissions_span
+        self.admissions += [0] * (run + 1 - len(self.admissions))
+        self.admissions[run] += 1
 
     def pack(self) -> bytes:
         """As stored: JSON, padded."""
