@@ -1,0 +1,59 @@
+// Blocks of dot products, the arithmetic of both the Gram tile and the nearest center.
+#pragma once
+#include "simd.h"
+
+namespace edgepers {
+namespace EDGEPERS_ISA {
+namespace {
+
+constexpr int kBlock = kBlockRows * kBlockColumns;
+
+// Memory to be fetched into the cache while products are formed: one line of each of two rows a step. Addresses are never read.
+struct Ahead {
+  const char *first, *second;
+  int64_t stride;
+};
+
+// sums[i * kBlockColumns + j] += a[i] . b[j] over `steps` registers. Each sum sees its features in one order, whatever else is in the
+// block: that is what makes results independent of the batch.
+template <class Product, bool fetch = false>
+EDGEPERS_INLINE void add_dots(const typename Product::Element* const* a, const typename Product::Element* const* b, int64_t steps,
+                              Floats* sums, Ahead ahead = {}) {
+  Floats local[kBlock];
+  const typename Product::Element *left[kBlockRows], *right[kBlockColumns];
+  EDGEPERS_UNROLL for (int i = 0; i < kBlock; i++) local[i] = sums[i];
+  EDGEPERS_UNROLL for (int i = 0; i < kBlockRows; i++) left[i] = a[i];
+  EDGEPERS_UNROLL for (int j = 0; j < kBlockColumns; j++) right[j] = b[j];
+  for (int64_t k = 0; k < steps * Product::kStep; k += Product::kStep) {
+    if constexpr (fetch) {
+      __builtin_prefetch(ahead.first);
+      __builtin_prefetch(ahead.second);
+      ahead.first += ahead.stride;
+      ahead.second += ahead.stride;
+    }
+    typename Product::Register columns[kBlockColumns];
+    EDGEPERS_UNROLL for (int j = 0; j < kBlockColumns; j++) columns[j] = Product::read(right[j] + k);
+    EDGEPERS_UNROLL for (int i = 0; i < kBlockRows; i++) {
+      const typename Product::Register row = Product::read(left[i] + k);
+      EDGEPERS_UNROLL for (int j = 0; j < kBlockColumns; j++) {
+        local[i * kBlockColumns + j] = Product::add(local[i * kBlockColumns + j], row, columns[j]);
+      }
+    }
+  }
+  EDGEPERS_UNROLL for (int i = 0; i < kBlock; i++) sums[i] = local[i];
+}
+
+// values[i] = sum of the lanes of sums[i], for the kBlock sums of a block.
+EDGEPERS_INLINE void across_block(Floats* sums, float* values) {
+  Floats padded[kBlock + kLanes];
+  EDGEPERS_UNROLL for (int i = 0; i < kBlock; i++) padded[i] = sums[i];
+  EDGEPERS_UNROLL for (int i = kBlock; i < kBlock + kLanes; i++) padded[i] = Floats{};
+  EDGEPERS_UNROLL for (int i = 0; i < kBlock; i += kLanes) {
+    const Floats done = across(padded + i);
+    memcpy(values + i, &done, (kBlock - i < kLanes ? kBlock - i : kLanes) * sizeof(float));
+  }
+}
+
+}  // namespace
+}  // namespace EDGEPERS_ISA
+}  // namespace edgepers

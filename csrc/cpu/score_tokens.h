@@ -1,0 +1,212 @@
+// One window: rows into a small scratch array (float32 minus center, or 16-bit as they are), their sum, their Gram matrix, its entropy.
+#pragma once
+#include <math.h>
+
+#include "../edgepers.h"
+#include "../isa.h"
+#include "dots.h"
+
+namespace edgepers {
+namespace EDGEPERS_ISA {
+namespace {
+
+constexpr float kTiny = 1e-30f;  // a smaller float32 sum of squares has lost digits to underflow
+
+template <class Storage>
+EDGEPERS_INLINE const typename Storage::Element* row_of(const Rows& x, int64_t row) {
+  return static_cast<const typename Storage::Element*>(x.data) + row * x.width;
+}
+
+template <class Storage>
+bool is_dead(const Rows& x, int64_t row) {
+  const auto* features = row_of<Storage>(x, row);
+  int64_t k = 0;
+  while (k < x.width && Storage::one(features + k) == 0.f) k++;
+  if (k == x.width) return true;
+  if (!x.center) return false;
+  for (k = 0; k < x.width && Storage::one(features + k) == x.center[k];) k++;
+  return k == x.width;
+}
+
+template <class Storage>
+int64_t live_rows(const Rows& x, int64_t from, int64_t to, int64_t* live) {
+  int64_t count = 0;
+  for (int64_t row = from; row < to; row++) {
+    if (!is_dead<Storage>(x, row)) live[count++] = row;
+  }
+  return count;
+}
+
+// kLanes features minus center; past the end of a row, zeros.
+template <class Storage>
+EDGEPERS_INLINE Floats centred(const typename Storage::Element* row, const float* center, int64_t k, int64_t left) {
+  Floats value;
+  if (left >= kLanes) {
+    value = Storage::many(row + k);
+  } else {
+    typename Storage::Element tail[kLanes] = {};
+    memcpy(tail, row + k, left * sizeof *tail);
+    value = Storage::many(tail);
+  }
+  return center ? value - load<Floats>(center + k) : value;
+}
+
+// Copy features [begin, begin + length) of the rows, as the product wants them, and write their sums; `copy` may be null.
+template <class Storage, class Product, int vectors>
+EDGEPERS_INLINE void stage_step(const typename Storage::Element* const* rows, int count, const float* center, int64_t k, int64_t left,
+                                typename Product::Element* copy, float* sums) {
+  Floats sum[vectors] = {};
+  for (int r = 0; r < count; r++) {
+    EDGEPERS_UNROLL for (int v = 0; v < vectors; v++) {
+      const Floats value = centred<Storage>(rows[r], center, k + v * kLanes, left - v * kLanes);
+      sum[v] += value;
+      if (!copy) continue;
+      if constexpr (sizeof(typename Product::Element) == sizeof(float)) {
+        memcpy(copy + r * kStride + v * kLanes, &value, sizeof value);
+      } else {  // 16 bits stay 16 bits; `left` is shorter than the vector only at the end of the row
+        const int64_t some = left - v * kLanes < kLanes ? left - v * kLanes : kLanes;
+        if (some == kLanes) {
+          memcpy(copy + r * kStride + v * kLanes, rows[r] + k + v * kLanes, kLanes * sizeof *copy);
+        } else {
+          memset(copy + r * kStride + v * kLanes, 0, kLanes * sizeof *copy);
+          memcpy(copy + r * kStride + v * kLanes, rows[r] + k + v * kLanes, some * sizeof *copy);
+        }
+      }
+    }
+  }
+  memcpy(sums, sum, sizeof sum);
+}
+
+template <class Storage, class Product>
+EDGEPERS_INLINE void stage(const Rows& x, const typename Storage::Element* const* rows, int count, int64_t begin, int64_t length,
+                           typename Product::Element* copy, float* sums) {
+  constexpr int kVectors = 4;
+  int64_t k = 0;
+  for (; k + kVectors * kLanes <= length; k += kVectors * kLanes) {
+    stage_step<Storage, Product, kVectors>(rows, count, x.center, begin + k, kVectors * kLanes, copy ? copy + k : nullptr, sums + k);
+  }
+  for (; k < length; k += kLanes) {
+    stage_step<Storage, Product, 1>(rows, count, x.center, begin + k, length - k, copy ? copy + k : nullptr, sums + k);
+  }
+  if (!copy) return;
+  const int64_t whole = (k + Product::kStep - 1) / Product::kStep * Product::kStep;
+  if (whole > k) {
+    for (int r = 0; r < count; r++) memset(copy + r * kStride + k, 0, (whole - k) * sizeof *copy);
+  }
+}
+
+// -log(sum of squared cosines / m^2) / log m from a Gram matrix of which the upper triangle is filled.
+// In float64: the roundings of norms and quotients would outweigh those of the products, and 256 numbers a window cost little.
+template <class T>
+double window_entropy(const T* gram, int count) {
+  double inverse[kWindow] = {}, sums[kWindow] = {};
+  for (int i = 0; i < count; i++) inverse[i] = 1 / double(gram[i * kWindow + i]);
+  for (int i = 0; i + 1 < count; i++) {
+    double row[kWindow];
+    for (int j = 0; j < kWindow; j++) row[j] = j > i && j < count ? double(gram[i * kWindow + j]) : 0;
+    for (int j = 0; j < kWindow; j++) sums[j] += row[j] * row[j] * inverse[j] * inverse[i];
+  }
+  double total = 0;
+  for (int j = 0; j < kWindow; j++) total += sums[j];
+  return -log((count + 2 * total) / (double(count) * count)) / log(double(count));
+}
+
+// The same with everything in float64: for rows whose squares leave float32's range. Rare, so short rather than fast.
+template <class Storage>
+__attribute__((noinline)) double wide_entropy(const Rows& x, const int64_t* rows, int count) {
+  double gram[kWindow * kWindow] = {};
+  for (int64_t k = 0; k < x.width; k++) {
+    double values[kWindow] = {};
+    for (int r = 0; r < count; r++) {
+      values[r] = double(Storage::one(row_of<Storage>(x, rows[r]) + k)) - (x.center ? double(x.center[k]) : 0);
+    }
+    for (int i = 0; i < kWindow; i++) {
+      for (int j = 0; j < kWindow; j++) gram[i * kWindow + j] += values[i] * values[j];
+    }
+  }
+  return window_entropy(gram, count);
+}
+
+// 0, or NaN where a feature is not finite: what a single last row, which weighs nothing, adds to the entropy.
+template <class Storage>
+double zero_if_finite(const Rows& x, int64_t row) {
+  const auto* features = row_of<Storage>(x, row);
+  double zero = 0;
+  for (int64_t k = 0; k < x.width; k++) zero += 0 * (double(Storage::one(features + k)) - (x.center ? double(x.center[k]) : 0));
+  return zero;
+}
+
+template <class Storage, class Product>
+double window(const Rows& x, const int64_t* rows, int count, bool entropy, double* sums, float* scratch) {
+  typedef typename Product::Element Element;
+  const double alone = entropy && count == 1 ? zero_if_finite<Storage>(x, rows[0]) : 0;
+  entropy = entropy && count > 1;
+  const typename Storage::Element* sources[kWindow];
+  for (int r = 0; r < count; r++) sources[r] = row_of<Storage>(x, rows[r]);
+  Element* const copy = reinterpret_cast<Element*>(scratch);
+  float* const chunk_sums = scratch + kWindow * kStride;
+  Floats* const partial = reinterpret_cast<Floats*>(chunk_sums + kChunk + kPadding);
+  const Element* views[kWindow];
+  for (int r = 0; r < kWindow; r++) views[r] = copy + r * kStride;
+  constexpr int64_t kWide = kChunk * int64_t(sizeof(float)) / int64_t(sizeof(Element)) / 2;  // half a scratch of 16 bits is enough
+  constexpr int64_t kLength = sizeof(Element) == sizeof(float) ? kChunk : kWide;
+  const int filled = (count + kBlockColumns - 1) / kBlockColumns * kBlockColumns;
+  alignas(64) float gram[kWindow * kWindow] = {};
+
+  if (entropy && filled > count) {
+    memset(copy + count * kStride, 0, (filled - count) * kStride * sizeof(Element));
+  }
+  for (int64_t begin = 0; begin < x.width; begin += kLength) {
+    const int64_t length = x.width - begin < kLength ? x.width - begin : kLength;
+    stage<Storage, Product>(x, sources, count, begin, length, entropy ? copy : nullptr, chunk_sums);
+    if (sums) {
+      for (int64_t k = 0; k < length; k++) sums[begin + k] += double(chunk_sums[k]);
+    }
+    if (!entropy) continue;
+    const int64_t steps = (length + Product::kStep - 1) / Product::kStep;
+    const bool last = begin + kLength >= x.width;
+    Floats* held = partial;
+    // What is needed next lies, as a rule, one window further on: it is fetched while this one is multiplied, two rows a block.
+    const char* next = reinterpret_cast<const char*>(sources[count - 1] + x.width + begin);
+    const int64_t row_bytes = x.width * int64_t(sizeof(typename Storage::Element));
+    const int64_t stride = Product::kStep * int64_t(sizeof(typename Storage::Element));
+    int fetched = 0;
+    for (int i = 0; i < count; i += kBlockRows) {
+      for (int j = i / kBlockColumns * kBlockColumns; j < count; j += kBlockColumns, held += kBlock) {
+        Floats block[kBlock];
+        EDGEPERS_UNROLL for (int s = 0; s < kBlock; s++) block[s] = begin ? held[s] : Floats{};
+        const char* const row = next + fetched * row_bytes;
+        add_dots<Product, true>(views + i, views + j, steps, block, {row, row + row_bytes, stride});
+        fetched = fetched + 2 < kWindow ? fetched + 2 : 0;
+        if (!last) {
+          EDGEPERS_UNROLL for (int s = 0; s < kBlock; s++) held[s] = block[s];
+          continue;
+        }
+        float values[kBlock];
+        across_block(block, values);
+        for (int r = 0; r < kBlockRows; r++) {
+          memcpy(gram + (i + r) * kWindow + j, values + r * kBlockColumns, kBlockColumns * sizeof(float));
+        }
+      }
+    }
+  }
+  if (!entropy) return alone;
+  for (int r = 0; r < count; r++) {
+    const float square = gram[r * kWindow + r];
+    if (!(square >= kTiny && square < INFINITY)) return wide_entropy<Storage>(x, rows, count);  // NaN comes here, too
+  }
+  return window_entropy(gram, count);
+}
+
+template <class Storage>
+void wide_sums(const Rows& x, const int64_t* rows, int64_t count, double* sums) {
+  for (int64_t k = 0; k < x.width; k++) sums[k] = 0;
+  for (int64_t r = 0; r < count; r++) {
+    const auto* features = row_of<Storage>(x, rows[r]);
+    for (int64_t k = 0; k < x.width; k++) sums[k] += double(Storage::one(features + k)) - (x.center ? double(x.center[k]) : 0);
+  }
+}
+
+}  // namespace
+}  // namespace EDGEPERS_ISA
+}  // namespace edgepers
