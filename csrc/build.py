@@ -19,7 +19,7 @@ from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parent
 CPU_SOURCES = ("pool.cpp", "isa.cpp", "score_tokens.cpp", "nearest_distance.cpp", "dissimilarity_from_sums.cpp")
-CUDA_SOURCES = ("score_tokens.cu", "nearest_distance.cu")
+CUDA_SOURCES = ("score_tokens.cu", "nearest_distance.cu", "dissimilarity_from_sums.cu")
 
 # Worst first; the last usable one runs. A compiler too old for one leaves it out.
 ISAS = {

@@ -36,6 +36,18 @@ int edgepers_nearest_distance(const void* embeddings, const void* centers, int d
 int edgepers_dissimilarity_from_sums(const void* embeddings, int dtype, const int64_t* domains, const void* sums, int sums_dtype,
                                      const double* counts, int64_t rows, int64_t groups, int64_t width, float* out, int threads);
 
+// The same on a GPU. Pointers are of one device, `stream` is a cudaStream_t; a cudaError_t comes back. Offsets and domains are checked by
+// the caller. live [rows], counts [sets], sums [count, width] and tallies [count, 2] are room to work in; tasks [sets + 1] counts the tasks
+// of 64 rows, or less, before each set, `count` of them in all. out of nearest is [one for every 1024 centers, rows]: the least is wanted.
+const char* edgepers_cuda_error(int code);
+int edgepers_score_tokens_cuda(const void* hidden, int dtype, const float* center, const int64_t* offsets, const int64_t* tasks,
+                               int64_t sets, int64_t count, int64_t width, int64_t* live, int64_t* counts, float* sums, float* tallies,
+                               float* entropy, float* embedding, void* stream);
+int edgepers_nearest_distance_cuda(const void* embeddings, const void* centers, int dtype, int64_t rows, int64_t count, int64_t width,
+                                   float* out, void* stream);
+int edgepers_dissimilarity_from_sums_cuda(const void* embeddings, int dtype, const int64_t* domains, const void* sums, int sums_dtype,
+                                          const double* counts, int64_t rows, int64_t width, float* out, void* stream);
+
 #ifdef __cplusplus
 }
 #endif
