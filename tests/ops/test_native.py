@@ -206,11 +206,12 @@ def test_scores_of_views_that_start_inside_a_tensor():
     hidden, offsets, center = batch(65, lengths=(30, 7))
     shifted = torch.empty(hidden.numel() + 1)[1:].view_as(hidden).copy_(hidden)  # rows on no boundary of any vector
     assert all(
-        torch.equal(*pair) for pair in zip(score_tokens(shifted, offsets, center=center), score_tokens(hidden, offsets, center=center))
+        torch.equal(*pair) for pair in zip(score_tokens(shifted, offsets, center=center), score_tokens(hidden, offsets, center=center), strict=True)
     )
 
 
 @built
+@pytest.mark.slow
 def test_scores_index_past_two_to_the_31():
     rows, width = (1 << 19) + 40, 4096
     memory = mmap.mmap(-1, rows * width * 2)
