@@ -7,8 +7,9 @@ namespace edgepers {
 constexpr int kWindow = 16;       // rows; the definition of the windowed entropy
 constexpr int64_t kPadding = 64;  // arrays of features that the kernels write are padded with this many
 
-// Features of a window that are worked on at a time. 16 rows of 512 floats are 32 KB: the first-level cache of the smallest core.
-constexpr int64_t kChunk = 512;
+// Features of a window that are worked on at a time. 16 rows of 256 floats are 16 KB, half of the smallest first-level cache: the other half
+// takes what is fetched ahead (Zen 5, 2,048 features out of cache: 16.3 GB/s, with chunks of 512 14.1).
+constexpr int64_t kChunk = 256;
 constexpr int64_t kStride = kChunk + 16;  // rows a power of two apart would fall into one cache set
 constexpr int64_t kScratch = kWindow * kStride + kWindow * kWindow * 16 + kChunk + kPadding;  // floats for one thread
 

@@ -14,9 +14,14 @@ struct Ahead {
   int64_t stride;
 };
 
+// Whether a[i] . b[j] is wanted. `shift` is the block's first row minus its first column where it crosses the diagonal of a Gram matrix,
+// whose lower half is not formed; kWhole otherwise.
+constexpr int kWhole = -kBlockRows;
+constexpr bool wanted(int i, int j, int shift) { return j >= i + shift; }
+
 // sums[i * kBlockColumns + j] += a[i] . b[j] over `steps` registers. Each sum sees its features in one order, whatever else is in the
 // block: that is what makes results independent of the batch.
-template <class Product, bool fetch = false>
+template <class Product, int shift = kWhole, bool fetch = false>
 EDGEPERS_INLINE void add_dots(const typename Product::Element* const* a, const typename Product::Element* const* b, int64_t steps,
                               Floats* sums, Ahead ahead = {}) {
   Floats local[kBlock];
@@ -36,7 +41,7 @@ EDGEPERS_INLINE void add_dots(const typename Product::Element* const* a, const t
     EDGEPERS_UNROLL for (int i = 0; i < kBlockRows; i++) {
       const typename Product::Register row = Product::read(left[i] + k);
       EDGEPERS_UNROLL for (int j = 0; j < kBlockColumns; j++) {
-        local[i * kBlockColumns + j] = Product::add(local[i * kBlockColumns + j], row, columns[j]);
+        if (wanted(i, j, shift)) local[i * kBlockColumns + j] = Product::add(local[i * kBlockColumns + j], row, columns[j]);
       }
     }
   }

@@ -38,59 +38,62 @@ int64_t live_rows(const Rows& x, int64_t from, int64_t to, int64_t* live) {
 }
 
 // kLanes features minus center; past the end of a row, zeros.
-template <class Storage>
-EDGEPERS_INLINE Floats centred(const typename Storage::Element* row, const float* center, int64_t k, int64_t left) {
+template <class Storage, bool kCentred, bool kWholeVector>
+EDGEPERS_INLINE Floats centred(const typename Storage::Element* features, const float* center, int64_t left) {
   Floats value;
-  if (left >= kLanes) {
-    value = Storage::many(row + k);
+  if (kWholeVector) {
+    value = Storage::many(features);
   } else {
     typename Storage::Element tail[kLanes] = {};
-    memcpy(tail, row + k, left * sizeof *tail);
+    memcpy(tail, features, left * sizeof *tail);
     value = Storage::many(tail);
   }
-  return center ? value - load<Floats>(center + k) : value;
+  return kCentred ? value - load<Floats>(center) : value;
 }
 
-// Copy features [begin, begin + length) of the rows, as the product wants them, and write their sums; `copy` may be null.
-template <class Storage, class Product, int vectors>
+// Copy kVectors vectors of features of each row from k on, as the product wants them, and write their sums.
+template <class Storage, class Product, bool kCentred, bool kCopied, int kVectors, bool kWholeVectors>
 EDGEPERS_INLINE void stage_step(const typename Storage::Element* const* rows, int count, const float* center, int64_t k, int64_t left,
                                 typename Product::Element* copy, float* sums) {
-  Floats sum[vectors] = {};
+  Floats sum[kVectors] = {};
   for (int r = 0; r < count; r++) {
-    EDGEPERS_UNROLL for (int v = 0; v < vectors; v++) {
-      const Floats value = centred<Storage>(rows[r], center, k + v * kLanes, left - v * kLanes);
+    const typename Storage::Element* const features = rows[r] + k;
+    typename Product::Element* const target = copy + r * kStride;
+    EDGEPERS_UNROLL for (int v = 0; v < kVectors; v++) {
+      const Floats value = centred<Storage, kCentred, kWholeVectors>(features + v * kLanes, center + k + v * kLanes, left);
       sum[v] += value;
-      if (!copy) continue;
+      if constexpr (!kCopied) continue;
       if constexpr (sizeof(typename Product::Element) == sizeof(float)) {
-        memcpy(copy + r * kStride + v * kLanes, &value, sizeof value);
-      } else {  // 16 bits stay 16 bits; `left` is shorter than the vector only at the end of the row
-        const int64_t some = left - v * kLanes < kLanes ? left - v * kLanes : kLanes;
-        if (some == kLanes) {
-          memcpy(copy + r * kStride + v * kLanes, rows[r] + k + v * kLanes, kLanes * sizeof *copy);
-        } else {
-          memset(copy + r * kStride + v * kLanes, 0, kLanes * sizeof *copy);
-          memcpy(copy + r * kStride + v * kLanes, rows[r] + k + v * kLanes, some * sizeof *copy);
-        }
+        memcpy(target + v * kLanes, &value, sizeof value);
+      } else if (kWholeVectors) {  // 16 bits stay 16 bits
+        memcpy(target + v * kLanes, features + v * kLanes, kLanes * sizeof *target);
+      } else {
+        memset(target, 0, kLanes * sizeof *target);
+        memcpy(target, features, left * sizeof *target);
       }
     }
   }
   memcpy(sums, sum, sizeof sum);
 }
 
-template <class Storage, class Product>
-EDGEPERS_INLINE void stage(const Rows& x, const typename Storage::Element* const* rows, int count, int64_t begin, int64_t length,
-                           typename Product::Element* copy, float* sums) {
+template <class Storage, class Product, bool kCentred, bool kCopied>
+void stage(const Rows& x, const typename Storage::Element* const* rows, int count, int64_t begin, int64_t length,
+           typename Product::Element* copy, float* sums) {
   constexpr int kVectors = 4;
+  const float* const center = kCentred ? x.center : nullptr;
   int64_t k = 0;
   for (; k + kVectors * kLanes <= length; k += kVectors * kLanes) {
-    stage_step<Storage, Product, kVectors>(rows, count, x.center, begin + k, kVectors * kLanes, copy ? copy + k : nullptr, sums + k);
+    stage_step<Storage, Product, kCentred, kCopied, kVectors, true>(rows, count, center, begin + k, 0, copy + k, sums + k);
   }
-  for (; k < length; k += kLanes) {
-    stage_step<Storage, Product, 1>(rows, count, x.center, begin + k, length - k, copy ? copy + k : nullptr, sums + k);
+  for (; k + kLanes <= length; k += kLanes) {
+    stage_step<Storage, Product, kCentred, kCopied, 1, true>(rows, count, center, begin + k, 0, copy + k, sums + k);
   }
-  if (!copy) return;
+  if (k < length) {
+    stage_step<Storage, Product, kCentred, kCopied, 1, false>(rows, count, center, begin + k, length - k, copy + k, sums + k);
+    k += kLanes;
+  }
   const int64_t whole = (k + Product::kStep - 1) / Product::kStep * Product::kStep;
-  if (whole > k) {
+  if (kCopied && whole > k) {
     for (int r = 0; r < count; r++) memset(copy + r * kStride + k, 0, (whole - k) * sizeof *copy);
   }
 }
@@ -148,23 +151,24 @@ double window(const Rows& x, const int64_t* rows, int count, bool entropy, doubl
   Floats* const partial = reinterpret_cast<Floats*>(chunk_sums + kChunk + kPadding);
   const Element* views[kWindow];
   for (int r = 0; r < kWindow; r++) views[r] = copy + r * kStride;
-  constexpr int64_t kWide = kChunk * int64_t(sizeof(float)) / int64_t(sizeof(Element)) / 2;  // half a scratch of 16 bits is enough
-  constexpr int64_t kLength = sizeof(Element) == sizeof(float) ? kChunk : kWide;
   const int filled = (count + kBlockColumns - 1) / kBlockColumns * kBlockColumns;
-  alignas(64) float gram[kWindow * kWindow] = {};
+  alignas(64) float gram[kWindow * kWindow];  // below the diagonal it stays unset and unused
+  const auto stage_rows = x.center ? entropy ? stage<Storage, Product, true, true> : stage<Storage, Product, true, false>
+                          : entropy ? stage<Storage, Product, false, true>
+                                    : stage<Storage, Product, false, false>;
 
   if (entropy && filled > count) {
     memset(copy + count * kStride, 0, (filled - count) * kStride * sizeof(Element));
   }
-  for (int64_t begin = 0; begin < x.width; begin += kLength) {
-    const int64_t length = x.width - begin < kLength ? x.width - begin : kLength;
-    stage<Storage, Product>(x, sources, count, begin, length, entropy ? copy : nullptr, chunk_sums);
+  for (int64_t begin = 0; begin < x.width; begin += kChunk) {
+    const int64_t length = x.width - begin < kChunk ? x.width - begin : kChunk;
+    stage_rows(x, sources, count, begin, length, copy, chunk_sums);
     if (sums) {
       for (int64_t k = 0; k < length; k++) sums[begin + k] += double(chunk_sums[k]);
     }
     if (!entropy) continue;
     const int64_t steps = (length + Product::kStep - 1) / Product::kStep;
-    const bool last = begin + kLength >= x.width;
+    const bool last = begin + kChunk >= x.width;
     Floats* held = partial;
     // What is needed next lies, as a rule, one window further on: it is fetched while this one is multiplied, two rows a block.
     const char* next = reinterpret_cast<const char*>(sources[count - 1] + x.width + begin);
@@ -175,7 +179,14 @@ double window(const Rows& x, const int64_t* rows, int count, bool entropy, doubl
       for (int j = i / kBlockColumns * kBlockColumns; j < count; j += kBlockColumns, held += kBlock) {
         Floats block[kBlock] = {};
         const char* const row = next + fetched * row_bytes;
-        add_dots<Product, true>(views + i, views + j, steps, block, {row, row + row_bytes, stride});
+        const Ahead ahead = {row, row + row_bytes, stride};
+        if (i == j) {
+          add_dots<Product, 0, true>(views + i, views + j, steps, block, ahead);
+        } else if (i - j == 2) {  // blocks of two rows have a second one on the diagonal
+          add_dots<Product, 2, true>(views + i, views + j, steps, block, ahead);
+        } else {
+          add_dots<Product, kWhole, true>(views + i, views + j, steps, block, ahead);
+        }
         fetched = fetched + 2 < kWindow ? fetched + 2 : 0;
         if (begin) {  // a sum for each chunk, then a sum of those: fewer roundings than one long sum
           EDGEPERS_UNROLL for (int s = 0; s < kBlock; s++) block[s] += held[s];
