@@ -1,6 +1,6 @@
-"""The ops against what else there is. Run: python -m benchmarks.bench_ops [--threads 1] [--quick] [--out FILE] [--plot PNG].
+r"""The ops against what else there is. Run: python -m benchmarks.bench_ops [--threads 1] [--quick] [--out FILE] [--plot PNG].
 
-Lengths are token counts of question + "\\n" + reference in ../shared/data (DOLLY), cut at 512 as the encoder does; benchmarks/lengths.json
+Lengths are token counts of question + "\n" + reference in ../shared/data (DOLLY), cut at 512 as the encoder does; benchmarks/lengths.json
 holds the same 512 counts for a machine without the data. `ours` looks for dead rows and guards float32's range, its rivals do not.
 """
 
@@ -54,14 +54,14 @@ def score_cases(counts: list[int], width: int, batch: int, dtype: torch.dtype, *
     runs = {
         "ours": partial(ops.score_tokens, hidden, offsets, center=center),
         "torch": partial(scores_torch, hidden, offsets, "windowed", center),
-        "batched": partial(rivals.batched, hidden, offsets, center, *plan),
-        "tiled": partial(rivals.tiled, hidden, offsets, center, *plan),
+        "batched": partial(rivals.batched, hidden, offsets, center, plan),
+        "tiled": partial(rivals.tiled, hidden, offsets, center, plan),
     }
     longest = (max(counts[:batch]) + 15) // 16 * 16
     if batch * longest * width * hidden.element_size() <= _PADDED_BYTES:
         runs["padded"] = partial(rivals.padded, hidden, offsets, center)
     if compile_too:
-        runs["compiled"] = partial(torch.compile(rivals.batched), hidden, offsets, center, *plan)
+        runs["compiled"] = partial(torch.compile(rivals.batched), hidden, offsets, center, plan)
     name = str(dtype).removeprefix("torch.")
     for which, run in runs.items():
         yield Case(

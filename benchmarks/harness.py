@@ -56,8 +56,9 @@ def measure(cases: Iterator[Case], out: Path) -> None:
         group = ""
         for case in cases:
             if case.group != group:
-                group, ceilings = case.group, {"copy_gb_s": copy_bandwidth(), "matrix_gflop_s": matrix_rate()}
-                print(f"\n{group}   copy {ceilings['copy_gb_s']:.1f} GB/s, matrix {ceilings['matrix_gflop_s']:.0f} GFLOP/s")
+                group = case.group
+                ceilings = {"copy_gb_s": copy_bandwidth(), "read_gb_s": read_bandwidth(), "matrix_gflop_s": matrix_rate()}
+                print(f"\n{group}   " + ", ".join(f"{name} {value:.1f}" for name, value in ceilings.items()), flush=True)
             error = difference(case.run(), case.truth)
             if not error <= case.slack:
                 raise SystemExit(f"{case.group}: {case.name} is off by {error:.3g} (at most {case.slack:.3g}); not timed")
@@ -79,7 +80,8 @@ def measure(cases: Iterator[Case], out: Path) -> None:
             lines.write(json.dumps(row) + "\n")
             lines.flush()
             spread = f"{p20 * 1e3:9.3f} .. {p80 * 1e3:9.3f}"
-            print(f"  {case.name:16} {p50 * 1e3:9.3f} ms ({spread})  {rate:6.1f} GB/s  {row['share_of_copy']:4.0%} of copy  off by {error:.1g}")
+            shares = f"{rate:6.1f} GB/s  {row['share_of_copy']:4.0%} of copy"
+            print(f"  {case.name:16} {p50 * 1e3:9.3f} ms ({spread})  {shares}  off by {error:.1g}")
 
 
 def timed(run: Callable[[], Any]) -> tuple[float, float, float]:
@@ -110,6 +112,12 @@ def copy_bandwidth() -> float:
     source = torch.ones(_COPIED // 4, device=device())
     target = torch.empty_like(source)
     return 2 * _COPIED / timed(lambda: target.copy_(source))[1] / 1e9
+
+
+def read_bandwidth() -> float:
+    """GB/s of summing an array up: what reading alone reaches, as a copy counts its writes, too."""
+    source = torch.ones(_COPIED // 4, device=device())
+    return _COPIED / timed(source.sum)[1] / 1e9
 
 
 def matrix_rate() -> float:

@@ -9,7 +9,7 @@ WINDOW = 16
 
 
 def windows_of(offsets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Rows [W, 16] of all windows, which of them are real, and the set of each window."""
+    """Rows [W, 16] of all windows, which of them are real [W, 16], and the set of each window [W]."""
     lengths = offsets.diff()
     per_set = (lengths + WINDOW - 1) // WINDOW
     owner = torch.repeat_interleave(torch.arange(len(lengths)), per_set)
@@ -33,8 +33,9 @@ def finish(gram: Tensor, sums: Tensor, real: Tensor, owner: Tensor, sets: int) -
     return value.clamp(0, 1), torch.nn.functional.normalize(total, dim=1)
 
 
-def batched(hidden: Tensor, offsets: Tensor, center: Tensor | None, rows: Tensor, real: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]:
+def batched(hidden: Tensor, offsets: Tensor, center: Tensor | None, plan: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     """No padding, input dtype, windows batched: all windows gathered at once, one product for all."""
+    rows, real, owner = plan
     tile = hidden[rows]
     if center is not None:
         tile = tile - center.to(hidden.dtype)
@@ -42,8 +43,9 @@ def batched(hidden: Tensor, offsets: Tensor, center: Tensor | None, rows: Tensor
     return finish(tile @ tile.mT, tile.sum(1, dtype=torch.float32), real, owner, len(offsets) - 1)
 
 
-def tiled(hidden: Tensor, offsets: Tensor, center: Tensor | None, rows: Tensor, real: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]:
+def tiled(hidden: Tensor, offsets: Tensor, center: Tensor | None, plan: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     """As `batched`, a megabyte of windows at a time, so that a tile is still in the cache for its product and its sum."""
+    rows, real, owner = plan
     step = max(1, (1 << 20) // (WINDOW * hidden.shape[1] * hidden.element_size()))
     grams, sums = [], []
     for some, valid in zip(rows.split(step), real.split(step), strict=True):

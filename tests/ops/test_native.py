@@ -206,7 +206,8 @@ def test_scores_of_views_that_start_inside_a_tensor():
     hidden, offsets, center = batch(65, lengths=(30, 7))
     shifted = torch.empty(hidden.numel() + 1)[1:].view_as(hidden).copy_(hidden)  # rows on no boundary of any vector
     assert all(
-        torch.equal(*pair) for pair in zip(score_tokens(shifted, offsets, center=center), score_tokens(hidden, offsets, center=center), strict=True)
+        torch.equal(*pair)
+        for pair in zip(score_tokens(shifted, offsets, center=center), score_tokens(hidden, offsets, center=center), strict=True)
     )
 
 
