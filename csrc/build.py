@@ -1,15 +1,16 @@
 """Compile the kernels: the one place that knows the sources, the instruction sets and the flags. Needs a compiler and nothing else.
 
     python csrc/build.py cpu OUT.so [--cxx g++] [--flags "-fsanitize=thread"] [--test]
-    python csrc/build.py cuda OUT.so [--nvcc nvcc]
+    python csrc/build.py cuda OUT.so [--nvcc nvcc] [--report benchmarks/results/cuda_registers.txt]
 
-`--test` makes csrc/tests/test_csrc.cpp a program with the kernels inside, instead of a library.
+`--test` makes csrc/tests/test_csrc.cpp a program with the kernels inside, instead of a library. `--report` writes what each CUDA kernel takes of registers and shared memory, and fails where one spills.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -81,6 +82,29 @@ def build_cuda(out: Path, nvcc: str, flags: list[str]) -> None:
     _replace(out, [*shlex.split(nvcc), *CUDA_FLAGS, *flags, *(str(SOURCE / name) for name in CUDA_SOURCES), "-o"])
 
 
+def report_registers(nvcc: str, out: Path) -> None:
+    """Write a line for each kernel and machine code: registers, bytes of spills and of shared memory; exit where one spills."""
+    sources = [str(SOURCE / name) for name in CUDA_SOURCES]
+    done = subprocess.run(
+        [*shlex.split(nvcc), *CUDA_FLAGS, "-Xptxas", "-v", *sources, "-o", os.devnull], check=True, capture_output=True, text=True
+    )
+    found = re.findall(
+        r"Compiling entry function '(\w+)' for '(\w+)'.*?(\d+) bytes spill stores, (\d+) bytes spill loads.*?Used (\d+) registers([^\n]*)",
+        done.stderr + done.stdout,
+        re.DOTALL,
+    )
+    names = subprocess.run(["c++filt", *(row[0] for row in found)], check=True, capture_output=True, text=True).stdout.splitlines()
+    lines = []
+    for name, (_, code, stores, loads, registers, rest) in zip(names, found, strict=True):
+        kernel = re.sub(r"\(anonymous namespace\)::|edgepers::|^void ", "", name)
+        kernel = re.sub(r"(<.*>)\(.*\)$", r"\1", kernel)
+        shared = re.search(r"(\d+) bytes smem", rest)
+        lines.append(f"{code}  {kernel}: {registers} registers, {stores} + {loads} spilled, {shared[1] if shared else 0} shared\n")
+    out.write_text("python csrc/build.py cuda OUT.so --report THIS: bytes where nothing else is said\n" + "".join(sorted(lines)))
+    if any(" 0 + 0 spilled" not in line for line in lines):
+        sys.exit(f"csrc/build.py: a kernel spills, see {out}")
+
+
 def _replace(out: Path, command: list[str]) -> None:
     # Beside and renamed: a process that has the old library open keeps it.
     beside = out.with_name(out.name + ".new")
@@ -108,12 +132,15 @@ def main() -> None:
     parser.add_argument("--nvcc", default="nvcc")
     parser.add_argument("--flags", default="", help="more flags for the compiler")
     parser.add_argument("--test", action="store_true")
+    parser.add_argument("--report", type=Path)
     args = parser.parse_args()
     try:
         if args.device == "cpu":
             build_cpu(args.out, args.cxx, shlex.split(args.flags), test=args.test)
         else:
             build_cuda(args.out, args.nvcc, shlex.split(args.flags))
+            if args.report:
+                report_registers(args.nvcc, args.report)
     except (OSError, subprocess.CalledProcessError) as error:
         sys.exit(f"csrc/build.py: {error}")
 

@@ -12,7 +12,7 @@ constexpr int kCenters = 1024;   // centers of a block; edgepers/ops/nearest_dis
 template <class T>
 __device__ __forceinline__ void load_tile(const T* from, int64_t first, int64_t rows, int64_t begin, int64_t width,
                                           float (&tile)[kDepth][kTile + 1]) {
-#pragma unroll 4  // eight loads in flight for both tiles; all sixteen would spill
+#pragma unroll 2  // four loads in flight for both tiles; more would spill
   for (int i = threadIdx.x; i < kTile * kDepth; i += kThreads) {
     const int row = i / kDepth, k = i % kDepth;
     const bool inside = first + row < rows && begin + k < width;
@@ -22,7 +22,7 @@ __device__ __forceinline__ void load_tile(const T* from, int64_t first, int64_t 
 
 // out[blockIdx.y][b] = 1 - max over the block's centers.
 template <class T>
-__global__ void __launch_bounds__(kThreads) nearest_kernel(const T* __restrict__ embeddings, const T* __restrict__ centers, int64_t rows,
+__global__ void __launch_bounds__(kThreads, 4) nearest_kernel(const T* __restrict__ embeddings, const T* __restrict__ centers, int64_t rows,
                                                            int64_t count, int64_t width, float* __restrict__ out) {
   __shared__ float a[kDepth][kTile + 1], b[kDepth][kTile + 1];
   __shared__ float best[kTile][17];
