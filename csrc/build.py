@@ -3,7 +3,8 @@
     python csrc/build.py cpu OUT.so [--cxx g++] [--flags "-fsanitize=thread"] [--test]
     python csrc/build.py cuda OUT.so [--nvcc nvcc] [--report benchmarks/results/cuda_registers.txt]
 
-`--test` makes csrc/tests/test_csrc.cpp a program with the kernels inside, instead of a library. `--report` writes what each CUDA kernel takes of registers and shared memory, and fails where one spills.
+`--test` makes csrc/tests/test_csrc.cpp a program with the kernels inside, instead of a library. `--report` writes what each CUDA kernel
+takes of registers and shared memory, and fails where one spills.
 """
 
 from __future__ import annotations

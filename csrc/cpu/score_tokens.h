@@ -51,50 +51,59 @@ EDGEPERS_INLINE Floats centred(const typename Storage::Element* features, const 
   return kCentred ? value - load<Floats>(center) : value;
 }
 
-// Copy kVectors vectors of features of each row from k on, as the product wants them, and write their sums.
-template <class Storage, class Product, bool kCentred, bool kCopied, int kVectors, bool kWholeVectors>
-EDGEPERS_INLINE void stage_step(const typename Storage::Element* const* rows, int count, const float* center, int64_t k, int64_t left,
-                                typename Product::Element* copy, float* sums) {
-  Floats sum[kVectors] = {};
-  for (int r = 0; r < count; r++) {
-    const typename Storage::Element* const features = rows[r] + k;
+// Copy one vector of features of kRows rows, as the product wants them, and add it to their sums.
+template <class Storage, class Product, bool kCentred, bool kCopied, int kRows, bool kWholeVector>
+EDGEPERS_INLINE void stage_vector(const typename Storage::Element* const* rows, const float* center, int64_t k, int64_t left,
+                                  typename Product::Element* copy, float* sums) {
+  Floats value[kRows];
+  EDGEPERS_UNROLL for (int r = 0; r < kRows; r++) {
+    value[r] = centred<Storage, kCentred, kWholeVector>(rows[r] + k, center + k, left);
     typename Product::Element* const target = copy + r * kStride;
-    EDGEPERS_UNROLL for (int v = 0; v < kVectors; v++) {
-      const Floats value = centred<Storage, kCentred, kWholeVectors>(features + v * kLanes, center + k + v * kLanes, left);
-      sum[v] += value;
-      if constexpr (!kCopied) continue;
-      if constexpr (sizeof(typename Product::Element) == sizeof(float)) {
-        memcpy(target + v * kLanes, &value, sizeof value);
-      } else if (kWholeVectors) {  // 16 bits stay 16 bits
-        memcpy(target + v * kLanes, features + v * kLanes, kLanes * sizeof *target);
-      } else {
-        memset(target, 0, kLanes * sizeof *target);
-        memcpy(target, features, left * sizeof *target);
-      }
+    if constexpr (!kCopied) continue;
+    if constexpr (sizeof(typename Product::Element) == sizeof(float)) {
+      memcpy(target, &value[r], sizeof value[r]);
+    } else if (kWholeVector) {  // 16 bits stay 16 bits
+      memcpy(target, rows[r] + k, kLanes * sizeof *target);
+    } else {
+      memset(target, 0, kLanes * sizeof *target);
+      memcpy(target, rows[r] + k, left * sizeof *target);
     }
   }
-  memcpy(sums, sum, sizeof sum);
+  Floats sum = kRows == 4 ? (value[0] + value[1]) + (value[kRows / 2] + value[kRows - 1]) : value[0];
+  sum += load<Floats>(sums);
+  memcpy(sums, &sum, sizeof sum);
 }
 
-template <class Storage, class Product, bool kCentred, bool kCopied>
-void stage(const Rows& x, const typename Storage::Element* const* rows, int count, int64_t begin, int64_t length,
-           typename Product::Element* copy, float* sums) {
-  constexpr int kVectors = 4;
-  const float* const center = kCentred ? x.center : nullptr;
+template <class Storage, class Product, bool kCentred, bool kCopied, int kRows>
+EDGEPERS_INLINE void stage_rows(const typename Storage::Element* const* rows, const float* center, int64_t begin, int64_t length,
+                                typename Product::Element* copy, float* sums) {
   int64_t k = 0;
-  for (; k + kVectors * kLanes <= length; k += kVectors * kLanes) {
-    stage_step<Storage, Product, kCentred, kCopied, kVectors, true>(rows, count, center, begin + k, 0, copy + k, sums + k);
-  }
   for (; k + kLanes <= length; k += kLanes) {
-    stage_step<Storage, Product, kCentred, kCopied, 1, true>(rows, count, center, begin + k, 0, copy + k, sums + k);
+    stage_vector<Storage, Product, kCentred, kCopied, kRows, true>(rows, center, begin + k, 0, copy + k, sums + k);
   }
   if (k < length) {
-    stage_step<Storage, Product, kCentred, kCopied, 1, false>(rows, count, center, begin + k, length - k, copy + k, sums + k);
+    stage_vector<Storage, Product, kCentred, kCopied, kRows, false>(rows, center, begin + k, length - k, copy + k, sums + k);
     k += kLanes;
   }
   const int64_t whole = (k + Product::kStep - 1) / Product::kStep * Product::kStep;
   if (kCopied && whole > k) {
-    for (int r = 0; r < count; r++) memset(copy + r * kStride + k, 0, (whole - k) * sizeof *copy);
+    for (int r = 0; r < kRows; r++) memset(copy + r * kStride + k, 0, (whole - k) * sizeof *copy);
+  }
+}
+
+// A chunk of a window into the scratch array, and the sums of its rows. Four rows at a time, each from its first to its last feature:
+// memory is read in few long runs, which the hardware fetches ahead.
+template <class Storage, class Product, bool kCentred, bool kCopied>
+void stage(const Rows& x, const typename Storage::Element* const* rows, int count, int64_t begin, int64_t length,
+           typename Product::Element* copy, float* sums) {
+  const float* const center = kCentred ? x.center : nullptr;
+  for (int64_t k = 0; k < length + kLanes; k++) sums[k] = 0;
+  int r = 0;
+  for (; r + 4 <= count; r += 4) {
+    stage_rows<Storage, Product, kCentred, kCopied, 4>(rows + r, center, begin, length, copy + r * kStride, sums);
+  }
+  for (; r < count; r++) {
+    stage_rows<Storage, Product, kCentred, kCopied, 1>(rows + r, center, begin, length, copy + r * kStride, sums);
   }
 }
 
@@ -153,7 +162,7 @@ double window(const Rows& x, const int64_t* rows, int count, bool entropy, doubl
   for (int r = 0; r < kWindow; r++) views[r] = copy + r * kStride;
   const int filled = (count + kBlockColumns - 1) / kBlockColumns * kBlockColumns;
   alignas(64) float gram[kWindow * kWindow];  // below the diagonal it stays unset and unused
-  const auto stage_rows = x.center ? entropy ? stage<Storage, Product, true, true> : stage<Storage, Product, true, false>
+  const auto stage_chunk = x.center ? entropy ? stage<Storage, Product, true, true> : stage<Storage, Product, true, false>
                           : entropy ? stage<Storage, Product, false, true>
                                     : stage<Storage, Product, false, false>;
 
@@ -162,7 +171,7 @@ double window(const Rows& x, const int64_t* rows, int count, bool entropy, doubl
   }
   for (int64_t begin = 0; begin < x.width; begin += kChunk) {
     const int64_t length = x.width - begin < kChunk ? x.width - begin : kChunk;
-    stage_rows(x, sources, count, begin, length, copy, chunk_sums);
+    stage_chunk(x, sources, count, begin, length, copy, chunk_sums);
     if (sums) {
       for (int64_t k = 0; k < length; k++) sums[begin + k] += double(chunk_sums[k]);
     }
@@ -170,24 +179,20 @@ double window(const Rows& x, const int64_t* rows, int count, bool entropy, doubl
     const int64_t steps = (length + Product::kStep - 1) / Product::kStep;
     const bool last = begin + kChunk >= x.width;
     Floats* held = partial;
-    // What is needed next lies, as a rule, one window further on: it is fetched while this one is multiplied, two rows a block.
-    const char* next = reinterpret_cast<const char*>(sources[count - 1] + x.width + begin);
-    const int64_t row_bytes = x.width * int64_t(sizeof(typename Storage::Element));
-    const int64_t stride = Product::kStep * int64_t(sizeof(typename Storage::Element));
-    int fetched = 0;
+    // What is needed next lies, as a rule, one window further on: it is fetched while this one is multiplied.
+    const int64_t element = sizeof(typename Storage::Element);
+    const char* const next = reinterpret_cast<const char*>(sources[count - 1] + x.width + begin);
+    Ahead ahead = {next, next + length * element, length * element, (x.width - length) * element};
     for (int i = 0; i < count; i += kBlockRows) {
       for (int j = i / kBlockColumns * kBlockColumns; j < count; j += kBlockColumns, held += kBlock) {
         Floats block[kBlock] = {};
-        const char* const row = next + fetched * row_bytes;
-        const Ahead ahead = {row, row + row_bytes, stride};
         if (i == j) {
-          add_dots<Product, 0, true>(views + i, views + j, steps, block, ahead);
+          add_dots<Product, 0>(views + i, views + j, steps, block, &ahead);
         } else if (i - j == 2) {  // blocks of two rows have a second one on the diagonal
-          add_dots<Product, 2, true>(views + i, views + j, steps, block, ahead);
+          add_dots<Product, 2>(views + i, views + j, steps, block, &ahead);
         } else {
-          add_dots<Product, kWhole, true>(views + i, views + j, steps, block, ahead);
+          add_dots<Product>(views + i, views + j, steps, block, &ahead);
         }
-        fetched = fetched + 2 < kWindow ? fetched + 2 : 0;
         if (begin) {  // a sum for each chunk, then a sum of those: fewer roundings than one long sum
           EDGEPERS_UNROLL for (int s = 0; s < kBlock; s++) block[s] += held[s];
         }
