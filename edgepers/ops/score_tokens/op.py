@@ -5,8 +5,10 @@ from torch import Tensor
 
 from edgepers.ops.checks import check_ragged
 from edgepers.ops.dispatch import register
+from edgepers.ops.embedding_entropy.torch_kernel import entropy_torch
 from edgepers.ops.score_tokens.compiled import windowed
 from edgepers.ops.score_tokens.torch_kernel import scores_torch
+from edgepers.ops.windows import full_precision
 
 _OP = "score_tokens"
 torch.library.define("edgepers::score_tokens", "(Tensor hidden, Tensor offsets, str kind, Tensor? center) -> (Tensor, Tensor)")
@@ -19,9 +21,10 @@ def _(hidden: Tensor, offsets: Tensor, kind: str, center: Tensor | None) -> tupl
 
 
 def _compiled(backend: str, hidden: Tensor, offsets: Tensor, kind: str, center: Tensor | None) -> tuple[Tensor, Tensor]:
-    if kind != "windowed":
-        return scores_torch(hidden, offsets, kind, center)
-    return windowed(backend, _OP, hidden, offsets, center)
+    if kind == "windowed":
+        return windowed(backend, _OP, hidden, offsets, center)
+    _, embedding = windowed(backend, _OP, hidden, offsets, center, entropy=False)  # the bits of mean_unit_embedding, whatever the kind
+    return full_precision(entropy_torch)(hidden, offsets, offsets.tolist(), kind, center), embedding
 
 
 register(_OP, scores_torch, _compiled)
