@@ -14,10 +14,11 @@ void parallel_for(int64_t count, int threads, F& body) {
   parallel_for(count, threads, [](void* f, int64_t index, int worker) { (*static_cast<F*>(f))(index, worker); }, &body);
 }
 
-// Threads worth waking for this many bytes: waking one takes tens of microseconds, in which one thread reads a few hundred kilobytes.
+// Threads worth waking for this many bytes. Waking one can take as long as reading a megabyte: 1.6 MB took 0.18 ms on two threads and
+// 0.09 ms on one (virtual machine, Zen 5), 12 MB took 0.38 ms on two and 0.56 ms on one.
 inline int threads_for(int64_t bytes, int threads) {
-  const int64_t useful = 1 + bytes / (256 << 10);
-  return int(useful < threads ? useful : (threads < 1 ? 1 : threads));
+  const int64_t useful = bytes >> 20;
+  return int(useful < 1 || threads < 1 ? 1 : useful < threads ? useful : threads);
 }
 
 }  // namespace edgepers

@@ -269,7 +269,7 @@ void check_dissimilarity(int dtype, int64_t width) {
 
 // Many callers at once, and a child process: the pool must give each its own result.
 void check_pool() {
-  const Ragged r = ragged(kFloat32, 256, std::vector<int64_t>(12, 100), true);
+  const Ragged r = ragged(kFloat32, 1024, std::vector<int64_t>(12, 100), true);
   const Scores want = score(r, 1);
   std::vector<std::thread> callers;
   for (int t = 0; t < 4; t++) {
@@ -300,7 +300,7 @@ int main() {
       for (bool centred : {false, true}) {
         for (int64_t width : {1, 3, 63, 64, 256, 1100}) check_scores(ragged(dtype, width, {1, 2, 15, 16, 17, 33, 150}, centred));
         check_scores(ragged(dtype, 40, {20, 20}, centred, dtype == kFloat16 ? 1e4f : 1e15f));
-        check_independence(ragged(dtype, 200, {5, 129, 40, 300, 1, 16}, centred));
+        check_independence(ragged(dtype, 1000, {5, 129, 40, 300, 1, 16, 600}, centred));  // enough for two threads
       }
       for (int64_t width : {1, 63, 512}) {
         check_nearest(dtype, 37, 70, width);
