@@ -5,7 +5,10 @@ TORCH ?=
 DEMO ?= edgepers-demo
 BIN := $(VENV)/bin
 
-.PHONY: demo test check clean
+# What the compiled kernels are made of: a change builds them again.
+CSRC := setup.py $(wildcard csrc/*.* csrc/cpu/*)
+
+.PHONY: demo test check bench clean
 
 demo: $(VENV)/.plot
 	$(BIN)/edgepers demo --out $(DEMO)
@@ -19,12 +22,14 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/python scripts/check_version.py
 
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.bench_ops --threads 1 --plot benchmarks/results/ops.png
 
-$(VENV)/.plot: pyproject.toml scripts/setup.sh constraints/*.txt
+$(VENV)/.plot: pyproject.toml $(CSRC) scripts/setup.sh constraints/*.txt
 	PYTHON="$(PYTHON)" TORCH="$(TORCH)" scripts/setup.sh $(VENV) plot
 	touch $@
 
-$(VENV)/.dev: pyproject.toml scripts/setup.sh constraints/*.txt
+$(VENV)/.dev: pyproject.toml $(CSRC) scripts/setup.sh constraints/*.txt
 	PYTHON="$(PYTHON)" TORCH="$(TORCH)" scripts/setup.sh $(VENV) dev
 	touch $@
 

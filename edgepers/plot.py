@@ -120,7 +120,7 @@ def _scores(axes: Any, found: Mapping[str, Any]) -> None:
         for name, key in (("EOE", "entropy"), ("DSS", "domain_score"), ("IDD", "dissimilarity"))
         if said[key] is not None
     ]
-    _title(axes, "Scores and length" + (f" (Spearman: {', '.join(parts)})" if parts else ""), "words", "EOE")
+    _title(axes, "Scores and length", f"words (Spearman with length: {', '.join(parts)})" if parts else "words", "EOE")
 
 
 def _ages(axes: Any, found: Mapping[str, Any]) -> None:
@@ -128,6 +128,7 @@ def _ages(axes: Any, found: Mapping[str, Any]) -> None:
     parts = [[age for age, yes in zip(kept["age"], kept["annotated"], strict=True) if yes is wanted] for wanted in (True, False)]
     axes.hist(parts, bins=20, stacked=True, color=[_ORANGE, _BLUE], label=[f"answered by the owner ({len(parts[0])})", "not asked about"])
     if kept["age"]:
+        axes.margins(y=0.3)
         axes.legend(frameon=False, fontsize=8)
         _title(axes, f"Age of kept sets (mean {found['mean_age']:.0f})", "sets of the stream since", "sets")
     else:
@@ -155,20 +156,24 @@ def _rounds(axes: Any, found: Mapping[str, Any]) -> None:
     if not done:
         _title(axes, "Rounds: none yet")
         return
-    numbers = [r["round"] for r in done]
-    axes.set_xticks(numbers)
-    for key, name, color in (
-        ("guard_loss_after", "loss on the reserve", _BLUE),
-        ("guard_perplexity_rise", "general perplexity, rise", _GREY),
+    axes.set_xticks([r["round"] for r in done])
+    loss = axes.twinx()
+    loss.spines[["top"]].set_visible(False)
+    loss.set_ylabel("loss on the reserve, nats a token", color=_BLUE)
+    for where, key, name, color, marker in (
+        (axes, "rouge1", "ROUGE-1, test set", _ORANGE, "s"),
+        (axes, "guard_perplexity_rise", "rise of general perplexity", _GREY, "^"),
+        (loss, "guard_loss_after", "loss on the reserve (right)", _BLUE, "o"),
     ):
         known = [(r["round"], r[key]) for r in done if r[key] is not None]
         if known:
-            axes.plot(*zip(*known, strict=True), color=color, marker="o", label=name)
-    tested = [(r["round"], r["rouge1"]) for r in done if r["rouge1"] is not None]
-    if tested:
-        axes.plot(*zip(*tested, strict=True), color=_ORANGE, marker="s", label="ROUGE-1, test set")
+            where.plot(*zip(*known, strict=True), color=color, marker=marker, label=name)
+    axes.set_ylim(bottom=0)
+    axes.margins(y=0.4)
     aside = [r["round"] for r in done if not r["published"]]
     for number in aside:
         axes.axvline(number, color=_GREY, linestyle=":", linewidth=1)
-    axes.legend(frameon=False, fontsize=8)
+    lines = [*axes.get_lines(), *loss.get_lines()]
+    named = [line for line in lines if not str(line.get_label()).startswith("_")]
+    axes.legend(named, [line.get_label() for line in named], frameon=False, fontsize=8, loc="upper left")
     _title(axes, "Rounds" + (" (dotted: kept aside)" if aside else ""), "round")

@@ -1,6 +1,7 @@
 """Shared fixtures: the packaged model, loaded once, and an encoder that needs no model."""
 
 import hashlib
+import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,6 +11,9 @@ from hypothesis import settings
 from torch import Tensor
 
 from edgepers.llm import LanguageModel
+
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # Triton looks when it is imported, which some library does before the tests of our kernels
 
 settings.register_profile("same", derandomize=True, deadline=None)  # a run that fails anywhere fails everywhere
 settings.load_profile("same")

@@ -5,6 +5,7 @@ from edgepers.ops.embedding_entropy.op import embedding_entropy
 from edgepers.ops.in_domain_dissimilarity.op import in_domain_dissimilarity
 from edgepers.ops.mean_unit_embedding.op import mean_unit_embedding
 from edgepers.ops.nearest_distance.op import nearest_distance
+from edgepers.ops.probe import backends
 from edgepers.ops.score_tokens.op import score_tokens
 
 __all__ = [
@@ -16,8 +17,3 @@ __all__ = [
     "nearest_distance",
     "score_tokens",
 ]
-
-
-def backends() -> dict[str, str]:
-    """Name, for every op, the implementation that runs: "cuda", "triton", "cpp" or "torch"."""
-    return {name: "torch" for name in __all__ if name != "backends"}

@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor
 
-from edgepers.errors import ShapeError
 from edgepers.ops.checks import NUMBERS, check_matrix, check_vector
-from edgepers.ops.dissimilarity_from_sums.torch_kernel import distance_to_sums
+from edgepers.ops.dispatch import register
+from edgepers.ops.dissimilarity_from_sums.native_kernel import dissimilarity_cpp, dissimilarity_cuda
+from edgepers.ops.dissimilarity_from_sums.torch_kernel import dissimilarity_torch
 
 _OP = "dissimilarity_from_sums"
 torch.library.define("edgepers::dissimilarity_from_sums", "(Tensor embeddings, Tensor domains, Tensor sums, Tensor counts) -> Tensor")
@@ -16,14 +17,17 @@ def _(embeddings: Tensor, domains: Tensor, sums: Tensor, counts: Tensor) -> Tens
     return embeddings.new_empty(embeddings.shape[0], dtype=torch.float32)
 
 
-@torch.library.impl("edgepers::dissimilarity_from_sums", "default")
-def _dissimilarity_from_sums_torch(embeddings: Tensor, domains: Tensor, sums: Tensor, counts: Tensor) -> Tensor:
-    outside = domains[(domains < 0) | (domains >= len(sums))]
-    if len(outside):
-        raise ShapeError(f"{_OP}: domain {int(outside[0])} is no row of sums, which has {len(sums)}; map domains to rows first")
-    if (counts < 0).any():
-        raise ShapeError(f"{_OP}: counts holds {counts.min().item()}; pass the number of embeddings in each sum, 0 or more")
-    return distance_to_sums(embeddings, domains, sums, counts[domains])
+def _compiled(backend: str, embeddings: Tensor, domains: Tensor, sums: Tensor, counts: Tensor) -> Tensor:
+    if backend == "cpp":
+        return dissimilarity_cpp(embeddings, domains, sums, counts)
+    if backend == "cuda":
+        return dissimilarity_cuda(embeddings, domains, sums, counts)
+    from edgepers.ops.dissimilarity_from_sums.triton_kernel import dissimilarity_triton  # triton is optional
+
+    return dissimilarity_triton(embeddings, domains, sums, counts)
+
+
+register(_OP, dissimilarity_torch, _compiled)
 
 
 @torch.no_grad()

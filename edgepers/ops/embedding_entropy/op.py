@@ -4,7 +4,9 @@ import torch
 from torch import Tensor
 
 from edgepers.ops.checks import check_offsets, check_ragged
+from edgepers.ops.dispatch import register
 from edgepers.ops.embedding_entropy.torch_kernel import entropy_torch
+from edgepers.ops.score_tokens.compiled import windowed
 from edgepers.ops.windows import full_precision
 
 _OP = "embedding_entropy"
@@ -16,10 +18,18 @@ def _(hidden: Tensor, offsets: Tensor, kind: str, center: Tensor | None) -> Tens
     return hidden.new_empty(offsets.shape[0] - 1, dtype=torch.float32)
 
 
-@torch.library.impl("edgepers::embedding_entropy", "default")
 @full_precision
-def _embedding_entropy_torch(hidden: Tensor, offsets: Tensor, kind: str, center: Tensor | None) -> Tensor:
+def _torch(hidden: Tensor, offsets: Tensor, kind: str, center: Tensor | None) -> Tensor:
     return entropy_torch(hidden, offsets, check_offsets(_OP, hidden, offsets), kind, center)
+
+
+def _compiled(backend: str, hidden: Tensor, offsets: Tensor, kind: str, center: Tensor | None) -> Tensor:
+    if kind != "windowed":
+        return _torch(hidden, offsets, kind, center)
+    return windowed(backend, _OP, hidden, offsets, center, embedding=False)[0]
+
+
+register(_OP, _torch, _compiled)
 
 
 @torch.no_grad()

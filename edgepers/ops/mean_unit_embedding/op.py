@@ -4,7 +4,9 @@ import torch
 from torch import Tensor
 
 from edgepers.ops.checks import check_offsets, check_ragged
+from edgepers.ops.dispatch import register
 from edgepers.ops.mean_unit_embedding.torch_kernel import embedding_torch
+from edgepers.ops.score_tokens.compiled import windowed
 from edgepers.ops.windows import full_precision
 
 _OP = "mean_unit_embedding"
@@ -16,11 +18,17 @@ def _(hidden: Tensor, offsets: Tensor, center: Tensor | None) -> Tensor:
     return hidden.new_empty((offsets.shape[0] - 1, hidden.shape[1]), dtype=torch.float32)
 
 
-@torch.library.impl("edgepers::mean_unit_embedding", "default")
 @full_precision
-def _mean_unit_embedding_torch(hidden: Tensor, offsets: Tensor, center: Tensor | None) -> Tensor:
+def _torch(hidden: Tensor, offsets: Tensor, center: Tensor | None) -> Tensor:
     check_offsets(_OP, hidden, offsets)
     return embedding_torch(hidden, offsets, center)
+
+
+def _compiled(backend: str, hidden: Tensor, offsets: Tensor, center: Tensor | None) -> Tensor:
+    return windowed(backend, _OP, hidden, offsets, center, entropy=False)[1]
+
+
+register(_OP, _torch, _compiled)
 
 
 @torch.no_grad()

@@ -4,10 +4,11 @@ import torch
 from torch import Tensor
 
 from edgepers.ops.checks import check_matrix
-from edgepers.ops.windows import full_precision
+from edgepers.ops.dispatch import register
+from edgepers.ops.nearest_distance.native_kernel import nearest_cpp, nearest_cuda
+from edgepers.ops.nearest_distance.torch_kernel import nearest_torch
 
 _OP = "nearest_distance"
-_TILE = 1024  # rows and columns of cosines at a time: 4 MB, whatever B and N are
 torch.library.define("edgepers::nearest_distance", "(Tensor embeddings, Tensor centers) -> Tensor")
 
 
@@ -16,17 +17,21 @@ def _(embeddings: Tensor, centers: Tensor) -> Tensor:
     return embeddings.new_empty(embeddings.shape[0], dtype=torch.float32)
 
 
-@torch.library.impl("edgepers::nearest_distance", "default")
-@full_precision
-def _nearest_distance_torch(embeddings: Tensor, centers: Tensor) -> Tensor:
-    nearest = embeddings.new_full((len(embeddings),), -1.0, dtype=torch.float32)
+def _compiled(backend: str, embeddings: Tensor, centers: Tensor) -> Tensor:
     if not len(centers) or not len(embeddings):
-        return 1 - nearest
-    rows = embeddings.split(_TILE)
-    for row, best in zip(rows, nearest.split(_TILE), strict=True):
-        row32 = row.float()
-        best.copy_(torch.stack([(row32 @ some.float().T).amax(1) for some in centers.split(_TILE)]).amax(0))
-    return 1 - nearest
+        return embeddings.new_full((len(embeddings),), 2.0, dtype=torch.float32)
+    if embeddings.dtype != centers.dtype:
+        embeddings, centers = embeddings.float(), centers.float()
+    if backend == "cpp":
+        return nearest_cpp(embeddings, centers)
+    if backend == "cuda":
+        return nearest_cuda(embeddings, centers)
+    from edgepers.ops.nearest_distance.triton_kernel import nearest_triton  # triton is optional
+
+    return nearest_triton(embeddings, centers)
+
+
+register(_OP, nearest_torch, _compiled)
 
 
 @torch.no_grad()

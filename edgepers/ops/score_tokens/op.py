@@ -3,10 +3,12 @@
 import torch
 from torch import Tensor
 
-from edgepers.ops.checks import check_offsets, check_ragged
-from edgepers.ops.embedding_entropy.torch_kernel import entropy_torch, windowed_from_grams
-from edgepers.ops.mean_unit_embedding.torch_kernel import embedding_torch, unit_from_sums
-from edgepers.ops.windows import cut_windows, full_precision, window_pass
+from edgepers.ops.checks import check_ragged
+from edgepers.ops.dispatch import register
+from edgepers.ops.embedding_entropy.torch_kernel import entropy_torch
+from edgepers.ops.score_tokens.compiled import windowed
+from edgepers.ops.score_tokens.torch_kernel import scores_torch
+from edgepers.ops.windows import full_precision
 
 _OP = "score_tokens"
 torch.library.define("edgepers::score_tokens", "(Tensor hidden, Tensor offsets, str kind, Tensor? center) -> (Tensor, Tensor)")
@@ -18,17 +20,14 @@ def _(hidden: Tensor, offsets: Tensor, kind: str, center: Tensor | None) -> tupl
     return hidden.new_empty(sets, dtype=torch.float32), hidden.new_empty((sets, hidden.shape[1]), dtype=torch.float32)
 
 
-@torch.library.impl("edgepers::score_tokens", "default")
-@full_precision
-def _score_tokens_torch(hidden: Tensor, offsets: Tensor, kind: str, center: Tensor | None) -> tuple[Tensor, Tensor]:
-    ends = check_offsets(_OP, hidden, offsets)
-    if kind != "windowed":
-        return entropy_torch(hidden, offsets, ends, kind, center), embedding_torch(hidden, offsets, center)
-    windows = cut_windows(hidden, offsets, center)
-    gram, sums = window_pass(hidden, windows, center, grams=True, sums=True)
-    assert gram is not None
-    assert sums is not None
-    return windowed_from_grams(gram, hidden, windows, center), unit_from_sums(sums, hidden, windows, center)
+def _compiled(backend: str, hidden: Tensor, offsets: Tensor, kind: str, center: Tensor | None) -> tuple[Tensor, Tensor]:
+    if kind == "windowed":
+        return windowed(backend, _OP, hidden, offsets, center)
+    _, embedding = windowed(backend, _OP, hidden, offsets, center, entropy=False)  # the bits of mean_unit_embedding, whatever the kind
+    return full_precision(entropy_torch)(hidden, offsets, offsets.tolist(), kind, center), embedding
+
+
+register(_OP, scores_torch, _compiled)
 
 
 @torch.no_grad()

@@ -1,0 +1,165 @@
+"""How everything here is timed: the result is checked first, then warm-up, then medians and their spread, and the machine's own ceilings.
+
+A case that gives a wrong result is not timed: the run ends. Copy bandwidth and matrix rate are measured in the same process, between the
+cases they are compared with, on the same number of threads.
+"""
+
+import json
+import platform
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from edgepers.ops import native
+
+RESULTS = Path(__file__).parent / "results"
+_COPIED = 1 << 28  # bytes of one copy: far out of every cache
+_SECONDS = 0.4  # time spent on one case after warm-up, or
+_ROUNDS = 5  # this many rounds, whichever is longer
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One thing to time.
+
+    Args:
+        group: cases of one group are compared with each other, such as "score_tokens float32 d=256 B=8".
+        name: which implementation.
+        run: what is timed.
+        truth: what `run` must return, in float64.
+        slack: largest difference from it that is no error.
+        bytes_moved: the least that memory must move for it.
+        facts: more columns.
+    """
+
+    group: str
+    name: str
+    run: Callable[[], Any]
+    truth: Any
+    slack: float
+    bytes_moved: int
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def measure(cases: Iterator[Case], out: Path) -> None:
+    """Time all cases and append one JSON line for each to `out`; print a table."""
+    machine = describe()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    ceilings: dict[str, float] = {}
+    with out.open("a", encoding="utf-8") as lines:
+        group = ""
+        for case in cases:
+            if case.group != group:
+                group = case.group
+                ceilings = {"copy_gb_s": copy_bandwidth(), "read_gb_s": read_bandwidth(), "matrix_gflop_s": matrix_rate()}
+                print(f"\n{group}   " + ", ".join(f"{name} {value:.1f}" for name, value in ceilings.items()), flush=True)
+            error = difference(case.run(), case.truth)
+            if not error <= case.slack:
+                raise SystemExit(f"{case.group}: {case.name} is off by {error:.3g} (at most {case.slack:.3g}); not timed")
+            p20, p50, p80 = timed(case.run)
+            rate = case.bytes_moved / p50 / 1e9
+            row = {
+                "group": case.group,
+                "name": case.name,
+                **case.facts,
+                "error": error,
+                "p20_ms": p20 * 1e3,
+                "p50_ms": p50 * 1e3,
+                "p80_ms": p80 * 1e3,
+                "gb_s": rate,
+                "share_of_copy": rate / ceilings["copy_gb_s"],
+                **ceilings,
+                **machine,
+            }
+            lines.write(json.dumps(row) + "\n")
+            lines.flush()
+            spread = f"{p20 * 1e3:9.3f} .. {p80 * 1e3:9.3f}"
+            shares = f"{rate:6.1f} GB/s  {row['share_of_copy']:4.0%} of copy"
+            print(f"  {case.name:16} {p50 * 1e3:9.3f} ms ({spread})  {shares}  off by {error:.1g}")
+
+
+def timed(run: Callable[[], Any]) -> tuple[float, float, float]:
+    """Seconds of one call: the 20th, 50th and 80th percentile."""
+    run()
+    seconds: list[float] = []
+    while len(seconds) < _ROUNDS or sum(seconds) < _SECONDS:
+        synchronize()
+        start = time.perf_counter()
+        run()
+        synchronize()
+        seconds.append(time.perf_counter() - start)
+    seconds.sort()
+    return tuple(seconds[int(share * (len(seconds) - 1))] for share in (0.2, 0.5, 0.8))  # type: ignore[return-value]
+
+
+def difference(got: Any, truth: Any) -> float:
+    """Largest absolute difference; infinity where a value is not finite."""
+    if isinstance(got, Tensor):
+        if not got.isfinite().all():
+            return float("inf")
+        return float((got.cpu().double() - truth).abs().max()) if got.numel() else 0.0
+    return max(difference(*pair) for pair in zip(got, truth, strict=True))
+
+
+def copy_bandwidth() -> float:
+    """GB/s of a plain copy, what is read and what is written added up."""
+    source = torch.ones(_COPIED // 4, device=device())
+    target = torch.empty_like(source)
+    return 2 * _COPIED / timed(lambda: target.copy_(source))[1] / 1e9
+
+
+def read_bandwidth() -> float:
+    """GB/s of summing an array up: what reading alone reaches, as a copy counts its writes, too."""
+    source = torch.ones(_COPIED // 4, device=device())
+    return _COPIED / timed(source.sum)[1] / 1e9
+
+
+def matrix_rate() -> float:
+    """GFLOP/s of a float32 product of two squares of 1,024."""
+    a = torch.rand(1024, 1024, device=device())
+    return 2 * 1024**3 / timed(lambda: a @ a)[1] / 1e9
+
+
+def device() -> str:
+    """Where benchmarks run: the GPU where torch has one."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def synchronize() -> None:
+    """Wait for the GPU: clocks are read only after the work is done."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def describe() -> dict[str, Any]:
+    """What a number means nothing without."""
+    return {
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else _cpu_name(),
+        "isa": native.isa() if native.has("cpu") else None,
+        "threads": torch.get_num_threads(),
+        "power_mode": _output(["nvpmodel", "-q"]),
+        "commit": _output(["git", "rev-parse", "--short", "HEAD"]),
+        "dirty": bool(_output(["git", "status", "--porcelain", "--", "csrc", "edgepers"])),
+        "torch": torch.__version__,
+    }
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.machine()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _output(command: list[str]) -> str | None:
+    try:
+        return subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parent).stdout.strip() or None
+    except (OSError, subprocess.CalledProcessError):
+        return None

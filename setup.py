@@ -1,0 +1,68 @@
+"""Builds csrc/ into libraries inside the package; all metadata is in pyproject.toml.
+
+Environment, at build time only: EDGEPERS_NATIVE=0 builds nothing; EDGEPERS_CUDA=0 leaves CUDA out, EDGEPERS_CUDA=1 insists on it (without
+either it is built where nvcc is found); CXX is the C++ compiler. A machine without a compiler installs without kernels: torch serves.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.command.build_ext import build_ext
+
+sys.path.insert(0, str(Path(__file__).parent / "csrc"))
+import build
+
+PREFIX = "edgepers.ops._native_"
+
+
+def find_nvcc() -> str | None:
+    """Path of nvcc; JetPack installs it without putting it on PATH."""
+    home = os.environ.get("CUDA_HOME", "/usr/local/cuda")
+    return shutil.which("nvcc") or shutil.which("nvcc", path=f"{home}/bin")
+
+
+def extensions() -> list[Extension]:
+    """Return the libraries to build."""
+    if os.environ.get("EDGEPERS_NATIVE") == "0":
+        return []
+    cuda = os.environ.get("EDGEPERS_CUDA")
+    kinds = ["cpu"]
+    if cuda == "1" or (cuda != "0" and find_nvcc()):
+        kinds.append("cuda")
+    return [Extension(PREFIX + kind, [], optional=kind == "cpu" or cuda != "1") for kind in kinds]
+
+
+class BuildKernels(build_ext):
+    """Builds with csrc/build.py, under a name that no version of Python is part of."""
+
+    def get_ext_filename(self, fullname: str) -> str:
+        return fullname.replace(".", "/") + ".so"
+
+    def build_extension(self, ext: Extension) -> None:
+        out = Path(self.get_ext_fullpath(ext.name)).resolve()
+        out.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            if ext.name == PREFIX + "cuda":
+                build.build_cuda(out, find_nvcc() or "nvcc", [])
+            else:
+                build.build_cpu(out, os.environ.get("CXX", "c++"), [])
+        except (OSError, subprocess.CalledProcessError) as error:
+            if not ext.optional:
+                raise
+            print(f"edgepers: {ext.name} is not built, torch or Triton serves in its place: {error}", file=sys.stderr)
+
+
+class AnyPython(bdist_wheel):
+    """The libraries call no Python: one wheel a platform serves them all."""
+
+    def get_tag(self) -> tuple[str, str, str]:
+        _, _, platform = super().get_tag()
+        return "py3", "none", platform
+
+
+setup(ext_modules=extensions(), cmdclass={"build_ext": BuildKernels, "bdist_wheel": AnyPython})
