@@ -33,6 +33,7 @@ from edgepers.state import State
 from edgepers.streams.hub import HubStream
 from edgepers.synth.synthesize import digest, synthesize
 from edgepers.synth.variations import Variations
+from edgepers.train.log import StepLog
 from edgepers.train.trainer import TrainResult, TrainStep, train
 
 __all__ = ["Personalizer"]
@@ -341,23 +342,25 @@ class Personalizer:
 
         def told(step: TrainStep) -> None:
             self._listener.trained(step)
+            log.write(step, self.meter.now_bytes())
             self.meter.check("training")
 
-        result = train(
-            self.llm,
-            pairs,
-            made,
-            steps=settings.steps,
-            epochs=settings.epochs,
-            batch=settings.batch,
-            learning_rate=settings.learning_rate,
-            rank=settings.lora_rank,
-            targets=settings.lora_targets,
-            seed=settings.seed,
-            general=_pairs(rehearsal_sets()) if settings.rehearsal else (),
-            rehearsal=settings.rehearsal,
-            told=told,
-        )
+        with StepLog(self.state.rounds, name) as log:
+            result = train(
+                self.llm,
+                pairs,
+                made,
+                steps=settings.steps,
+                epochs=settings.epochs,
+                batch=settings.batch,
+                learning_rate=settings.learning_rate,
+                rank=settings.lora_rank,
+                targets=settings.lora_targets,
+                seed=settings.seed,
+                general=_pairs(rehearsal_sets()) if settings.rehearsal else (),
+                rehearsal=settings.rehearsal,
+                told=told,
+            )
         replace_folder(made, self.state.adapters / name)
         return result
 

@@ -44,6 +44,7 @@ class TrainStep:
     steps: int
     loss: float
     tokens_per_second: float
+    learning_rate: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +117,9 @@ def train(
         with torch.random.fork_rng(devices=[llm.device] if llm.device.type == "cuda" else []):
             torch.manual_seed(seed)  # dropout
             for step, chosen in enumerate(batches(len(examples), batch, steps, seed), 1):
+                rate = peak * min(step / warmup, 0.5 * (1 + math.cos(math.pi * (step - 1) / steps)))
                 for group in optimizer.param_groups:
-                    group["lr"] = peak * min(step / warmup, 0.5 * (1 + math.cos(math.pi * (step - 1) / steps)))
+                    group["lr"] = rate
                 step_loss = _backward(llm, [examples[i] for i in chosen])
                 if (divergence := kept.loss(step - 1)) is not None:
                     divergence.backward()
@@ -129,7 +131,7 @@ def train(
                 if not math.isfinite(losses[-1]):
                     raise ModelError(f"training diverged at step {step} of {steps} (loss {losses[-1]}); lower --learning-rate {peak:g}")
                 if told is not None:
-                    told(TrainStep(step, steps, losses[-1], tokens / (time.monotonic() - began)))
+                    told(TrainStep(step, steps, losses[-1], tokens / (time.monotonic() - began), rate))
         model.save_pretrained(folder, save_embedding_layers=False)  # else PEFT asks the Hub for the base's vocabulary
         (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
     except (RuntimeError, MemoryError) as error:
