@@ -131,7 +131,9 @@ def _add_chain(command: Callable[..., argparse.ArgumentParser]) -> None:
         "--requests", action="store_true", help="only list what would be asked, as JSON Lines to fill in and give to --annotations"
     )
     command("synthesize", "write variations of annotated sets", "edgepers synthesize --state my-state")
-    train = command("train", "train an adapter on what is annotated, guard it, publish it", "edgepers train --state my-state --steps 100")
+    train = command(
+        "train", "train an adapter on what is annotated, guard it, publish it", "edgepers train --state my-state --eval test.jsonl"
+    )
     round_ = command(
         "round", "one round now: annotate, synthesize, train, guard, publish", "edgepers round --state my-state --annotations ask"
     )
@@ -155,7 +157,7 @@ def _add_owner(command: Callable[..., argparse.ArgumentParser]) -> None:
     forget = command(
         "forget",
         "forget kept sets; adapters that learned from them are withdrawn",
-        "edgepers forget --state my-state --matching Moon",
+        "edgepers forget --state my-state --matching dog",
         settings=False,
     )
     forget.add_argument("id", nargs="?", metavar="ID", help="id of a set in its stream, or its position as 'select --explain' names it")

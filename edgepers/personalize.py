@@ -28,10 +28,12 @@ from edgepers.select.feed import Feed
 from edgepers.select.lexicon import load_lexicons
 from edgepers.select.policy import Policy
 from edgepers.select.records import KeptSet
+from edgepers.select.scores import Score
 from edgepers.select.selector import Selector
 from edgepers.state import State
 from edgepers.streams.hub import HubStream
-from edgepers.synth.synthesize import digest, synthesize
+from edgepers.synth.check import refusal
+from edgepers.synth.synthesize import Check, digest, synthesize
 from edgepers.synth.variations import Variations
 from edgepers.train.log import StepLog
 from edgepers.train.trainer import TrainResult, TrainStep, train
@@ -47,6 +49,8 @@ class Personalizer:
         settings: None takes what the state has saved, or the defaults.
         llm: a loaded model to share; else the settings' model is loaded when it is first needed.
         policy: a callable in place of the settings' policy.
+        score: a callable in place of EOE.
+        check: which variations are worth training on, in place of the ROUGE-1 check.
         source: a callable in place of the settings' annotations.
         listener: hears what happens.
 
@@ -62,6 +66,8 @@ class Personalizer:
         *,
         llm: LanguageModel | None = None,
         policy: Policy | None = None,
+        score: Score | None = None,
+        check: Check = refusal,
         source: Source | None = None,
         listener: Listener | None = None,
     ) -> None:
@@ -80,6 +86,7 @@ class Personalizer:
         self.meter = MemoryMeter(self.settings.memory)
         self._listener = listener or Listener()
         self._source = source
+        self._check = check
         self.buffer = Buffer(self.state.folder, self.settings.storage)
         try:
             finish_withdrawal(self.state, self.buffer)
@@ -89,7 +96,7 @@ class Personalizer:
                 self.buffer,
                 self.llm,
                 policy=policy or self.settings.policy,
-                entropy=self.settings.entropy,
+                entropy=score or self.settings.entropy,
                 scored_text=self.settings.scored_text,
                 protect_annotated=self.settings.protect_annotated,
                 lexicons=lexicons,
@@ -279,6 +286,7 @@ class Personalizer:
                 vary=settings.synthesize,
                 seed=settings.seed,
                 round_number=self.round_number,
+                check=self._check,
             )
         now = stay | {v.position: v for v in made}
         if now != had:

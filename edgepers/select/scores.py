@@ -1,6 +1,6 @@
 """The three scores of a micro-batch: EOE and embedding from the hidden states, DSS from the words (paper, section 3)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
@@ -14,9 +14,13 @@ from edgepers import ops
 from edgepers.select.embedding import Int8, quantize
 from edgepers.select.records import CenterSum
 
-__all__ = ["CENTER_SETS", "Encoder", "Scored", "center_of", "score_texts"]
+__all__ = ["CENTER_SETS", "Encoder", "Score", "Scored", "center_of", "score_texts"]
 
 CENTER_SETS = 256  # the center is the mean row of this many first sets, and never changes after
+
+
+Score = Callable[[str, Tensor], float]
+"""A score of one's own in EOE's place: text and hidden states [n, d] of one set -> the higher, the better."""
 
 
 class Encoder(Protocol):
@@ -44,13 +48,17 @@ def center_of(total: CenterSum | None) -> npt.NDArray[np.float32] | None:
     return None if total is None or total.sets < CENTER_SETS else total.total / np.float32(total.rows)
 
 
-def score_texts(encoder: Encoder, texts: Sequence[str], kind: str, total: CenterSum | None) -> Scored:
-    """Entropy and stored embedding of each text, each hidden state read once."""
+def score_texts(encoder: Encoder, texts: Sequence[str], kind: str | Score, total: CenterSum | None) -> Scored:
+    """Entropy (or a score of one's own) and stored embedding of each text, each hidden state read once."""
     hidden, offsets = encoder.encode(texts)
     center = center_of(total)
     on_device = None if center is None else torch.from_numpy(center).to(hidden.device)
     if kind == "windowed":
         entropy, embedding = ops.score_tokens(hidden, offsets, center=on_device)
+    elif callable(kind):
+        ends = offsets.tolist()
+        entropy = torch.tensor([kind(text, hidden[a:b]) for text, (a, b) in zip(texts, pairwise(ends), strict=True)])
+        embedding = ops.mean_unit_embedding(hidden, offsets, center=on_device)
     else:  # the other readings are of the states as they are
         entropy = ops.embedding_entropy(hidden, offsets, kind=kind)
         embedding = ops.mean_unit_embedding(hidden, offsets, center=on_device)

@@ -14,7 +14,7 @@ from edgepers.select.index import Index, on_grid
 from edgepers.select.lexicon import Lexicons, load_lexicons
 from edgepers.select.policy import Newcomer, Policy, Room, named_policies
 from edgepers.select.records import CenterSum, KeptSet, pack_text
-from edgepers.select.scores import CENTER_SETS, Encoder, Scored, score_texts
+from edgepers.select.scores import CENTER_SETS, Encoder, Score, Scored, score_texts
 
 __all__ = ["Decision", "Selector"]
 
@@ -42,7 +42,7 @@ class Selector:
         buffer: open for writing.
         encoder: gives hidden states; a `LanguageModel`, or anything with `encode`, `identity` and `hidden_size`.
         policy: a name of design section 3, or a callable as in `edgepers.select.policy`.
-        entropy: reading of EOE.
+        entropy: reading of EOE, or a callable score in its place.
         scored_text: "response", or "reference" where a set has one (as the paper's script).
         protect_annotated: annotated sets leave only when nothing else can.
         lexicons: the domains; the packaged ones by default.
@@ -58,7 +58,7 @@ class Selector:
         encoder: Encoder,
         *,
         policy: str | Policy = "quality",
-        entropy: str = "windowed",
+        entropy: str | Score = "windowed",
         scored_text: str = "response",
         protect_annotated: bool = True,
         lexicons: Lexicons | None = None,
