@@ -7,6 +7,7 @@ from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
+from edgepers import ops
 from edgepers.annotate.requests import annotate, pending
 from edgepers.annotate.sources import Source, ask, from_file, gold
 from edgepers.assets import general_sets, rehearsal_sets
@@ -92,6 +93,8 @@ class Personalizer:
             finish_withdrawal(self.state, self.buffer)
             self.state.mirror_published(self.buffer.progress.published)
             self.llm = llm or self._load()
+            if self.llm.device.type == "cuda":
+                ops.backends("cuda")  # a kernel that is wrong on this GPU is found before anything is decided by it
             self.selector = Selector(
                 self.buffer,
                 self.llm,
