@@ -34,7 +34,7 @@ DEVICES: dict[str, tuple[int, str]] = {
 TEXT_BYTES = 300  # of a set as stored, compressed; an assumption
 STORED_SHARE = 0.75  # of the storage budget that rows fill, the rest is pages and journal; 0.65 to 0.90 in full buffers of 281 KB to 2.8 MB
 RESPONSE_SHARE = 0.5  # of a set's tokens; an assumption
-SLACK = 0.5  # temporaries and allocator's waste, of activations and logits: what two small models on a CPU showed, assumed elsewhere
+SLACK = 0.5  # temporaries and allocator's waste, of activations and logits: chosen by two small models on a CPU, assumed elsewhere
 _BLOCK, _GROUP = 64, 256  # double quantization: a byte of scale for a block of weights, a float for a group of scales
 NOT_ESTIMATED = (
     "time",
