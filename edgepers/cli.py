@@ -12,8 +12,8 @@ from typing import Any, NoReturn
 
 from edgepers import __version__
 from edgepers import commands as actions
-from edgepers.config import EXPORT_FORMATS, EXPORT_ONTO, Settings, Size, parse_size
-from edgepers.errors import EdgepersError, UsageError
+from edgepers.config import EXPORT_FORMATS, EXPORT_ONTO, LORA_TARGETS, PLAN_DEVICES, Settings, Size, parse_size
+from edgepers.errors import EdgepersError, UsageError, VerdictError
 
 __all__ = ["build_parser", "main"]
 
@@ -42,7 +42,7 @@ def _plain_size(size: int) -> str:
 def _count(text: str) -> int:
     value = int(text)
     if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not a positive number of sets")
+        raise argparse.ArgumentTypeError(f"{value} is not a positive number")
     return value
 
 
@@ -211,6 +211,38 @@ def _add_tools(command: Callable[..., argparse.ArgumentParser]) -> None:
     )
 
 
+def _add_checks(command: Callable[..., argparse.ArgumentParser]) -> None:
+    """What a machine can do."""
+    plan = command(
+        "plan",
+        "estimate what fits: memory by part, and sets in storage",
+        "edgepers plan --device orin-nano-8gb --batch 8",
+        state=False,
+        settings=False,
+    )
+    given = Settings()
+    plan.add_argument("--model", default="", metavar="TEXT", help="local folder, or Hub name whose config.json is on this machine")
+    plan.add_argument("--device", default="this", choices=PLAN_DEVICES, help="where it is to run (default this machine)")
+    plan.add_argument("--memory", type=_size, metavar="SIZE", help="most bytes of memory, where the device leaves more")
+    plan.add_argument(
+        "--storage", type=_size, default=given.storage, metavar="SIZE", help=f"as for run (default {_plain_size(given.storage)})"
+    )
+    plan.add_argument("--batch", type=_count, default=given.batch, metavar="N", help=f"as for run (default {given.batch})")
+    plan.add_argument(
+        "--tokens", type=_count, metavar="N", help="tokens of the longest training set (default: the most that training takes)"
+    )
+    plan.add_argument("--lora-rank", type=_count, default=given.lora_rank, metavar="N", help=f"as for run (default {given.lora_rank})")
+    plan.add_argument("--lora-targets", default=given.lora_targets, choices=LORA_TARGETS, help="as for run")
+    doctor = command(
+        "doctor",
+        "check what this machine has and can do, with the cure for what it lacks",
+        "edgepers doctor --state my-state",
+        state=False,
+        settings=False,
+    )
+    doctor.add_argument("--state", type=Path, metavar="DIR", help="check its disk and its buffer, too")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
     parser = _Parser(prog="edgepers", description="A language model on an edge box that becomes its owner's own, on the device.")
@@ -220,6 +252,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_chain(command)
     _add_owner(command)
     _add_tools(command)
+    _add_checks(command)
     return parser
 
 
@@ -237,6 +270,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(json.dumps(result, ensure_ascii=False, allow_nan=False))
         sys.stdout.flush()
         return 0
+    except VerdictError as error:
+        if args.json:
+            print(json.dumps(error.answer, ensure_ascii=False, allow_nan=False))
+        failure, code = str(error), 1
     except UsageError as error:
         failure, code = str(error), 2
     except EdgepersError as error:

@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from edgepers.config import Settings, format_size
-from edgepers.errors import UsageError
+from edgepers.errors import UsageError, VerdictError
 
 if TYPE_CHECKING:  # --help loads no torch
     from edgepers.annotate.sources import Source
@@ -226,6 +226,38 @@ def export(args: argparse.Namespace) -> dict[str, Any]:
     if not args.json:
         print(f"{done['out']}: adapter {done['adapter']} of {done['base']}, {done['format']}, {format_size(done['bytes'])}")
     return done
+
+
+def plan(args: argparse.Namespace) -> dict[str, Any]:
+    from edgepers.plan import plan, plan_text, verdict
+
+    found = plan(
+        args.model,
+        device=args.device,
+        memory=args.memory,
+        storage=args.storage,
+        batch=args.batch,
+        tokens=args.tokens,
+        rank=args.lora_rank,
+        targets=args.lora_targets,
+    )
+    if not args.json:
+        print(plan_text(found))
+    if not found["fits"]:
+        raise VerdictError(verdict(found), found)
+    return found
+
+
+def doctor(args: argparse.Namespace) -> dict[str, Any]:
+    from edgepers.doctor import examine, findings_text, report
+
+    findings = examine(args.state)
+    found = report(findings)
+    if not args.json:
+        print(findings_text(findings))
+    if found["failed"]:
+        raise VerdictError(f"{len(found['failed'])} of {len(findings)} checks failed: {', '.join(found['failed'])}", found)
+    return found
 
 
 def demo(args: argparse.Namespace) -> dict[str, Any]:

@@ -20,6 +20,7 @@ FORMATS = (
 EXPORT_FORMATS = ("peft", "merged")
 EXPORT_ONTO = ("quantized", "original")
 LORA_TARGETS = ("attention", "all-linear")
+PLAN_DEVICES = ("orin-nano-8gb", "orin-nx-16gb", "orin-agx-64gb", "this")
 
 _UNITS = {
     "": 1,

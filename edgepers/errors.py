@@ -6,10 +6,23 @@ EdgepersError            exit 1: a known failure, one line, with its cure
 ├── StreamError          a stream, annotation file or test set that cannot be read
 ├── ModelError           a model that cannot be loaded or does not fit its use
 ├── StateError           a state folder that is missing, busy, damaged or of another kind
-└── BudgetError          bytes of storage or memory that do not suffice
+├── BudgetError          bytes of storage or memory that do not suffice
+└── VerdictError         a question that was answered with no; the answer is with it
 """
 
-__all__ = ["BudgetError", "EdgepersError", "ModelError", "ShapeError", "StateError", "StreamError", "UsageError", "nothing_yet"]
+from typing import Any
+
+__all__ = [
+    "BudgetError",
+    "EdgepersError",
+    "ModelError",
+    "ShapeError",
+    "StateError",
+    "StreamError",
+    "UsageError",
+    "VerdictError",
+    "nothing_yet",
+]
 
 
 class EdgepersError(Exception):
@@ -38,6 +51,14 @@ class StateError(EdgepersError):
 
 class BudgetError(EdgepersError):
     """Bytes of storage or memory that do not suffice."""
+
+
+class VerdictError(EdgepersError):
+    """A question that was answered with no, such as whether a model fits; `answer` is what --json prints."""
+
+    def __init__(self, line: str, answer: dict[str, Any]) -> None:
+        super().__init__(line)
+        self.answer = answer
 
 
 def nothing_yet(folder: object) -> StateError:

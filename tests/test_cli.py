@@ -25,6 +25,8 @@ COMMANDS = [
     "rollback",
     "lexicon",
     "export",
+    "plan",
+    "doctor",
 ]
 QUICK = ["--every", "20", "--steps", "2", "--generations", "1", "--annotations-per-round", "4", "--storage", "64KB"]
 
