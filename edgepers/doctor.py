@@ -4,6 +4,7 @@ Each check imports what it needs itself: a torch that does not import is a findi
 """
 
 import importlib.metadata
+import logging
 import os
 import platform
 import shutil
@@ -248,6 +249,7 @@ def _line(error: BaseException) -> str:
 
 def examine(state: Path | None = None) -> list[Finding]:
     """Run every check; one that breaks down is a failure of that check, whatever it raised."""
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it tells of kernels it would like to download
     findings = []
     for name, (check, cure) in CHECKS.items():
         try:
