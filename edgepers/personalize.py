@@ -1,7 +1,6 @@
 """The whole chain: a stream in, a published adapter out. This module alone knows the order of the stages."""
 
 import contextlib
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, replace
 from pathlib import Path
@@ -10,14 +9,13 @@ from typing import Any
 from edgepers import ops
 from edgepers.annotate.requests import annotate, pending
 from edgepers.annotate.sources import Source, ask, from_file, gold
-from edgepers.assets import general_sets, rehearsal_sets
 from edgepers.config import Settings
-from edgepers.dialogue import Arrival, DialogueSet, FileStream, Stream, open_stream, read_dialogue_sets
+from edgepers.dialogue import Arrival, DialogueSet, FileStream, Stream, open_stream
 from edgepers.errors import StateError, UsageError
 from edgepers.evaluate.evaluator import evaluate, floors, test_digest, test_sets
-from edgepers.evaluate.guard import Verdict, default_perplexity_rise, judge, perplexity_rise, split_reserve
-from edgepers.files import replace_folder
+from edgepers.evaluate.guard import Verdict, split_reserve
 from edgepers.forget import finish_withdrawal
+from edgepers.learning import guard, learn
 from edgepers.listener import Listener
 from edgepers.llm import MAX_NEW_TOKENS, LanguageModel
 from edgepers.loading import check_memory
@@ -37,7 +35,7 @@ from edgepers.synth.check import refusal
 from edgepers.synth.synthesize import Check, digest, synthesize
 from edgepers.synth.variations import Variations
 from edgepers.train.log import StepLog
-from edgepers.train.trainer import TrainResult, TrainStep, train
+from edgepers.train.trainer import TrainResult, TrainStep
 
 __all__ = ["Personalizer"]
 
@@ -227,10 +225,13 @@ class Personalizer:
         ]
 
     def _use(self, adapter: str) -> None:
+        self.llm.use_adapter(self._folder(adapter))
+
+    def _folder(self, adapter: str) -> Path | None:
         folder = self.state.adapter_folder(adapter)
         if folder is not None and not folder.is_dir():
             raise StateError(f"{folder}: the published adapter is gone; restore it, or run 'edgepers rollback --state {self.state.folder}'")
-        self.llm.use_adapter(folder)
+        return folder
 
     # -- one round
 
@@ -312,7 +313,7 @@ class Personalizer:
             self._listener.stage("train", number)
             result = self._train(pairs, name)
             self._listener.stage("guard", number)
-            verdict = self._guard(reserve, name)
+            verdict = guard(self.llm, self.settings, reserve, self._folder(self.buffer.progress.published), self._folder(name))
         self.meter.check("the round")
         progress = self.buffer.progress.copy()
         progress.rounds, progress.round_position = number, progress.position
@@ -346,47 +347,13 @@ class Personalizer:
         return done
 
     def _train(self, pairs: Sequence[tuple[str, str]], name: str) -> TrainResult:
-        settings = self.settings
-        made = self.state.adapters / ".training"
-        shutil.rmtree(made, ignore_errors=True)
-        made.mkdir(parents=True)
-
         def told(step: TrainStep) -> None:
             self._listener.trained(step)
             log.write(step, self.meter.now_bytes())
             self.meter.check("training")
 
         with StepLog(self.state.rounds, name) as log:
-            result = train(
-                self.llm,
-                pairs,
-                made,
-                steps=settings.steps,
-                epochs=settings.epochs,
-                batch=settings.batch,
-                learning_rate=settings.learning_rate,
-                rank=settings.lora_rank,
-                targets=settings.lora_targets,
-                seed=settings.seed,
-                general=_pairs(rehearsal_sets()) if settings.rehearsal else (),
-                rehearsal=settings.rehearsal,
-                told=told,
-            )
-        replace_folder(made, self.state.adapters / name)
-        return result
-
-    def _guard(self, reserve: Sequence[KeptSet], name: str) -> Verdict:
-        if not self.settings.guard:
-            return Verdict(True, "guard off", None, None)
-        own = [(kept.question, kept.wanted) for kept in reserve]
-        general = _pairs(general_sets())
-        self._use(self.buffer.progress.published)
-        before, base = self.llm.losses(own), self.llm.losses(general, adapter=False)
-        self._use(name)
-        rise = perplexity_rise(base, self.llm.losses(general))
-        return judge(
-            before, self.llm.losses(own), rise, self.settings.guard_perplexity or default_perplexity_rise(self.llm.parameter_count)
-        )
+            return learn(self.llm, self.settings, pairs, self.state.adapters / name, told)
 
     # -- measuring
 
@@ -455,10 +422,6 @@ class Personalizer:
             floor = floors(test, self._owner_answers())
             extra |= {"floor_echo": floor.echo, "floor_constant": floor.constant}
         return report(self.state, self.buffer, self.settings) | extra | {"versions": versions()}
-
-
-def _pairs(path: Path) -> list[tuple[str, str]]:
-    return [(dialogue.question, dialogue.reference or "") for dialogue in read_dialogue_sets(path, need_reference=True)]
 
 
 def _sum_counts(*counts: Mapping[str, int]) -> dict[str, int]:
