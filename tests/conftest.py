@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -21,8 +21,17 @@ settings.load_profile("same")
 
 @pytest.fixture(scope="session")
 def llm() -> LanguageModel:
-    """The packaged model; a test that attaches an adapter takes it off again."""
+    """The packaged model, shared by all tests; `_bare_llm` takes off what a test attached."""
     return LanguageModel.load()
+
+
+@pytest.fixture(autouse=True)
+def _bare_llm(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Each test leaves the shared model without an adapter, whether it passed or not."""
+    shared = request.getfixturevalue("llm") if "llm" in request.fixturenames else None
+    yield
+    if shared is not None:
+        shared.use_adapter(None)
 
 
 class WordEncoder:

@@ -1,5 +1,6 @@
 import argparse
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -9,6 +10,7 @@ import pytest
 
 from edgepers.assets import sample_stream
 from edgepers.cli import build_parser, main
+from tests.processes import heed_interrupts
 
 COMMANDS = [
     "demo",
@@ -176,7 +178,8 @@ def test_a_broken_line_is_named_and_skipped_and_a_huge_response_is_dropped(tmp_p
 def test_a_second_process_is_refused_and_ctrl_c_is_one_line_that_says_how_to_go_on(tmp_path, stream, edgepers):
     state = tmp_path / "state"
     command = [sys.executable, "-m", "edgepers", "run", "-", "--state", str(state), *QUICK]
-    first = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    pipe = subprocess.PIPE
+    first = subprocess.Popen(command, stdin=pipe, stderr=pipe, stdout=pipe, text=True, preexec_fn=heed_interrupts)  # noqa: PLW1509 - sets one handler, takes no lock
     assert first.stdin is not None
     first.stdin.write(stream.read_text(encoding="utf-8").splitlines()[0] + "\n")
     first.stdin.flush()
@@ -188,7 +191,7 @@ def test_a_second_process_is_refused_and_ctrl_c_is_one_line_that_says_how_to_go_
     assert second.returncode == 1
     assert second.stderr.startswith("edgepers: state") and "another edgepers process" in second.stderr
     assert len(second.stderr.strip().splitlines()) == 1
-    first.send_signal(2)
+    first.send_signal(signal.SIGINT)
     _, err = first.communicate(timeout=60)
     assert first.returncode == 1
     assert err.strip().splitlines()[-1].startswith("edgepers: stopped; everything decided so far is kept")

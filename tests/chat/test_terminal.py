@@ -3,7 +3,6 @@
 import io
 import json
 import os
-import signal
 import subprocess
 import sys
 
@@ -14,18 +13,14 @@ from edgepers.chat.terminal import chat
 from edgepers.cli import main
 from edgepers.config import Settings
 from edgepers.personalize import Personalizer
-
-
-def _interruptible():
-    """A terminal's programs heed Ctrl-C, even where the tests themselves run in the background and do not."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+from tests.processes import heed_interrupts
 
 
 @pytest.mark.parametrize("term", ["xterm-256color", "dumb"])
 def test_through_a_pseudo_terminal(tmp_path, term):
     env = os.environ | {"TERM": term, "OMP_NUM_THREADS": "1", "COLUMNS": "100", "INPUTRC": "/dev/null"}
     args = ["-m", "edgepers", "chat", "--state", str(tmp_path / "state"), "--storage", "64KB"]
-    child = pexpect.spawn(sys.executable, args, env=env, encoding="utf-8", timeout=120, dimensions=(30, 100), preexec_fn=_interruptible)
+    child = pexpect.spawn(sys.executable, args, env=env, encoding="utf-8", timeout=120, dimensions=(30, 100), preexec_fn=heed_interrupts)
     child.expect("stays on this device")
     child.expect("you> ")
     child.sendline("What is the capital of France?")
