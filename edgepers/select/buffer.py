@@ -364,6 +364,7 @@ class Buffer:
                 where=Cursor(row[6], row[7], turn=row[8]),
                 asked=row[4],
                 verdict=row[5],
+                stored_bytes=self.row_bytes(len(row[10]), len(row[9])),
             )
 
     def _shrink(self) -> None:

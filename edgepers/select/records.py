@@ -1,6 +1,7 @@
 """What the buffer holds: a kept set, and the progress that is committed with every decision."""
 
 import json
+import math
 import zlib
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -35,6 +36,8 @@ class KeptSet:
     where: Cursor
     asked: int = 0
     verdict: str = ""  # "good", "corrected", or "" while there is none
+    loss: float = math.nan  # of the response under the base model, nats a token; only where the policy asks for it
+    stored_bytes: int = 0  # of its row in the buffer
 
     @property
     def annotated(self) -> bool:
