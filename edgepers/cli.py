@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import resource
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -87,7 +88,8 @@ def _command(
     sub.add_argument("--json", action="store_true", help="one JSON object on stdout and nothing else there")
     if settings:
         _add_settings(sub)
-    sub.set_defaults(run=getattr(actions, name))
+        sub.add_argument("--quarantine", action="store_true", help="set kept sets aside that cannot be read, instead of stopping")
+    sub.set_defaults(run=getattr(actions, name.replace("-", "_")))
     return sub
 
 
@@ -163,6 +165,14 @@ def _add_owner(command: Callable[..., argparse.ArgumentParser]) -> None:
     forget.add_argument("id", nargs="?", metavar="ID", help="id of a set in its stream, or its position as 'select --explain' names it")
     forget.add_argument("--matching", metavar="TEXT", help="every kept set that holds this text, in any case")
     forget.add_argument("--all", action="store_true", help="everything kept")
+    export_data = command(
+        "export-data",
+        "write everything kept, in the clear, for its owner",
+        "edgepers export-data --state my-state --out mine.jsonl",
+        settings=False,
+    )
+    export_data.add_argument("--out", type=Path, metavar="FILE", help="JSON Lines to write (default: standard output)")
+    forget.add_argument("--quarantine", action="store_true", help="set kept sets aside that cannot be read, instead of stopping")
     status = command("status", "what the state holds", "edgepers status --state my-state --plot my-state.png", settings=False)
     status.add_argument("--plot", type=Path, metavar="FILE", help="draw it, too (PNG, SVG or PDF; needs the extra 'plot')")
     command("rollback", "publish what was published before", "edgepers rollback --state my-state", settings=False)
@@ -264,6 +274,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command: 0 done, 1 a known failure in one line, 2 wrong usage."""
     args = build_parser().parse_args(argv)
     signal.signal(signal.SIGTERM, _interrupt)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))  # a core file would hold what was decrypted
     try:
         result: dict[str, Any] = args.run(args)
         if args.json:

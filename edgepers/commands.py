@@ -12,6 +12,8 @@ from edgepers.errors import UsageError, VerdictError
 if TYPE_CHECKING:  # --help loads no torch
     from edgepers.annotate.sources import Source
     from edgepers.personalize import Personalizer
+    from edgepers.select.buffer import Buffer
+    from edgepers.state import State
 
 
 def _open(args: argparse.Namespace, *, make: bool = False, total: int | None = None, source: "Source | None" = None) -> "Personalizer":
@@ -26,7 +28,21 @@ def _open(args: argparse.Namespace, *, make: bool = False, total: int | None = N
     from edgepers.personalize import Personalizer
 
     explain = None if not getattr(args, "explain", False) else sys.stderr if args.json else sys.stdout
-    return Personalizer(args.state, settings, source=source, listener=Console(total, explain))
+    return Personalizer(args.state, settings, source=source, listener=Console(total, explain), quarantine=args.quarantine)
+
+
+def _open_buffer(args: argparse.Namespace, *, write: bool = False) -> "tuple[State, Settings, Buffer]":
+    """What needs no model: the state, its settings and its buffer."""
+    from edgepers.privacy.keyring import key_source
+    from edgepers.select.buffer import Buffer
+    from edgepers.state import State
+
+    state = State(args.state)
+    state.require()
+    given = {"key_file": args.key_file} if getattr(args, "key_file", None) else {}
+    settings = Settings.make(given, state.saved_settings())
+    quarantine = getattr(args, "quarantine", False)
+    return state, settings, Buffer(state.folder, settings.storage if write else None, keys=key_source(settings), quarantine=quarantine)
 
 
 def _check_files(args: argparse.Namespace) -> None:
@@ -120,13 +136,9 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
 def status(args: argparse.Namespace) -> dict[str, Any]:
     from edgepers.overview import overview
     from edgepers.report import report
-    from edgepers.select.buffer import Buffer
-    from edgepers.state import State
 
-    state = State(args.state)
-    state.require()
-    settings = Settings.make({}, state.saved_settings())
-    with Buffer(state.folder) as buffer:
+    state, settings, opened = _open_buffer(args)
+    with opened as buffer:
         found = report(state, buffer, settings)
         found |= overview(buffer, settings)
     if args.plot is not None:
@@ -139,12 +151,9 @@ def status(args: argparse.Namespace) -> dict[str, Any]:
 
 def rollback(args: argparse.Namespace) -> dict[str, Any]:
     from edgepers.rollback import roll_back
-    from edgepers.select.buffer import Buffer
-    from edgepers.state import State
 
-    state = State(args.state)
-    state.require()
-    with Buffer(state.folder, Settings.make({}, state.saved_settings()).storage) as buffer:
+    state, _, opened = _open_buffer(args, write=True)
+    with opened as buffer:
         done = roll_back(state, buffer)
     if not args.json:
         print(f"withdrawn: {done['withdrawn']}; published now: {done['published'] or 'the base model'}")
@@ -160,13 +169,11 @@ def chat(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def forget(args: argparse.Namespace) -> dict[str, Any]:
-    from edgepers.forget import find, forget
-    from edgepers.select.buffer import Buffer
-    from edgepers.state import State
+    from edgepers.forget import find, finish_forgetting, forget
 
-    state = State(args.state)
-    state.require()
-    with Buffer(state.folder, Settings.make({}, state.saved_settings()).storage) as buffer:
+    state, _, opened = _open_buffer(args, write=True)
+    with opened as buffer:
+        finish_forgetting(state, buffer)
         done = forget(state, buffer, find(buffer, name=args.id, matching=args.matching, everything=args.all))
     if not args.json:
         withdrawn = ", ".join(done["withdrawn"])
@@ -214,18 +221,30 @@ def lexicon(args: argparse.Namespace) -> dict[str, Any]:
 
 def export(args: argparse.Namespace) -> dict[str, Any]:
     from edgepers.export import export
-    from edgepers.select.buffer import Buffer
-    from edgepers.state import State
 
-    state = State(args.state)
-    state.require()
-    with Buffer(state.folder) as buffer:
+    state, settings, opened = _open_buffer(args)
+    with opened as buffer:
         published = buffer.progress.published
-    settings = Settings.make({}, state.saved_settings())
     done = export(state, settings, published, args.out, form=args.format, adapter=args.adapter, onto=args.onto)
     if not args.json:
         print(f"{done['out']}: adapter {done['adapter']} of {done['base']}, {done['format']}, {format_size(done['bytes'])}")
     return done
+
+
+def export_data(args: argparse.Namespace) -> dict[str, Any]:
+    from edgepers.owner_data import owner_data, write_owner_data
+
+    state, _, opened = _open_buffer(args)
+    with opened as buffer:
+        records = list(owner_data(state, buffer))
+    if args.out is not None:
+        write_owner_data(args.out, records)
+        if not args.json:
+            print(f"{args.out}: {len(records)} sets, readable by whoever has the file")
+        return {"sets": len(records), "out": str(args.out)}
+    if not args.json:
+        print("\n".join(json.dumps(record, ensure_ascii=False) for record in records))
+    return {"sets": len(records), "records": records}
 
 
 def plan(args: argparse.Namespace) -> dict[str, Any]:

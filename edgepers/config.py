@@ -96,6 +96,8 @@ class Settings:
     keep_adapters: int = option(3, "newest adapters kept on disk, the published one always among them")
     seed: int = option(0, "seed of every random choice")
     format: str = option("", "form of the stream's records; empty: detected from the first of them", choices=("", *FORMATS))
+    key_file: str = option("", "file outside the state that holds its key; empty: in your configuration folder")
+    passphrase: bool = option(False, "wrap a new state's key with a passphrase: EDGEPERS_PASSPHRASE, or asked for")
     stream: str = option("", "stream file last read: where gold annotation looks references up", given=False)
     preset: str = option("", "paper: every choice as in Qin et al. (DAC 2024) where it is known", choices=("", "paper"))
 

@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from edgepers.config import format_size
+from edgepers.config import Settings, format_size
 from edgepers.display import table, wrap
 
 __all__ = ["CHECKS", "Finding", "examine", "findings_text", "report"]
@@ -200,10 +200,13 @@ def check_buffer(state: Path | None) -> Finding:
     if not (state.expanduser() / "buffer.db").exists():
         return Finding("buffer", "ok", f"nothing kept in {state} yet")
     from edgepers.errors import StateError
+    from edgepers.privacy.keyring import key_source
     from edgepers.select.buffer import Buffer
+    from edgepers.state import State
 
     try:
-        with Buffer(state.expanduser()) as buffer:
+        settings = Settings.make({}, State(state).saved_settings())
+        with Buffer(state.expanduser(), keys=key_source(settings)) as buffer:
             buffer.check()
             return Finding("buffer", "ok", f"whole, with {len(buffer)} sets")
     except StateError as error:

@@ -9,7 +9,7 @@ from edgepers.select.buffer import Buffer
 from edgepers.select.records import KeptSet
 from edgepers.state import State
 
-__all__ = ["find", "finish_withdrawal", "forget"]
+__all__ = ["find", "finish_forgetting", "forget"]
 
 
 def find(buffer: Buffer, *, name: str | None = None, matching: str | None = None, everything: bool = False) -> list[KeptSet]:
@@ -42,9 +42,10 @@ def find(buffer: Buffer, *, name: str | None = None, matching: str | None = None
 
 
 def forget(state: State, buffer: Buffer, sets: Sequence[KeptSet]) -> dict[str, Any]:
-    """Delete sets with their variations, and withdraw the adapters that were trained on them; needs no model.
+    """Delete sets with their variations, withdraw the adapters that were trained on them, and replace the key; needs no model.
 
     The newest earlier adapter that never saw them is published again, or else the base model. The next round starts from the base anyway.
+    With the old key goes whatever the disk still holds of the sets: freed pages, and copies of the state folder.
 
     Returns:
         `forgotten` (positions), `withdrawn` (adapters), `published` (now; None for the base model).
@@ -60,23 +61,26 @@ def forget(state: State, buffer: Buffer, sets: Sequence[KeptSet]) -> dict[str, A
     progress.earlier = [name for name in progress.earlier if name not in tainted]
     if progress.published in tainted:
         progress.published = progress.earlier.pop() if progress.earlier else ""
-    for kept in sets:
-        buffer.forget(kept.position, progress)
-        progress = buffer.progress.copy()
-    stay = {position: v for position, v in state.variations().items() if position not in positions}
-    if len(stay) != len(state.variations()):
-        state.save_variations(stay)
-    finish_withdrawal(state, buffer)
+    buffer.forget(sorted(positions), progress)
+    finish_forgetting(state, buffer)
     return {"forgotten": sorted(positions), "withdrawn": tainted, "published": buffer.progress.published or None}
 
 
-def finish_withdrawal(state: State, buffer: Buffer) -> None:
-    """Delete withdrawn adapters; called again when a state opens, in case power failed in between."""
-    if not buffer.progress.withdrawn:
+def finish_forgetting(state: State, buffer: Buffer) -> None:
+    """What follows when sets were deleted; called again when a state opens, in case power failed in between."""
+    progress = buffer.progress
+    if not progress.retired_key and not progress.withdrawn:
         return
-    state.mirror_published(buffer.progress.published)
-    for name in buffer.progress.withdrawn:
+    state.mirror_published(progress.published)
+    for name in progress.withdrawn:
         shutil.rmtree(state.adapters / name, ignore_errors=True)
-    progress = buffer.progress.copy()
-    progress.withdrawn = []
-    buffer.save(progress)
+    if progress.withdrawn:
+        done = progress.copy()
+        done.withdrawn = []
+        buffer.save(done)
+    if progress.retired_key:
+        stay = {kept.position for kept in buffer}
+        buffer.add_key()
+        varied = {position: v for position, v in state.variations(buffer.sealer).items() if position in stay}
+        state.save_variations(varied, buffer.sealer)
+        buffer.rotate()

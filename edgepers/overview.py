@@ -47,6 +47,9 @@ def overview(buffer: Buffer, settings: Settings) -> dict[str, Any]:
     return {
         "next_round_at": (progress.round_position // settings.every + 1) * settings.every,
         "domains": buffer.domains(),
+        "payload_bytes": buffer.payload_bytes(),
+        "wear": buffer.wear(),
+        "quarantined": progress.quarantined,
         "mean_age": float(np.mean(age)) if kept else None,
         "mean_words": float(np.mean(length)) if kept else None,
         "length_correlation": {name: spearman(values, length) for name, values in columns.items()},

@@ -14,12 +14,13 @@ from edgepers.dialogue import Arrival, DialogueSet, FileStream, Stream, open_str
 from edgepers.errors import StateError, UsageError
 from edgepers.evaluate.evaluator import evaluate, floors, test_digest, test_sets
 from edgepers.evaluate.guard import Verdict, split_reserve
-from edgepers.forget import finish_withdrawal
+from edgepers.forget import finish_forgetting
 from edgepers.learning import guard, learn
 from edgepers.listener import Listener
 from edgepers.llm import MAX_NEW_TOKENS, LanguageModel
 from edgepers.loading import check_memory
 from edgepers.meter.memory import MemoryMeter
+from edgepers.privacy.keyring import key_source
 from edgepers.report import report, round_report, versions
 from edgepers.rollback import roll_back
 from edgepers.select.buffer import Buffer
@@ -52,6 +53,7 @@ class Personalizer:
         check: which variations are worth training on, in place of the ROUGE-1 check.
         source: a callable in place of the settings' annotations.
         listener: hears what happens.
+        quarantine: set kept sets aside that cannot be read, instead of an error.
 
     Raises:
         StateError: another process works on the folder, or it was made with another model, seed, stream or other lexicons.
@@ -69,12 +71,15 @@ class Personalizer:
         check: Check = refusal,
         source: Source | None = None,
         listener: Listener | None = None,
+        quarantine: bool = False,
     ) -> None:
         self.state = State(state)
         saved = self.state.saved_settings()
         self.settings = (
             Settings.make({}, saved) if settings is None else replace(settings, stream=settings.stream or saved.get("stream", ""))
         )
+        if self.settings.key_file:
+            self.settings = replace(self.settings, key_file=str(Path(self.settings.key_file).expanduser().resolve()))
         for name in ("model", "bits", "seed"):
             if saved.get(name, getattr(self.settings, name)) != getattr(self.settings, name):
                 was, now = saved[name] or "the packaged one", getattr(self.settings, name) or "the packaged one"
@@ -86,9 +91,9 @@ class Personalizer:
         self._listener = listener or Listener()
         self._source = source
         self._check = check
-        self.buffer = Buffer(self.state.folder, self.settings.storage)
+        self.buffer = Buffer(self.state.folder, self.settings.storage, keys=key_source(self.settings), quarantine=quarantine)
         try:
-            finish_withdrawal(self.state, self.buffer)
+            finish_forgetting(self.state, self.buffer)
             self.state.mirror_published(self.buffer.progress.published)
             self.llm = llm or self._load()
             if self.llm.device.type == "cuda":
@@ -277,7 +282,7 @@ class Personalizer:
         self._listener.stage("synthesize", self.round_number)
         settings = self.settings
         training, _ = split_reserve([kept for kept in self.buffer if kept.annotated])
-        had = self.state.variations()
+        had = self.state.variations(self.buffer.sealer)
         wanted = {kept.position: digest(kept, settings.generations, settings.synthesize) for kept in training}
         stay = {p: v for p, v in had.items() if v.made_from == wanted.get(p)}
         lacking = [kept for kept in training if kept.position not in stay]
@@ -294,7 +299,7 @@ class Personalizer:
             )
         now = stay | {v.position: v for v in made}
         if now != had:
-            self.state.save_variations(now)
+            self.state.save_variations(now, self.buffer.sealer)
         self.meter.check("synthesis")
         pairs = [pair for v in made for pair in v.pairs]
         return {"sets": len(lacking), "synthesized": len(pairs), "refused": _sum_counts(*(v.refused for v in made)), "pairs": pairs}
@@ -304,7 +309,7 @@ class Personalizer:
         held_out = test_sets(test)
         number, name = self.round_number, f"{self.round_number:04}"
         training, reserve = split_reserve([kept for kept in self.buffer if kept.annotated])
-        variations = self.state.variations()
+        variations = self.state.variations(self.buffer.sealer)
         varied = [variations[kept.position] for kept in training if kept.position in variations]
         pairs = [(kept.question, kept.wanted) for kept in training] + [pair for v in varied for pair in v.pairs]
         result: TrainResult | None = None

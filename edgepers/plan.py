@@ -18,7 +18,6 @@ from edgepers.errors import ModelError
 from edgepers.llm import ENCODE_TOKENS
 from edgepers.loading import RESIDENT_BYTES, quiet, resolve
 from edgepers.lora import attention_layers
-from edgepers.select.buffer import Buffer
 from edgepers.select.embedding import stored_width
 from edgepers.train.trainer import CHECKPOINTING_FROM, MICRO_BATCH_TOKENS, max_tokens_of
 
@@ -31,7 +30,9 @@ DEVICES: dict[str, tuple[int, str]] = {
     "orin-nx-16gb": (int(USABLE_SHARE * 16 * GB), "an assumption: 0.8 of 16 GB"),
     "orin-agx-64gb": (int(USABLE_SHARE * 64 * GB), "an assumption: 0.8 of 64 GB"),
 }
-TEXT_BYTES = 300  # of a set as stored, compressed; an assumption
+TEXT_BYTES = 250  # of a set as stored, compressed: 282 in DOLLY, 146 in ALPACA
+EMBEDDING_SHARE = 0.82  # of the bytes of an int8 embedding, compressed
+ROW_BYTES = 60  # of a row beside these: scores, nonce, tag, header
 STORED_SHARE = 0.75  # of the storage budget that rows fill, the rest is pages and journal; 0.65 to 0.90 in full buffers of 281 KB to 2.8 MB
 RESPONSE_SHARE = 0.5  # of a set's tokens; an assumption
 SLACK = 0.5  # temporaries and allocator's waste, of activations and logits: chosen by two small models on a CPU, assumed elsewhere
@@ -249,7 +250,7 @@ def plan(
         "largest": max(parts, key=lambda part: parts[part]),
         "cure": "" if fits else _cure(shapes, left, batch=batch, tokens=tokens, rank=rank, on_cpu=on_cpu),
         "storage_bytes": storage,
-        "storage_sets": int(STORED_SHARE * storage / Buffer.row_bytes(TEXT_BYTES, stored_width(shapes.width))),
+        "storage_sets": int(STORED_SHARE * storage / (TEXT_BYTES + EMBEDDING_SHARE * stored_width(shapes.width) + ROW_BYTES)),
         "estimate": True,
         "verified": False,
         "not_estimated": list(NOT_ESTIMATED),

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import struct
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
@@ -11,6 +12,7 @@ from typing import Any
 from edgepers.config import Settings, Size
 from edgepers.errors import StateError, nothing_yet
 from edgepers.files import replace_file
+from edgepers.privacy.sealer import DamagedError, Sealer
 from edgepers.synth.variations import Variations
 
 if sys.version_info >= (3, 11):
@@ -19,6 +21,8 @@ else:
     import tomli as tomllib
 
 __all__ = ["State"]
+
+_KEY = struct.Struct("<I")  # number of the key that sealed a file
 
 
 class State:
@@ -29,7 +33,7 @@ class State:
         self.adapters = self.folder / "adapters"
         self.rounds = self.folder / "rounds"
         self._toml = self.folder / "edgepers.toml"
-        self._variations = self.rounds / "variations.jsonl"
+        self._variations = self.rounds / "variations.sealed"
 
     # -- settings
 
@@ -115,16 +119,19 @@ class State:
         """Write one round's report."""
         replace_file(self.rounds / f"{report['round']:04}.json", json.dumps(report, indent=1, ensure_ascii=False) + "\n")
 
-    def variations(self) -> dict[int, Variations]:
-        """Variations written so far, by position of their set."""
-        if not self._variations.exists():
+    def variations(self, sealer: Sealer) -> dict[int, Variations]:
+        """Variations written so far, by position of their set; none where they cannot be read: they are written anew."""
+        try:
+            data = self._variations.read_bytes()
+            lines = sealer.open(data[_KEY.size :], "variations", *_KEY.unpack_from(data)).decode().split("\n")
+        except (FileNotFoundError, DamagedError, struct.error):
             return {}
-        found = [Variations.from_json(line) for line in self._variations.read_text(encoding="utf-8").split("\n") if line]
-        return {variations.position: variations for variations in found}
+        return {variations.position: variations for variations in map(Variations.from_json, filter(None, lines))}
 
-    def save_variations(self, variations: Mapping[int, Variations]) -> None:
-        """Replace the file of variations."""
-        replace_file(self._variations, "".join(v.to_json() + "\n" for _, v in sorted(variations.items())))
+    def save_variations(self, variations: Mapping[int, Variations], sealer: Sealer) -> None:
+        """Replace the file of variations; sealed, with the key's number before it."""
+        text = "".join(v.to_json() + "\n" for _, v in sorted(variations.items()))
+        replace_file(self._variations, _KEY.pack(sealer.key) + sealer.seal(text.encode(), "variations"))
 
 
 def _toml(value: object) -> str:

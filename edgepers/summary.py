@@ -65,8 +65,19 @@ def status_summary(report: dict[str, Any]) -> str:
         ("admitted", f"{_spark(admitted, each)} (each bar {each} sets of the stream)" if admitted else "-"),
         ("asked, answered", f"{report['asked']}, {report['answered']} of those kept"),
         ("next round at", report["next_round_at"]),
+        ("payload", f"{format_size(report['payload_bytes'])} of {format_size(report['buffer_bytes'])} on disk"),
+        ("written", _wear(report["wear"], report["seen"], report["admitted"])),
+        *([("set aside", f"{report['quarantined']} records that could not be read")] if report["quarantined"] else []),
     ]
     return f"{run_summary(report)}\n\n{table(rows)}"
+
+
+def _wear(wear: dict[str, int], seen: int, admitted: int) -> str:
+    """What the flash had to take."""
+    written = f"{format_size(wear['written_bytes'])} in {wear['commits']} commits for {seen} sets seen"
+    if not admitted:
+        return written
+    return f"{written}, {format_size(wear['written_bytes'] / admitted)} and {wear['fsyncs'] / admitted:.1f} fsyncs a set admitted"
 
 
 def _spark(counts: Sequence[int], most: int) -> str:

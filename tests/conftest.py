@@ -2,7 +2,9 @@
 
 import hashlib
 import os
+import shutil
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +19,21 @@ if not torch.cuda.is_available():
 
 settings.register_profile("same", derandomize=True, deadline=None)  # a run that fails anywhere fails everywhere
 settings.load_profile("same")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _keys_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Key rings of the tests' states lie in a configuration folder of their own, for programs started by tests, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        yield
+
+
+@pytest.fixture
+def own_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys of this test's own: forgetting in a copy of a state destroys its key, and every other copy with it."""
+    keys = shutil.copytree(os.environ["XDG_CONFIG_HOME"], tmp_path / "config")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(keys))
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,7 @@ COMMANDS = [
     "evaluate",
     "chat",
     "forget",
+    "export-data",
     "status",
     "rollback",
     "lexicon",

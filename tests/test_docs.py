@@ -50,7 +50,7 @@ def desk(llm, tmp_path_factory):
 
 
 @pytest.fixture
-def reader(desk, tmp_path, monkeypatch):
+def reader(desk, tmp_path, monkeypatch, own_keys):
     """A copy of it to work in; the state's stream lies there, too."""
     shutil.copytree(desk, tmp_path / "desk")
     monkeypatch.chdir(tmp_path / "desk")

@@ -2,7 +2,6 @@ import json
 import os
 import random
 import re
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -111,24 +110,6 @@ def test_interrupted_anywhere_and_continued_the_report_is_the_same(whole, tmp_pa
             assert attempts < 40
     assert attempts > 2
     assert lasting(report) == lasting(whole)
-
-
-def test_killed_anywhere_and_continued_the_report_is_the_same(whole, tmp_path, stream, test_set):
-    state = tmp_path / "killed"
-    command = [sys.executable, "-m", "edgepers", "run", str(stream), "--state", str(state), "--eval", str(test_set), "--json"]
-    command += [part for key, value in QUICK.items() for part in (f"--{key.replace('_', '-')}", str(value))]
-    for wait in (6, 8, 10):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            process.wait(wait)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-        if (state / "buffer.db").exists():
-            with Buffer(state, QUICK["storage"]) as buffer:
-                buffer.check()
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert lasting(json.loads(done.stdout)) == lasting(whole)
 
 
 def test_the_published_adapter_loads_with_plain_peft(whole, tmp_path):

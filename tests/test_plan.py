@@ -147,7 +147,7 @@ def test_what_fits_is_a_table_that_says_it_is_an_estimate(capsys):
     assert main(["plan", "--device", "orin-nano-8gb", "--storage", "1MB"]) == 0
     out, err = capsys.readouterr()
     assert err == ""
-    for text in ("activations", "fits: about", "one user", "storage of 1.0 MB: about 1,2", "not yet verified", "time, energy"):
+    for text in ("activations", "fits: about", "one user", "storage of 1.0 MB: about 1,4", "not yet verified", "time, energy"):
         assert text in out
 
 

@@ -1,56 +1,29 @@
-"""The dialogue sets kept, on disk, inside a budget of bytes that holds at every moment.
+"""The dialogue sets kept, on disk, sealed, inside a budget of bytes that holds at every moment.
 
-One SQLite file with a rollback journal. Pages are the smallest there are (512 bytes), the file may never grow past
-`max_pages`, and what is left of the budget is room for the largest journal that one transaction can write. Every
-decision is one transaction together with the stream's position: durable before it is acknowledged.
+Every decision is one transaction together with the stream's position: durable before it is acknowledged.
 """
 
 import contextlib
-import fcntl
-import os
 import sqlite3
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from edgepers.config import MIN_STORAGE_BYTES, format_size
-from edgepers.dialogue import Cursor
-from edgepers.errors import BudgetError, StateError, nothing_yet
-from edgepers.select.records import CenterSum, KeptSet, Progress, pack_text, unpack_text
+from edgepers.errors import BudgetError, StateError
+from edgepers.privacy.keyring import KeyRing, KeySource
+from edgepers.privacy.sealer import OVERHEAD_BYTES, DamagedError, Sealer
+from edgepers.select.database import JOURNAL_PAGE_BYTES, PAGE_BYTES, SCHEMA, SCHEMA_VERSION, Database
+from edgepers.select.migrate import OLDEST, migrate
+from edgepers.select.records import CENTER, CHECK, PROGRESS, SEALED_NAMES, CenterSum, KeptSet, Progress, pack_record, unpack_record
 
 __all__ = ["Buffer"]
 
-SCHEMA_VERSION = 2
-PAGE_BYTES = 512
-_USABLE = PAGE_BYTES - 4  # of an overflow page
-_LOCAL_MOST, _LOCAL_LEAST = PAGE_BYTES - 35, (PAGE_BYTES - 12) * 32 // 255 - 23  # sqlite.org/fileformat2.html, section 1.6
-_ROW_OVERHEAD = 64  # header and short columns of a row, at most
-_TREE_PAGES = 5  # an insertion may split a leaf and its parents, and open a pointer-map page
-_JOURNAL_TREE_PAGES = 28  # tree, free-list, pointer-map, progress and schema pages that one decision may touch
-_JOURNAL_INSERT_PAGES = 12  # of those, what the insertion that ends a decision may add
-_JOURNAL_PAGE_BYTES = PAGE_BYTES + 8
-_BUSY_SECONDS = 5.0
-_SHRINK_PAGES = 8
-
-_SCHEMA = """
-CREATE TABLE progress(id INTEGER PRIMARY KEY CHECK (id = 1), data BLOB NOT NULL);
-CREATE TABLE identity(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE center(id INTEGER PRIMARY KEY CHECK (id = 1), sets INTEGER NOT NULL, rows INTEGER NOT NULL, total BLOB NOT NULL);
-CREATE TABLE kept(
-    position INTEGER PRIMARY KEY, domain TEXT NOT NULL, entropy REAL NOT NULL, domain_score REAL NOT NULL, asked INTEGER NOT NULL,
-    verdict TEXT NOT NULL, offset INTEGER NOT NULL, line INTEGER NOT NULL, turn INTEGER NOT NULL,
-    embedding BLOB NOT NULL, text BLOB NOT NULL
-);
-"""
-
-
-def _overflow_pages(row_bytes: int) -> int:
-    if row_bytes <= _LOCAL_MOST:
-        return 0
-    local = _LOCAL_LEAST + (row_bytes - _LOCAL_LEAST) % _USABLE
-    return -(-(row_bytes - (local if local <= _LOCAL_MOST else _LOCAL_LEAST)) // _USABLE)
+_ROW_OVERHEAD = 16  # of a row: its header, position and key, at most
+_LAST_PAGES = 4  # the first page and those of the progress join the journal at commit, at most
+_FSYNCS_A_COMMIT = 4  # journal twice, file, journal again when it is emptied: measured by tests/select/test_wear.py
 
 
 class Buffer:
@@ -59,98 +32,80 @@ class Buffer:
     Args:
         folder: the state folder; `buffer.db` is made in it.
         storage_bytes: the budget; None opens for reading only.
+        keys: where the key ring lies.
+        quarantine: set records aside that cannot be read, instead of an error.
+
+    Attributes:
+        progress: what the disk holds, and what was dropped after it.
+        sealer: encrypts for this state.
 
     Raises:
-        StateError: no buffer there, another writer, a damaged or newer file.
+        StateError: no buffer there, another writer, a damaged or newer file, a missing or wrong key.
         BudgetError: the budget is too small.
     """
 
-    def __init__(self, folder: str | Path, storage_bytes: int | None = None) -> None:
-        self.path = Path(folder) / "buffer.db"
-        self.storage_bytes = storage_bytes
-        self._journal = self.path.with_name("buffer.db-journal")
-        self._journal_budget = 0
+    def __init__(
+        self, folder: str | Path, storage_bytes: int | None = None, *, keys: KeySource | None = None, quarantine: bool = False
+    ) -> None:
+        self.folder = Path(folder)
         self._stored_center: CenterSum | None = None
-        self._lock: int | None = None
-        if storage_bytes is None:
-            if not self.path.is_file():
-                raise nothing_yet(folder)
-            self._connection = self._connect(f"file:{self.path}?mode=ro", uri=True)
-            self.max_pages = 0
-        else:
-            if storage_bytes < MIN_STORAGE_BYTES:
-                raise BudgetError(
-                    f"storage of {format_size(storage_bytes)} is too small for a buffer; the least is {format_size(MIN_STORAGE_BYTES)}"
-                )
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._take_lock()
-            self._connection = self._connect(str(self.path))
+        self._db = Database(self.folder / "buffer.db", storage_bytes)
         try:
-            self._prepare()
+            self._open(keys or KeySource())
+            if quarantine and storage_bytes is not None:
+                self._set_damaged_aside()
+        except sqlite3.OperationalError as error:
+            self.close()
+            raise self._db.explained(error) from None
         except sqlite3.DatabaseError as error:
             self.close()
-            raise StateError(f"{self.path}: not a readable buffer ({error}); restore it, or move the folder away") from None
+            raise self._db.unreadable(error) from None
         except BaseException:
             self.close()
             raise
 
-    # -- opening and closing
-
-    def _connect(self, path: str, *, uri: bool = False) -> sqlite3.Connection:
-        return sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, uri=uri, check_same_thread=False)
-
-    def _take_lock(self) -> None:
-        lock = self.path.with_name("buffer.lock")
-        self._lock = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+    def _open(self, keys: KeySource) -> None:
+        db = self._db
+        if not db.version and db.storage_bytes is not None and not db.run("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            self._make(keys)
+        if OLDEST <= db.version < SCHEMA_VERSION and db.storage_bytes is not None:
+            migrate(db, keys)
+        if db.version != SCHEMA_VERSION:
+            cure = "open it with 'edgepers run' once" if OLDEST <= db.version < SCHEMA_VERSION else "update edgepers, or start a new state"
+            raise StateError(f"{db.path}: schema {db.version}, this edgepers reads {SCHEMA_VERSION}; {cure}")
+        (state,) = db.run("SELECT value FROM identity WHERE key = 'state'").fetchone()
+        self.sealer = Sealer(KeyRing.open(keys, state, self.folder))
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(self._lock)
-            self._lock = None
-            raise StateError(f"state {self.path.parent}: another edgepers process is working on it; wait for it, or stop it") from None
-
-    def _prepare(self) -> None:
-        run = self._connection.execute
-        new = not run("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if self.storage_bytes is not None:
-            if new:
-                run(f"PRAGMA page_size={PAGE_BYTES}")
-                run("PRAGMA auto_vacuum=INCREMENTAL")
-            for pragma in ("journal_mode=TRUNCATE", "temp_store=MEMORY", "synchronous=FULL", "cache_size=-1024", "secure_delete=OFF"):
-                run(f"PRAGMA {pragma}")
-            if new:
-                self._connection.executescript(f"BEGIN;{_SCHEMA};PRAGMA user_version={SCHEMA_VERSION};COMMIT;")
-        version = run("PRAGMA user_version").fetchone()[0]
-        if version != SCHEMA_VERSION:
+            self._unsealed(CHECK)
+        except DamagedError:
             raise StateError(
-                f"{self.path}: schema {version}, this edgepers reads {SCHEMA_VERSION}; update edgepers, or start a new state folder"
-            )
+                f"state {self.folder}: the key in {keys.path(state)} does not fit; give the right --key-file or restore it from a copy"
+            ) from None
         self.progress = self._load_progress()
-        if self.storage_bytes is not None:
+        if db.storage_bytes is not None:
             self._set_limit()
 
+    def _make(self, keys: KeySource) -> None:
+        """A new key ring, and then, in one transaction, a new file that needs it."""
+        ring = KeyRing.create(keys, self.folder)
+        self.sealer = Sealer(ring)
+        db = self._db
+        db.run("BEGIN IMMEDIATE")
+        for statement in filter(str.strip, SCHEMA.split(";")):
+            db.run(statement)
+        db.run("INSERT INTO identity VALUES ('state', ?)", (ring.state,))
+        self._seal(CHECK, b"edgepers")
+        db.run(f"PRAGMA user_version={SCHEMA_VERSION}")
+        db.run("COMMIT")
+        db.version = SCHEMA_VERSION
+
     def _set_limit(self) -> None:
-        assert self.storage_bytes is not None
-        record_pages = _overflow_pages(self.max_record_bytes) + 1
-        center_pages = 0 if self.progress.center is None else _overflow_pages(self.progress.center.total.nbytes) + 1
-        journal_pages = 2 * record_pages + center_pages + _JOURNAL_TREE_PAGES
-        self._journal_budget = journal_pages * _JOURNAL_PAGE_BYTES
-        self.max_pages = (self.storage_bytes - self._journal_budget) // PAGE_BYTES
-        if self.max_pages < center_pages + 3 * record_pages:
-            least = self.storage_bytes + (center_pages + 3 * record_pages - self.max_pages) * PAGE_BYTES
-            raise BudgetError(
-                f"storage of {format_size(self.storage_bytes)} is too small for this model; give --storage {least // 1000 + 1}KB"
-            )
-        self._shrink()
-        self._connection.execute(f"PRAGMA max_page_count={self.max_pages}")
+        center = 0 if self.progress.center is None else self.progress.center.total.nbytes + OVERHEAD_BYTES
+        self._db.set_limit(center + _ROW_OVERHEAD)
 
     def close(self) -> None:
         """Release file and lock."""
-        if hasattr(self, "_connection"):
-            self._connection.close()
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        self._db.close()
 
     def __enter__(self) -> "Buffer":
         return self
@@ -161,25 +116,28 @@ class Buffer:
     # -- bytes
 
     @property
+    def path(self) -> Path:
+        """The database file."""
+        return self._db.path
+
+    @property
+    def storage_bytes(self) -> int | None:
+        """The budget; None where it is open for reading only."""
+        return self._db.storage_bytes
+
+    @property
     def max_record_bytes(self) -> int:
-        """The largest record that is taken: a few must fit, and one transaction's journal must stay small."""
-        assert self.storage_bytes is not None
-        return max(self.storage_bytes // 32, 2000)
-
-    def _pragma(self, name: str) -> int:
-        return int(self._connection.execute(f"PRAGMA {name}").fetchone()[0])
-
-    def _free_pages(self) -> int:
-        return self.max_pages - self._pragma("page_count") + self._pragma("freelist_count")
+        """The largest row that is taken."""
+        return self._db.max_record_bytes
 
     @staticmethod
-    def row_bytes(text_bytes: int, embedding_bytes: int) -> int:
-        """Bytes of a row that holds these."""
-        return text_bytes + embedding_bytes + _ROW_OVERHEAD
+    def row_bytes(kept: KeptSet) -> int:
+        """Bytes of the row that holds a set."""
+        return len(pack_record(kept)) + OVERHEAD_BYTES + _ROW_OVERHEAD
 
     def fits(self, row_bytes: int) -> bool:
         """Whether a row fits as things are: never too hopeful, so a commit never fails for space."""
-        return _overflow_pages(row_bytes) + _TREE_PAGES <= self._free_pages()
+        return self._db.fits(row_bytes)
 
     def room_for(self, row_bytes: int, order: Sequence[int] | npt.NDArray[np.int64]) -> int | None:
         """How many sets, in the given order of positions, must leave until a row fits; None where all are not enough.
@@ -190,72 +148,86 @@ class Buffer:
             return 0
         if not len(order):
             return None
-        self._connection.execute("BEGIN IMMEDIATE")
+        self._db.run("PRAGMA synchronous=OFF")  # it never reaches the file, so the disk need not wait for it
+        self._db.run("BEGIN IMMEDIATE")
         try:
             for count, position in enumerate(order, 1):
-                self._connection.execute("DELETE FROM kept WHERE position = ?", (int(position),))
-                if (
-                    self._journal_bytes()
-                    > self._journal_budget - (_overflow_pages(row_bytes) + _JOURNAL_INSERT_PAGES) * _JOURNAL_PAGE_BYTES
-                ):
+                self._db.run("DELETE FROM kept WHERE position = ?", (int(position),))
+                if not self._db.journal_allows(row_bytes):
                     return None
                 if self.fits(row_bytes):
                     return count
         finally:
-            self._connection.execute("ROLLBACK")
+            self._db.run("ROLLBACK")
+            self._db.run("PRAGMA synchronous=FULL")
         return None
-
-    def _journal_bytes(self) -> int:
-        try:
-            return self._journal.stat().st_size
-        except FileNotFoundError:
-            return 0
 
     def disk_bytes(self) -> int:
         """Sum of the sizes of the buffer's files."""
-        return sum(file.stat().st_size for file in self.path.parent.glob("buffer*"))
+        return self._db.disk_bytes()
+
+    def payload_bytes(self) -> int:
+        """Of these, what the kept sets themselves are: scores, compressed embedding and text."""
+        overhead = OVERHEAD_BYTES
+        return int(self._db.run(f"SELECT coalesce(sum(length(data) - {overhead}), 0) FROM kept").fetchone()[0])
+
+    def wear(self) -> dict[str, int]:
+        """Commits so far, the bytes they wrote to the buffer's files, and the fsyncs they asked of the disk."""
+        progress = self.progress
+        return {
+            "commits": progress.commits,
+            "written_bytes": progress.written_bytes,
+            "fsyncs": progress.commits * _FSYNCS_A_COMMIT,
+        }
+
+    # -- what is sealed beside the sets
+
+    def _seal(self, row: int, data: bytes) -> None:
+        sealed = self.sealer.seal(data, SEALED_NAMES[row])
+        self._db.run("INSERT OR REPLACE INTO sealed VALUES (?, ?, ?)", (row, self.sealer.key, sealed))
+
+    def _unsealed(self, row: int) -> bytes | None:
+        found = self._db.run("SELECT key, data FROM sealed WHERE id = ?", (row,)).fetchone()
+        return None if found is None else self.sealer.open(found[1], SEALED_NAMES[row], found[0])
+
+    def _load_progress(self) -> Progress:
+        try:
+            packed, center = self._unsealed(PROGRESS), self._unsealed(CENTER)
+        except DamagedError as error:
+            raise StateError(f"{self.path}: record {str(error).partition(' ')[0]} is damaged; restore the state from a copy") from None
+        progress = Progress() if packed is None else Progress.unpack(packed)
+        progress.center = None if center is None else CenterSum.unpack(center)
+        self._stored_center = progress.center  # drops advance the progress without a write, and its center with it
+        return progress
 
     # -- transactions
 
     @contextlib.contextmanager
-    def _transaction(self, progress: Progress | None = None) -> Iterator[sqlite3.Connection]:
+    def _transaction(self, progress: Progress | None = None) -> Iterator[None]:
         """Commit together with the new progress, or roll back, also on KeyboardInterrupt; `self.progress` is what the disk holds."""
         new = self.progress.copy() if progress is None else progress
-        run = self._connection.execute
+        db = self._db
         try:
-            run("BEGIN IMMEDIATE")
-            yield self._connection
+            before = db.pragma("page_count")
+            db.run("BEGIN IMMEDIATE")
+            yield
             if new.center is not self._stored_center and new.center is not None:
-                run("INSERT OR REPLACE INTO center VALUES (1, ?, ?, ?)", (new.center.sets, new.center.rows, new.center.total.tobytes()))
-            size = self._pragma("page_count") * PAGE_BYTES + self._journal_bytes()
-            new.peak_bytes = max(new.peak_bytes, size + 4 * _JOURNAL_PAGE_BYTES)  # the first page and those of the progress join at commit
-            run("INSERT OR REPLACE INTO progress VALUES (1, ?)", (new.pack(),))
-            run("COMMIT")
+                self._seal(CENTER, new.center.pack())
+            journal, pages = db.journal_bytes(), db.pragma("page_count")
+            new.peak_bytes = max(new.peak_bytes, pages * PAGE_BYTES + journal + _LAST_PAGES * JOURNAL_PAGE_BYTES)
+            new.commits += 1
+            saved = journal + (_LAST_PAGES - 1) * JOURNAL_PAGE_BYTES
+            new.written_bytes += 2 * saved + max(pages - before, 0) * PAGE_BYTES  # each page that the journal saves is written again
+            self._seal(PROGRESS, new.pack())
+            db.run("COMMIT")
             self.progress, self._stored_center = new, new.center
         except BaseException as error:
-            if self._connection.in_transaction:
-                run("ROLLBACK")
+            if db.in_transaction:
+                db.run("ROLLBACK")
             self.progress = self._load_progress()  # an interrupt may have come just after the commit: the disk knows
             if isinstance(error, sqlite3.OperationalError):
-                raise self._explained(error) from None
+                raise db.explained(error) from None
             raise
-
-    def _load_progress(self) -> Progress:
-        row = self._connection.execute("SELECT data FROM progress").fetchone()
-        progress = Progress() if row is None else Progress.unpack(row[0])
-        center = self._connection.execute("SELECT sets, rows, total FROM center").fetchone()
-        if center is not None:
-            progress.center = CenterSum(center[0], center[1], np.frombuffer(center[2], dtype=np.float32))
-        self._stored_center = progress.center  # drops advance the progress without a write, and its center with it
-        return progress
-
-    def _explained(self, error: sqlite3.OperationalError) -> Exception:
-        text = str(error)
-        if "full" in text:
-            return BudgetError(f"{self.path}: the disk is full; nothing kept was harmed, free some space and run again")
-        if "locked" in text:
-            return StateError(f"{self.path}: a reader has held it for {_BUSY_SECONDS:.0f} s; close it and run again")
-        return StateError(f"{self.path}: {text}; check that the disk is writable, nothing kept was harmed")
 
     def save(self, progress: Progress) -> None:
         """Make progress durable by itself: at exit, and when a round ends."""
@@ -266,13 +238,14 @@ class Buffer:
         """Remember what a new buffer is made with, and reserve the center's room."""
         new = self.progress.copy()
         new.center = CenterSum(0, 0, np.zeros(hidden_size, dtype=np.float32))
-        with self._transaction(new) as connection:
-            connection.executemany("INSERT OR REPLACE INTO identity VALUES (?, ?)", identity.items())
+        with self._transaction(new):
+            for item in identity.items():
+                self._db.run("INSERT OR REPLACE INTO identity VALUES (?, ?)", item)
         self._set_limit()
 
     def identity(self) -> dict[str, str]:
         """What this buffer was made with: model, seed, lexicons; empty for a new one."""
-        return dict(self._connection.execute("SELECT key, value FROM identity"))
+        return dict(self._db.run("SELECT key, value FROM identity WHERE key != 'state'"))
 
     # -- kept sets
 
@@ -280,54 +253,96 @@ class Buffer:
         """Keep a set, let others go, and note the position, in one durable transaction."""
         progress.admitted += 1
         progress.count_admission(kept.position)
-        with self._transaction(progress) as connection:
-            self._evict(connection, evict, progress)
-            self._insert(connection, kept)
+        with self._transaction(progress):
+            self._evict(evict, progress)
+            self._insert(kept)
 
     def replace(self, kept: KeptSet, evict: Sequence[int], progress: Progress) -> None:
         """Keep a changed version of a kept set, such as an annotated one, and let others go to make room."""
-        with self._transaction(progress) as connection:
-            self._evict(connection, evict, progress)
-            connection.execute("DELETE FROM kept WHERE position = ?", (kept.position,))
-            self._insert(connection, kept)
+        with self._transaction(progress):
+            self._evict(evict, progress)
+            self._db.run("DELETE FROM kept WHERE position = ?", (kept.position,))
+            self._insert(kept)
 
-    def forget(self, position: int, progress: Progress) -> None:
-        """Delete one set on its owner's wish; what its pages held is overwritten."""
-        progress.forgotten += 1
-        self._connection.execute("PRAGMA secure_delete=ON")
-        try:
-            with self._transaction(progress) as connection:
-                self._delete(connection, position)
-        finally:
-            self._connection.execute("PRAGMA secure_delete=OFF")
+    def forget(self, positions: Sequence[int], progress: Progress) -> None:
+        """Delete sets on their owner's wish, some at a time; `rotate` then makes what their pages held unreadable for ever."""
+        left = list(positions)
+        progress.retired_key = self.sealer.key
+        while left:
+            with self._transaction(progress):
+                while left and self._db.journal_allows(0):
+                    self._delete(left.pop())
+                    progress.forgotten += 1
+            progress = self.progress.copy()
+
+    def add_key(self) -> None:
+        """Seal with a newer key than the retired one from now on."""
+        if self.sealer.key <= self.progress.retired_key:
+            self.sealer.add_key()
+
+    def rotate(self) -> None:
+        """Seal everything with a new key, some at a time, and destroy the old ones; goes on where it was interrupted."""
+        retired = self.progress.retired_key
+        if not retired:
+            return
+        self.add_key()
+        while old := self._db.run("SELECT position FROM kept WHERE key <= ?", (retired,)).fetchall():
+            with self._transaction():
+                for (position,) in old:
+                    if not self._db.journal_allows(self.max_record_bytes):
+                        break
+                    self._reseal(position)
+        new = self.progress.copy()
+        new.retired_key = 0
+        with self._transaction(new):
+            self._db.run("DELETE FROM damaged WHERE key <= ?", (retired,))
+            self._seal(CHECK, b"edgepers")
+            if new.center is not None:
+                self._seal(CENTER, new.center.pack())
+        self.sealer.drop_keys(older_than=retired + 1)
+
+    def _reseal(self, position: int) -> None:
+        (key, data) = self._db.run("SELECT key, data FROM kept WHERE position = ?", (position,)).fetchone()
+        values = (self.sealer.key, self.sealer.seal(self._opened(position, key, data), f"set {position}"), position)
+        self._db.run("UPDATE kept SET key = ?, data = ? WHERE position = ?", values)
 
     def mark_asked(self, position: int, round_number: int) -> None:
         """Remember that the owner was asked about a set."""
-        with self._transaction() as connection:
-            connection.execute("UPDATE kept SET asked = ? WHERE position = ?", (round_number, position))
+        kept = self.get(position)
+        with self._transaction():
+            self._db.run("DELETE FROM kept WHERE position = ?", (position,))
+            self._insert(replace(kept, asked=round_number))
 
-    def _evict(self, connection: sqlite3.Connection, positions: Sequence[int], progress: Progress) -> None:
+    def shrink(self, order: Sequence[int]) -> None:
+        """Come down to a smaller budget in small steps, sets leaving in the given order of positions: each step's journal is small."""
+        left = iter(order)
+        while self._db.free_pages() < 0 and (position := next(left, None)) is not None:
+            new = self.progress.copy()
+            with self._transaction(new):
+                self._evict([position], new)
+        self._db.vacuum()
+
+    @property
+    def over_budget(self) -> bool:
+        """Whether the budget was made smaller than what is kept."""
+        return self._db.free_pages() < 0 or self._db.pragma("page_count") > self._db.max_pages
+
+    def _evict(self, positions: Sequence[int], progress: Progress) -> None:
         progress.evicted += len(positions)
         for position in positions:
-            self._delete(connection, position)
+            self._delete(position)
 
-    def _delete(self, connection: sqlite3.Connection, position: int) -> None:
-        if connection.execute("DELETE FROM kept WHERE position = ?", (int(position),)).rowcount != 1:
+    def _delete(self, position: int) -> None:
+        if self._db.run("DELETE FROM kept WHERE position = ?", (int(position),)).rowcount != 1:
             raise StateError(f"{self.path}: set {position} was to leave but is not there; run 'edgepers status' and report this")
 
-    def _insert(self, connection: sqlite3.Connection, kept: KeptSet) -> None:
-        text = pack_text(kept.id, kept.question, kept.response, kept.reference)
-        if not self.fits(self.row_bytes(len(text), kept.embedding.nbytes)):
+    def _insert(self, kept: KeptSet) -> None:
+        sealed = self.sealer.seal(pack_record(kept), f"set {kept.position}")
+        if not self.fits(len(sealed) + _ROW_OVERHEAD):
             raise BudgetError(
                 f"{self.path}: set {kept.position} does not fit after what was evicted; a policy must evict more, or return None"
             )
-        connection.execute(
-            "INSERT INTO kept VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                kept.position, kept.domain, kept.entropy, kept.domain_score, kept.asked, kept.verdict,
-                kept.where.offset, kept.where.line, kept.where.turn, kept.embedding.tobytes(), text,
-            ),
-        )  # fmt: skip
+        self._db.run("INSERT INTO kept VALUES (?, ?, ?)", (kept.position, self.sealer.key, sealed))
 
     def get(self, position: int) -> KeptSet:
         """One kept set by its position."""
@@ -341,50 +356,47 @@ class Buffer:
         return self._select("ORDER BY position", ())
 
     def __len__(self) -> int:
-        return int(self._connection.execute("SELECT count(*) FROM kept").fetchone()[0])
+        return int(self._db.run("SELECT count(*) FROM kept").fetchone()[0])
 
     def domains(self) -> dict[str, int]:
         """Kept sets by domain, the fullest first."""
-        return dict(self._connection.execute("SELECT domain, count(*) AS n FROM kept GROUP BY domain ORDER BY n DESC, domain").fetchall())
+        counts: dict[str, int] = {}
+        for kept in self:
+            counts[kept.domain] = counts.get(kept.domain, 0) + 1
+        return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
     def _select(self, where: str, values: tuple[int, ...]) -> Iterator[KeptSet]:
-        columns = "position, domain, entropy, domain_score, asked, verdict, offset, line, turn, embedding, text"
-        for row in self._connection.execute(f"SELECT {columns} FROM kept {where}", values).fetchall():
-            identity, question, response, reference = unpack_text(row[10])
-            yield KeptSet(
-                position=row[0],
-                id=identity or "",
-                question=question or "",
-                response=response or "",
-                reference=reference,
-                domain=row[1],
-                entropy=row[2],
-                domain_score=row[3],
-                embedding=np.frombuffer(row[9], dtype=np.int8),
-                where=Cursor(row[6], row[7], turn=row[8]),
-                asked=row[4],
-                verdict=row[5],
-                stored_bytes=self.row_bytes(len(row[10]), len(row[9])),
-            )
+        for position, key, data in self._db.run(f"SELECT position, key, data FROM kept {where}", values).fetchall():
+            yield unpack_record(self._opened(position, key, data), position, len(data) + _ROW_OVERHEAD)
 
-    def _shrink(self) -> None:
-        """Come down to a smaller budget in small steps, the oldest sets without an annotation first: each step's journal is small."""
-        while self._free_pages() < 0:
-            oldest = self._connection.execute("SELECT position FROM kept ORDER BY verdict != '', position LIMIT 1").fetchone()
-            if oldest is None:
-                break
-            new = self.progress.copy()
-            with self._transaction(new) as connection:
-                self._evict(connection, [oldest[0]], new)
-        while self._pragma("page_count") > self.max_pages and self._pragma("freelist_count"):
-            self._connection.execute(f"PRAGMA incremental_vacuum({_SHRINK_PAGES})").fetchall()
+    def _opened(self, position: int, key: int, data: bytes) -> bytes:
+        try:
+            return self.sealer.open(data, f"set {position}", key)
+        except DamagedError:
+            raise StateError(
+                f"{self.path}: set {position} is damaged; restore the state from a copy, or give --quarantine to set it aside"
+            ) from None
+
+    # -- trouble
+
+    def _set_damaged_aside(self) -> None:
+        """Move sets that do not open out of the way; they stay in the file until a key is rotated, and count as evicted."""
+        for position, key, data in self._db.run("SELECT position, key, data FROM kept").fetchall():
+            try:
+                self.sealer.open(data, f"set {position}", key)
+            except DamagedError:
+                new = self.progress.copy()
+                new.quarantined += 1
+                with self._transaction(new):
+                    self._evict([position], new)
+                    self._db.run("INSERT OR REPLACE INTO damaged VALUES (?, ?, ?)", (position, key, data))
 
     def check(self) -> None:
-        """SQLite's own integrity check.
+        """SQLite's own integrity check, and that every set opens.
 
         Raises:
             StateError: names the first damage.
         """
-        found = self._connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
-        if found != "ok":
-            raise StateError(f"{self.path}: damaged ({found}); restore it, or move the folder away")
+        self._db.check()
+        for _ in self:
+            pass

@@ -2,6 +2,7 @@
 
 import json
 import math
+import struct
 import zlib
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -10,12 +11,17 @@ import numpy as np
 import numpy.typing as npt
 
 from edgepers.dialogue import Cursor
+from edgepers.select.compress import VERSION, compress_embedding, compress_text, decompress_embedding, decompress_text
 from edgepers.select.embedding import Int8
 
-__all__ = ["SPOKEN", "KeptSet", "Progress", "pack_text", "unpack_text"]
+__all__ = ["CENTER", "CHECK", "PROGRESS", "SEALED_NAMES", "SPOKEN", "CenterSum", "KeptSet", "Progress", "pack_record", "unpack_record"]
 
 MOST_SPANS = 32
-_PROGRESS_BYTES = 1024  # padded, so that a number gaining a digit never moves a page
+_PROGRESS_BYTES = 416  # padded to a multiple, so that a number gaining a digit never moves a page; sealed, one fits a page of 512 bytes
+_HEAD = struct.Struct("<BfffH")  # version of the dictionaries; entropy, domain score, loss; bytes of the embedding
+
+CHECK, PROGRESS, CENTER = range(3)  # what is sealed beside the sets: a constant that proves the key, and state
+SEALED_NAMES = ("check", "progress", "center")
 
 SPOKEN = Cursor(-1, -1, 0)  # where a set lies that came from no stream: it was said in a chat
 
@@ -58,6 +64,16 @@ class CenterSum:
     rows: int
     total: npt.NDArray[np.float32]
 
+    def pack(self) -> bytes:
+        """As sealed."""
+        return struct.pack("<qq", self.sets, self.rows) + self.total.tobytes()
+
+    @classmethod
+    def unpack(cls, data: bytes) -> "CenterSum":
+        """From `pack`."""
+        sets, rows = struct.unpack_from("<qq", data)
+        return cls(sets, rows, np.frombuffer(data[16:], dtype=np.float32))
+
 
 @dataclass(slots=True)
 class Progress:
@@ -83,6 +99,10 @@ class Progress:
     published: str = ""  # adapter's name, "" for none
     earlier: list[str] = field(default_factory=list)  # published before it, newest last
     withdrawn: list[str] = field(default_factory=list)  # adapters that learned from a forgotten set; their folders go
+    retired_key: int = 0  # keys up to this number go as soon as everything is sealed with a newer one
+    quarantined: int = 0  # of the evicted: records that could not be read
+    commits: int = 0
+    written_bytes: int = 0  # to buffer.db and its journal, by all commits
     peak_bytes: int = 0
     rouge1_before: float | None = None
     stream: str = ""
@@ -112,24 +132,47 @@ class Progress:
         self.admissions[run] += 1
 
     def pack(self) -> bytes:
-        """As stored: JSON, padded."""
+        """As sealed: JSON, deflated and padded."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "center"}
-        text = json.dumps(values, separators=(",", ":")).encode()
-        return text.ljust(-(-len(text) // _PROGRESS_BYTES) * _PROGRESS_BYTES)
+        packed = zlib.compress(json.dumps(values, separators=(",", ":")).encode(), 9)
+        return packed.ljust(-(-len(packed) // _PROGRESS_BYTES) * _PROGRESS_BYTES, b"\0")
 
     @classmethod
     def unpack(cls, data: bytes) -> "Progress":
         """From `pack`."""
-        values: dict[str, Any] = json.loads(data)
+        values: dict[str, Any] = json.loads(zlib.decompressobj().decompress(data))
         return cls(**{f.name: values[f.name] for f in fields(cls) if f.name in values})
 
 
-def pack_text(*parts: str | None) -> bytes:
-    """Texts of one set, compressed."""
-    return zlib.compress(json.dumps(parts, ensure_ascii=False, separators=(",", ":")).encode(), 9)
+def pack_record(kept: KeptSet) -> bytes:
+    """A set as it is sealed: version, scores, compressed embedding and text. Its position is what it is bound to."""
+    embedding = compress_embedding(kept.embedding.tobytes())
+    where = kept.where
+    words = (kept.id, kept.question, kept.response, kept.reference, kept.domain, kept.verdict)
+    text = [*words, kept.asked, where.offset, where.line, where.turn]
+    head = _HEAD.pack(VERSION, kept.entropy, kept.domain_score, kept.loss, len(embedding))
+    return head + embedding + compress_text(json.dumps(text, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass"))
 
 
-def unpack_text(data: bytes) -> list[str | None]:
-    """From `pack_text`."""
-    parts: list[str | None] = json.loads(zlib.decompress(data))
-    return parts
+def unpack_record(data: bytes, position: int, stored_bytes: int) -> KeptSet:
+    """From `pack_record`."""
+    version, entropy, domain_score, loss, length = _HEAD.unpack_from(data)
+    embedding = decompress_embedding(data[_HEAD.size : _HEAD.size + length], version)
+    text = json.loads(decompress_text(data[_HEAD.size + length :], version).decode("utf-8", "surrogatepass"))
+    identity, question, response, reference, domain, verdict, asked, offset, line, turn = text
+    return KeptSet(
+        position=position,
+        id=identity,
+        question=question,
+        response=response,
+        reference=reference,
+        domain=domain,
+        entropy=entropy,
+        domain_score=domain_score,
+        embedding=np.frombuffer(embedding, dtype=np.int8),
+        where=Cursor(offset, line, turn=turn),
+        asked=asked,
+        verdict=verdict,
+        loss=loss,
+        stored_bytes=stored_bytes,
+    )

@@ -13,7 +13,7 @@ from edgepers.select.explain import explain
 from edgepers.select.index import Index, on_grid
 from edgepers.select.lexicon import Lexicons, load_lexicons
 from edgepers.select.policy import Newcomer, Policy, Room, named_policies
-from edgepers.select.records import CenterSum, KeptSet, pack_text
+from edgepers.select.records import CenterSum, KeptSet
 from edgepers.select.scores import CENTER_SETS, Encoder, Score, Scored, score_texts
 
 __all__ = ["Decision", "Selector"]
@@ -82,6 +82,10 @@ class Selector:
         self._seed = seed
         self._bind()
         self.reload()
+        if self.buffer.over_budget:
+            kept = self._index.kept()
+            self.buffer.shrink([int(p) for p in kept.position[np.lexsort((kept.position, kept.annotated))]])
+            self.reload()
 
     def _bind(self) -> None:
         """Make a new buffer this encoder's, or make sure that an old one is."""
@@ -146,7 +150,7 @@ class Selector:
             reference=None,
             domain=match.domain,
             entropy=float(scored.entropy[i]),
-            domain_score=match.score,
+            domain_score=float(np.float32(match.score)),  # as it is stored: a buffer that is opened again decides the same
             embedding=scored.embedding[i],
             where=arrival.here,
         )
@@ -162,8 +166,7 @@ class Selector:
         progress.position = kept.position + 1
         progress.invalid = arrival.after.invalid
         progress.center = center
-        text_bytes = len(pack_text(kept.id, kept.question, kept.response, None))
-        size = self.buffer.row_bytes(text_bytes, kept.embedding.nbytes)
+        size = self.buffer.row_bytes(kept)
         newcomer = self._newcomer(kept, idd)
         evict: Sequence[int] | None = None
         reason = "policy"
@@ -254,8 +257,7 @@ class Selector:
 
     def _room_for_verdict(self, annotated: KeptSet, replaced: Sequence[int]) -> list[int] | str:
         """Positions that must leave besides those it replaces, oldest first of what nobody has looked at; or why it cannot be kept."""
-        text_bytes = len(pack_text(annotated.id, annotated.question, annotated.response, annotated.reference))
-        size = self.buffer.row_bytes(text_bytes, annotated.embedding.nbytes)
+        size = self.buffer.row_bytes(annotated)
         if size > self.buffer.max_record_bytes:
             return "too_big"
         index = self._index.kept()

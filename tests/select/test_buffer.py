@@ -16,7 +16,7 @@ from edgepers.config import MIN_STORAGE_BYTES
 from edgepers.dialogue import Cursor
 from edgepers.errors import BudgetError, StateError
 from edgepers.select.buffer import Buffer
-from edgepers.select.records import KeptSet, pack_text
+from edgepers.select.records import KeptSet
 
 STORAGE = 100_000
 
@@ -25,17 +25,13 @@ def make(position: int, size: int = 300) -> KeptSet:
     rng = random.Random(position)
     text = "".join(rng.choice("abcdefghijklmnopqrstuvwxyz ") for _ in range(size))
     return KeptSet(
-        position, f"id-{position}", text, "r", None, "food", 0.5, 0.01, np.full(256, position % 100, np.int8), Cursor(position, position, 0)
+        position, f"id-{position}", text, "r", None, "food", 0.5, 0.25, np.full(256, position % 100, np.int8), Cursor(position, position, 0)
     )
 
 
-def row_bytes(kept: KeptSet) -> int:
-    return Buffer.row_bytes(len(pack_text(kept.id, kept.question, kept.response, kept.reference)), kept.embedding.nbytes)
-
-
 def admit(buffer: Buffer, kept: KeptSet, order: list[int]) -> bool:
-    count = buffer.room_for(row_bytes(kept), order)
-    if count is None or row_bytes(kept) > buffer.max_record_bytes:
+    count = buffer.room_for(Buffer.row_bytes(kept), order)
+    if count is None or Buffer.row_bytes(kept) > buffer.max_record_bytes:
         return False
     progress = buffer.progress.copy()
     progress.position = kept.position + 1
@@ -51,7 +47,8 @@ def opened(folder, storage=STORAGE) -> Buffer:
 
 
 def same(a: KeptSet, b: KeptSet) -> bool:
-    return replace(a, embedding=b.embedding) == b and np.array_equal(a.embedding, b.embedding)
+    as_read = {"embedding": b.embedding, "loss": b.loss, "stored_bytes": b.stored_bytes}
+    return replace(a, **as_read) == b and np.array_equal(a.embedding, b.embedding)
 
 
 def test_kept_sets_come_back_as_they_were_after_reopening(tmp_path):
@@ -86,8 +83,8 @@ def test_budget_holds_and_counts_obey_the_law_after_any_operations(tmp_path_fact
                 position += 1
             elif step == "annotate" and order:
                 annotated = replace(model[order[0]], reference=make(1, size).question, verdict="corrected")
-                count = buffer.room_for(row_bytes(annotated), order)
-                if count is not None and row_bytes(annotated) <= buffer.max_record_bytes:
+                count = buffer.room_for(Buffer.row_bytes(annotated), order)
+                if count is not None and Buffer.row_bytes(annotated) <= buffer.max_record_bytes:
                     gone = order[1 : max(count, 1)]
                     buffer.replace(annotated, gone, buffer.progress.copy())
                     model = {p: k for p, k in model.items() if p not in gone} | {annotated.position: annotated}
@@ -112,7 +109,7 @@ def test_budget_is_never_passed_as_seen_from_outside_in_the_middle_of_a_transact
         nonlocal highest
         highest = max(highest, sum(f.stat().st_size for f in tmp_path.iterdir()))
 
-    buffer._connection.set_trace_callback(watch)  # called before each statement, inside transactions too
+    buffer._db._connection.set_trace_callback(watch)  # called before each statement, inside transactions too
     for i in range(400):
         order = [k.position for k in buffer]
         random.Random(i).shuffle(order)
@@ -124,15 +121,18 @@ def test_budget_is_never_passed_as_seen_from_outside_in_the_middle_of_a_transact
 
 def test_a_smaller_budget_shrinks_the_file_and_keeps_annotated_sets_longest(tmp_path):
     with opened(tmp_path, 200_000) as buffer:
-        for i in range(120):
-            admit(buffer, make(i, 800), [])
+        for i in range(200):
+            assert admit(buffer, make(i, 800), [])
         buffer.replace(replace(buffer.get(0), verdict="good"), [], buffer.progress.copy())
         assert buffer.disk_bytes() > 110_000
     with opened(tmp_path, STORAGE) as buffer:
+        assert buffer.over_budget
+        buffer.shrink([*range(1, 200), 0])
+        assert not buffer.over_budget
         assert buffer.disk_bytes() <= STORAGE
         positions = [kept.position for kept in buffer]
         assert positions[0] == 0
-        assert positions[1:] == list(range(120 - len(positions) + 1, 120))
+        assert positions[1:] == list(range(200 - len(positions) + 1, 200))
         assert len(buffer) == buffer.progress.admitted - buffer.progress.evicted
         buffer.check()
 
