@@ -19,7 +19,7 @@ def kcenter(newcomer: Newcomer, kept: Kept, room: Room) -> Sequence[int] | None:
     """
     if room.needed(()) == 0:
         return []
-    pairs = kept.pairs or Pairs()
+    pairs = Pairs() if kept.pairs is None else kept.pairs
     protected = _shielded(room.protected)
     pairs.follow(kept.embedding, protected)
     to_newcomer = pairs.products(newcomer.embedding)

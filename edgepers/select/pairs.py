@@ -5,6 +5,8 @@ remember it keep its closeness as an upper bound and look again only when they w
 wide are below 2**24, so float32 holds them exactly and every order of adding and removing gives the same pairs.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -18,37 +20,45 @@ class Pairs:
     """Closest earlier rows of N embeddings; pairs of two protected rows are left out."""
 
     def __init__(self) -> None:
-        self._vectors = np.zeros((0, 0), np.float32)
+        self._store = np.zeros((0, 0), np.float32)  # grows by doubling; the rows are its first
         self._protected = np.zeros(0, np.bool_)
         self._product = np.zeros(0, np.float32)  # with the closest earlier row, an upper bound where it must be looked up again
         self._closest = np.zeros(0, np.int64)
         self._gone = np.zeros(0, np.bool_)
 
     def follow(self, embedding: npt.NDArray[np.int8], protected: npt.NDArray[np.bool_]) -> None:
-        """Take up the rows of int8 [N, width] that have come since; `keep` has told of those that left. Other protected rows: all anew."""
-        known = len(self._vectors)
-        if known > len(embedding) or not np.array_equal(self._protected, protected[:known]):
+        """Take up the rows of int8 [N, width] that have come since; `drop` has told of those that left. Other protected rows: all anew."""
+        known, count = len(self._product), len(embedding)
+        if known > count or not np.array_equal(self._protected, protected[:known]):
             known = 0
-        new = embedding[known:].astype(np.float32)
-        self._vectors = np.concatenate([self._vectors[:known], new]) if known else new
-        self._product = np.concatenate([self._product[:known], np.full(len(new), np.inf, np.float32)])
-        self._closest = np.concatenate([self._closest[:known], np.full(len(new), _LOOK_AGAIN)])
+        if len(self._store) < count or not known:
+            store = np.zeros((max(count, 2 * known), embedding.shape[1]), np.float32)
+            if known:
+                store[:known] = self._store[:known]
+            self._store = store
+        self._store[known:count] = embedding[known:]
+        self._product = np.concatenate([self._product[:known], np.full(count - known, np.inf, np.float32)])
+        self._closest = np.concatenate([self._closest[:known], np.full(count - known, _LOOK_AGAIN)])
         self._protected = protected.copy()
-        self._gone = np.zeros(len(embedding), np.bool_)
+        self._gone = np.zeros(count, np.bool_)
 
-    def keep(self, stay: npt.NDArray[np.int64]) -> None:
-        """Only these rows (ascending) have stayed."""
-        stay = stay[stay < len(self._vectors)]
-        moved = np.full(len(self._vectors) + 1, _LOOK_AGAIN)  # the last is for rows that look again already
-        moved[stay] = np.arange(len(stay))
-        self._vectors, self._protected, self._product = self._vectors[stay], self._protected[stay], self._product[stay]
-        self._closest = moved[self._closest[stay]]
-        self._gone = self._gone[stay]
+    def drop(self, rows: Sequence[int]) -> None:
+        """These rows have left, and the later ones moved up."""
+        for row in sorted(rows, reverse=True):
+            last = len(self._product) - 1
+            if row > last:
+                continue
+            width, flat = self._store.shape[1], self._store.reshape(self._store.size)
+            flat[row * width : last * width] = flat[(row + 1) * width : (last + 1) * width]
+            self._protected, self._product = np.delete(self._protected, row), np.delete(self._product, row)
+            self._gone = np.delete(self._gone, row)
+            closest = np.delete(self._closest, row)
+            self._closest = np.where(closest == row, _LOOK_AGAIN, closest - (closest > row))
 
     def trial(self) -> "Pairs":
         """A copy from which rows may be taken out."""
         copy = Pairs()
-        copy._vectors, copy._protected = self._vectors, self._protected
+        copy._store, copy._protected = self._store, self._protected
         copy._product, copy._closest, copy._gone = self._product.copy(), self._closest.copy(), self._gone.copy()
         return copy
 
@@ -60,7 +70,7 @@ class Pairs:
 
     def products(self, vector: npt.NDArray[np.int8]) -> npt.NDArray[np.float32]:
         """Products of every row with int8 [width]: exact integers, -inf for rows taken out."""
-        products: npt.NDArray[np.float32] = self._vectors @ vector.astype(np.float32)
+        products: npt.NDArray[np.float32] = self._store[: len(self._product)] @ vector.astype(np.float32)
         products[self._gone] = -np.inf
         return products
 
@@ -82,7 +92,7 @@ class Pairs:
 
     def _look(self, rows: npt.NDArray[np.int64]) -> None:
         last = int(rows[-1])
-        products = self._vectors[rows] @ self._vectors[:last].T  # [rows, earlier rows]
+        products = self._store[rows] @ self._store[:last].T  # [rows, earlier rows]
         no_pair = np.arange(last) >= rows[:, None]
         no_pair |= self._gone[:last] | (self._protected[rows][:, None] & self._protected[:last])
         products[no_pair] = -np.inf

@@ -33,13 +33,18 @@ def aging(newcomer: Newcomer, kept: Kept, room: Room, half_life: float = HALF_LI
 def _dominate(newcomer: Newcomer, kept: Kept, room: Room, half_life: float | None) -> Sequence[int] | None:
     if not room.refused_before and room.needed(()) == 0:
         return []
-    fading = 1 if half_life is None else np.exp2((kept.position - newcomer.position) / half_life)
-    beaten = (kept.entropy * fading < newcomer.entropy) & (kept.dissimilarity * fading < newcomer.dissimilarity)
+    fading = 1.0 if half_life is None else np.exp2((kept.position - newcomer.position) / half_life)
+
+    def lower(stored: Rows, new: int) -> npt.NDArray[np.bool_]:
+        return (stored if half_life is None else stored * fading) < new
+
+    beaten = lower(kept.entropy, newcomer.entropy)
+    beaten &= lower(kept.dissimilarity, newcomer.dissimilarity)
     if newcomer.domain != GENERAL:
-        beaten &= kept.domain_score * fading < newcomer.domain_score
-    rows = np.flatnonzero(beaten)
-    if not len(rows):
+        beaten &= lower(kept.domain_score, newcomer.domain_score)
+    if not beaten.any():
         return None
+    rows = np.flatnonzero(beaten)
     return room.take_lowest(rows, mix_array((room.seed, newcomer.position), kept.position[rows]))
 
 
