@@ -11,10 +11,10 @@ import numpy.typing as npt
 
 from edgepers.select.embedding import Int8, dissimilarity
 from edgepers.select.pairs import Pairs
-from edgepers.select.policy import GRID, UNKNOWN, Kept, Rows
+from edgepers.select.policy import GRID, UNKNOWN, Kept, Newcomer, Rows
 from edgepers.select.records import KeptSet
 
-__all__ = ["Index", "loss_on_grid", "on_grid"]
+__all__ = ["Index", "loss_on_grid", "newcomer_of", "on_grid"]
 
 _COLUMNS = (
     "position", "entropy", "domain_score", "domain", "characters", "stored_bytes", "loss",
@@ -177,6 +177,21 @@ class Index:
             loss=self._columns["loss"][:n],
             pairs=self._pairs,
         )
+
+
+def newcomer_of(kept: KeptSet, dissimilarity: float) -> Newcomer:
+    """What a policy is told of a set that is not kept yet, and of its IDD."""
+    return Newcomer(
+        position=kept.position,
+        entropy=int(on_grid(kept.entropy)),
+        domain_score=int(on_grid(kept.domain_score)),
+        dissimilarity=int(on_grid(dissimilarity)),
+        domain=kept.domain,
+        embedding=kept.embedding,
+        characters=len(kept.question) + len(kept.response),
+        stored_bytes=kept.stored_bytes,
+        loss=loss_on_grid(kept.loss),
+    )
 
 
 def on_grid(score: float | npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:

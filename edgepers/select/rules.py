@@ -11,11 +11,11 @@ from edgepers.select.policy import Kept, Newcomer, Room, Rows
 from edgepers.select.value import values
 
 __all__ = [
-    "HALF_LIFE", "aging", "aging_leaving", "fifo", "fifo_leaving", "longest", "longest_leaving", "loss", "loss_leaving",
+    "HALF_LIFE_PER_KEPT", "aging", "aging_leaving", "fifo", "fifo_leaving", "longest", "longest_leaving", "loss", "loss_leaving",
     "quality", "quality_leaving", "random", "random_leaving",
 ]  # fmt: skip
 
-HALF_LIFE = 1000  # positions in which a stored score fades to half under `aging`
+HALF_LIFE_PER_KEPT = 32  # positions for each kept set in which a stored score halves under `aging` (benchmarks/LOG.md: how it was tuned)
 
 Protected = npt.NDArray[np.bool_]
 
@@ -25,9 +25,9 @@ def quality(newcomer: Newcomer, kept: Kept, room: Room) -> Sequence[int] | None:
     return _dominate(newcomer, kept, room, None)
 
 
-def aging(newcomer: Newcomer, kept: Kept, room: Room, half_life: float = HALF_LIFE) -> Sequence[int] | None:
-    """As `quality`, but stored scores halve every `half_life` positions since their set came."""
-    return _dominate(newcomer, kept, room, half_life)
+def aging(newcomer: Newcomer, kept: Kept, room: Room, per_kept: float = HALF_LIFE_PER_KEPT) -> Sequence[int] | None:
+    """As `quality`, but stored scores halve every `per_kept` x N positions since their set came: a small buffer forgets sooner."""
+    return _dominate(newcomer, kept, room, per_kept * len(kept.position))
 
 
 def _dominate(newcomer: Newcomer, kept: Kept, room: Room, half_life: float | None) -> Sequence[int] | None:
@@ -53,10 +53,10 @@ def quality_leaving(kept: Kept, protected: Protected, seed: int) -> Rows:
     return np.lexsort((values(kept.entropy, kept.domain_score, kept.dissimilarity), protected))
 
 
-def aging_leaving(kept: Kept, protected: Protected, seed: int, half_life: float = HALF_LIFE) -> Rows:
+def aging_leaving(kept: Kept, protected: Protected, seed: int, per_kept: float = HALF_LIFE_PER_KEPT) -> Rows:
     """By value of the faded scores; when it is asked for does not matter, as all fade alike."""
     latest = kept.position.max(initial=0)
-    fading = np.exp2((kept.position - latest) / half_life)
+    fading = np.exp2((kept.position - latest) / (per_kept * len(kept.position)))
     scores = (kept.entropy, kept.domain_score, kept.dissimilarity)
     return np.lexsort((values(*(score * fading for score in scores)), protected))
 

@@ -11,10 +11,10 @@ from edgepers.errors import StateError, UsageError
 from edgepers.select.buffer import Buffer
 from edgepers.select.embedding import stored_width
 from edgepers.select.explain import explain
-from edgepers.select.index import Index, loss_on_grid, on_grid
+from edgepers.select.index import Index, newcomer_of
 from edgepers.select.lexicon import Lexicons, load_lexicons
 from edgepers.select.named import policy_named
-from edgepers.select.policy import Kept, Newcomer, Policy, Room
+from edgepers.select.policy import Kept, Policy, Room
 from edgepers.select.records import CenterSum, KeptSet, pack_text
 from edgepers.select.scores import CENTER_SETS, Encoder, Score, Scored, score_texts
 
@@ -175,7 +175,7 @@ class Selector:
         progress.invalid = arrival.after.invalid
         progress.center = center
         size = kept.stored_bytes
-        newcomer, index = self._newcomer(kept, idd), self._index.kept()
+        newcomer, index = newcomer_of(kept, idd), self._index.kept()
         evict: Sequence[int] | None = None
         reason = "policy"
         if size > self.buffer.max_record_bytes:
@@ -212,20 +212,6 @@ class Selector:
             refused_before=self.buffer.progress.full,
             needed=lambda rows: self.buffer.room_for(size, kept.position[np.asarray(rows, np.int64)]),
             protected=kept.annotated if self._protect else np.zeros_like(kept.annotated),
-        )
-
-    @staticmethod
-    def _newcomer(kept: KeptSet, idd: float) -> Newcomer:
-        return Newcomer(
-            position=kept.position,
-            entropy=int(on_grid(kept.entropy)),
-            domain_score=int(on_grid(kept.domain_score)),
-            dissimilarity=int(on_grid(idd)),
-            domain=kept.domain,
-            embedding=kept.embedding,
-            characters=len(kept.question) + len(kept.response),
-            stored_bytes=kept.stored_bytes,
-            loss=loss_on_grid(kept.loss),
         )
 
     def annotate(self, position: int, reference: str | None, round_number: int) -> str:

@@ -10,7 +10,7 @@ from edgepers.config import POLICIES
 from edgepers.errors import UsageError
 from edgepers.select.hashing import mix
 from edgepers.select.named import named_policies, shrink_order
-from edgepers.select.rules import HALF_LIFE, aging_leaving
+from edgepers.select.rules import HALF_LIFE_PER_KEPT, aging_leaving
 from tests.select.policies import kept, newcomer, room, situations, without
 
 
@@ -72,7 +72,7 @@ def test_scores_that_fade_alike_leave_in_the_same_order_whenever_it_is_asked_for
 def test_an_old_set_fades_below_a_new_one_that_it_beats():
     two = replace(kept(2), **{name: np.array([4000, 3000]) for name in ("entropy", "domain_score", "dissimilarity")})
     assert shrink_order("quality", two, 0).tolist() == [1, 0]
-    assert shrink_order("aging", replace(two, position=np.array([0, HALF_LIFE])), 0).tolist() == [0, 1]
+    assert shrink_order("aging", replace(two, position=np.array([0, 2 * HALF_LIFE_PER_KEPT])), 0).tolist() == [0, 1]
 
 
 def test_a_policy_of_ones_own_may_say_its_order_and_otherwise_the_oldest_leave():

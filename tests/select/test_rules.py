@@ -10,7 +10,7 @@ from edgepers.select.hashing import mix
 from edgepers.select.lexicon import GENERAL
 from edgepers.select.named import named_policies
 from edgepers.select.policy import UNKNOWN, Kept, Newcomer
-from edgepers.select.rules import HALF_LIFE, aging, fifo, longest, loss, quality, random
+from edgepers.select.rules import HALF_LIFE_PER_KEPT, aging, fifo, longest, loss, quality, random
 from edgepers.select.value import density
 from tests.select.policies import kept, newcomer, room, situations
 
@@ -23,8 +23,8 @@ def taken(order: list[int], stored: Kept, must_leave: int) -> list[int] | None:
     return order[:must_leave] if len(order) >= must_leave else None
 
 
-def slow_quality(new: Newcomer, stored: Kept, must_leave: int, half_life: float = float("inf")) -> list[int] | None:
-    beaten = []
+def slow_quality(new: Newcomer, stored: Kept, must_leave: int, per_kept: float = float("inf")) -> list[int] | None:
+    beaten, half_life = [], per_kept * len(stored.position)
     for i in range(len(stored.position)):
         fading = 2.0 ** (-(new.position - int(stored.position[i])) / half_life)
         lower = [stored.entropy[i] * fading < new.entropy, stored.dissimilarity[i] * fading < new.dissimilarity]
@@ -74,7 +74,7 @@ def slow_density(new: Newcomer, stored: Kept, must_leave: int) -> list[int] | No
 
 
 SLOW = [
-    (quality, slow_quality), (aging, partial(slow_quality, half_life=HALF_LIFE)), (random, slow_random), (fifo, slow_fifo),
+    (quality, slow_quality), (aging, partial(slow_quality, per_kept=HALF_LIFE_PER_KEPT)), (random, slow_random), (fifo, slow_fifo),
     (longest, slow_longest), (loss, slow_loss), (density, slow_density),
 ]  # fmt: skip
 
