@@ -117,7 +117,7 @@ def table(source: Path) -> str:
         "",
         f"Made by `{rows[-1]['command']}` from [policies.jsonl](policies.jsonl). Sets: {counts}.",
         "",
-        "Means over data sets; the response is the data set's reference. Ranks are percentiles within the stream: a uniform sample has 0.5.",
+        "Means over data sets; the response is the data set's reference. Ranks are percentiles in the stream: a uniform sample has 0.5.",
         f"`aging` was tuned on {', '.join(name for name in data if name in TUNED_ON)}.",
         "",
         "| rows' share of bytes | policy | kept | admitted | last quarter / even | mean age / stream | EOE rank | DSS rank | IDD rank "
