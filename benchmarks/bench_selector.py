@@ -91,10 +91,10 @@ def shown(sets: int, measured: Row) -> Row:
 
 def bytes_per_set(folder: Path) -> float:
     """What a kept set of this stream takes on disk, from a small buffer."""
-    feeder = Feeder(folder, 300_000, "fifo")
+    feeder = Feeder(folder, 1_000_000, "fifo")
     with feeder.buffer as buffer:
         feeder.fill()
-        return 300_000 / len(buffer)
+        return 1_000_000 / len(buffer)
 
 
 def growth(memory: Path, sizes: Sequence[int], sets: int) -> Iterator[Row]:
