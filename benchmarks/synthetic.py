@@ -4,6 +4,7 @@ import random
 import time
 import zlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -11,14 +12,18 @@ from torch import Tensor
 from edgepers.dialogue import Arrival, Cursor, DialogueSet
 from edgepers.select.lexicon import load_lexicons
 
-__all__ = ["PoolEncoder", "arrivals"]
+__all__ = ["PoolEncoder", "arrivals", "weakened"]
 
 _TOPIC_WORDS = 0.25  # share of words from the lexicon of a set's topic
+_WEAK = "weak "
 _FILLER = [f"{a}{b}{c}" for a in ("ba", "ke", "lo", "mi", "nu") for b in ("ra", "se", "ti", "vo", "zu") for c in ("", "d", "l", "n", "st")]
 
 
 class PoolEncoder:
-    """Hidden states are a stretch of one fixed random matrix, chosen by the text; `seconds` is what that took."""
+    """Hidden states are a stretch of one fixed random matrix, chosen by the text, or one row again and again where it is weakened.
+
+    `seconds` is what that took.
+    """
 
     identity = "synthetic"
 
@@ -32,10 +37,16 @@ class PoolEncoder:
         """See `Encoder.encode`."""
         start = time.perf_counter()
         starts = [zlib.crc32(text.encode()) % (len(self._pool) - self._tokens) for text in texts]
-        hidden = torch.cat([self._pool[a : a + self._tokens] for a in starts])
+        flat = self._pool[:1].expand(self._tokens, -1)
+        hidden = torch.cat([flat if t.startswith(_WEAK) else self._pool[a : a + self._tokens] for t, a in zip(texts, starts, strict=True)])
         offsets = torch.arange(0, self._tokens * len(texts) + 1, self._tokens)
         self.seconds += time.perf_counter() - start
         return hidden, offsets
+
+
+def weakened(arrival: Arrival) -> Arrival:
+    """The set with a text whose entropy is 0, so that it beats no other."""
+    return replace(arrival, dialogue=replace(arrival.dialogue, question=_WEAK + arrival.dialogue.question))
 
 
 def arrivals(seed: int = 0) -> Iterator[Arrival]:
