@@ -11,7 +11,7 @@ from edgepers.errors import UsageError
 __all__ = ["MIN_STORAGE_BYTES", "PAPER", "POLICIES", "Settings", "format_size", "parse_size"]
 
 MIN_STORAGE_BYTES = 48_000  # below it the journal's reserve leaves no room for a record of ordinary length
-POLICIES = ("quality", "random", "fifo", "kcenter")
+POLICIES = ("quality", "aging", "density", "random", "fifo", "kcenter", "longest", "loss")
 ENTROPIES = ("windowed", "collision", "spectral", "token", "histogram")
 FORMATS = (
     "question", "openorca", "chatgpt", "openwebui", "messages", "sharegpt",

@@ -28,6 +28,7 @@ class Console(Listener):
 
     def __init__(self, total: int | None = None, explain: TextIO | None = None) -> None:
         self._live = sys.stderr.isatty()
+        self.explains = explain is not None
         self._explain = explain  # where each decision is explained in a line
         self._total = total
         self._meter = MemoryMeter()

@@ -9,6 +9,8 @@ __all__ = ["Listener"]
 class Listener:
     """What a run says while it works; override what you want to hear."""
 
+    explains = False  # whether decisions are to say why
+
     def note(self, text: str) -> None:
         """One line about something that is not an error."""
 

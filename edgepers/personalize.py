@@ -107,6 +107,7 @@ class Personalizer:
                 protect_annotated=self.settings.protect_annotated,
                 lexicons=lexicons,
                 seed=self.settings.seed,
+                explain=self._listener.explains,
             )
             self.state.save_settings(self.settings)
         except BaseException:

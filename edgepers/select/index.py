@@ -1,15 +1,65 @@
-"""The buffer's scores in memory, as arrays, with integer sums of embeddings per domain so that IDD costs O(d)."""
+"""The buffer's scores in memory, as arrays, with integer sums of embeddings per domain so that IDD costs O(d).
 
+A set that comes or goes changes the IDD of its own domain alone, by its product with each embedding there.
+"""
+
+import math
 from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
 
 from edgepers.select.embedding import Int8, dissimilarity
-from edgepers.select.policy import GRID, Kept
+from edgepers.select.pairs import Pairs
+from edgepers.select.policy import GRID, UNKNOWN, Kept, Newcomer, Rows
 from edgepers.select.records import KeptSet
 
-__all__ = ["Index"]
+__all__ = ["Index", "loss_on_grid", "newcomer_of", "on_grid"]
+
+_COLUMNS = (
+    "position", "entropy", "domain_score", "domain", "characters", "stored_bytes", "loss",
+    "product",  # of the embedding with the sum of the others of its domain
+    "dissimilarity",
+)  # fmt: skip
+
+
+class _Domain:
+    """The embeddings of one domain in order of arrival, as float32 for the products, and their integer sum.
+
+    Who leaves is struck out, and cleared away when half are: nothing moves at most changes.
+    """
+
+    def __init__(self, width: int) -> None:
+        self.sum = np.zeros(width, np.int64)
+        self.count = 0
+        self._rows = np.zeros((4, width), np.float32)
+        self._here = np.zeros(4, np.bool_)
+        self._end = 0
+
+    def add(self, embedding: Int8) -> None:
+        if self._end == len(self._here):
+            self._here = np.concatenate([self._here, np.zeros_like(self._here)])
+            self._rows = np.concatenate([self._rows, np.zeros_like(self._rows)])
+        self._rows[self._end], self._here[self._end] = embedding, True
+        self._end += 1
+        self.count += 1
+        self.sum += embedding
+
+    def remove(self, which: int) -> None:
+        """Let the set go that came as `which`th of those that are here."""
+        place = int(np.flatnonzero(self._here)[which])
+        self.sum -= self._rows[place].astype(np.int64)
+        self._here[place] = False
+        self.count -= 1
+        if 2 * self.count < self._end:
+            self._rows[: self.count] = self._rows[self._here.nonzero()]
+            self._end = self.count
+            self._here[:] = np.arange(len(self._here)) < self._end
+
+    def products(self, embedding: Int8) -> Rows:
+        """With each that is here: integers below 2**24 at widths up to 1,024, so float32 holds them exactly."""
+        products = self._rows[: self._end] @ embedding.astype(np.float32)
+        return products[self._here[: self._end]].astype(np.int64)
 
 
 class Index:
@@ -17,90 +67,138 @@ class Index:
 
     def __init__(self, width: int, kept: Iterable[KeptSet]) -> None:
         self._width = width
-        self._domains: dict[str, int] = {}
-        self._sums = np.zeros((0, width), np.int64)
-        self._counts = np.zeros(0, np.int64)
+        self._numbers: dict[str, int] = {}
+        self._domains: list[_Domain] = []
         self._count = 0
-        self._columns: dict[str, npt.NDArray[np.int64]] = {
-            name: np.zeros(16, np.int64) for name in ("position", "entropy", "domain_score", "domain", "annotated")
-        }
+        self._columns: dict[str, Rows] = {name: np.zeros(16, np.int64) for name in _COLUMNS}
+        self._annotated = np.zeros(16, np.bool_)
         self._embedding = np.zeros((16, width), np.int8)
-        self._cached: npt.NDArray[np.int64] | None = None
+        self._pairs = Pairs()
         for record in kept:
-            self.add(record)
+            self._append(record)
+        for number, domain in enumerate(self._domains):
+            rows = self._rows_of(number)
+            embedding = self._embedding[rows].astype(np.int64)
+            self._columns["product"][rows] = np.einsum("nd,nd->n", embedding, domain.sum - embedding)
+        self._changed = set(range(len(self._domains)))  # whose IDD is to be computed again
 
     def __len__(self) -> int:
         return self._count
 
-    def _domain(self, name: str) -> int:
-        if name not in self._domains:
-            self._domains[name] = len(self._domains)
-            self._sums = np.vstack([self._sums, np.zeros((1, self._width), np.int64)])
-            self._counts = np.append(self._counts, 0)
-        return self._domains[name]
+    def _number(self, domain: str) -> int:
+        if domain not in self._numbers:
+            self._numbers[domain] = len(self._domains)
+            self._domains.append(_Domain(self._width))
+        return self._numbers[domain]
+
+    def _rows_of(self, domain: int) -> Rows:
+        return np.flatnonzero(self._columns["domain"][: self._count] == domain)
+
+    def _append(self, kept: KeptSet) -> int:
+        row, number = self._count, self._number(kept.domain)
+        if row == len(self._embedding):
+            self._embedding = np.concatenate([self._embedding, np.zeros_like(self._embedding)])
+            self._annotated = np.concatenate([self._annotated, np.zeros_like(self._annotated)])
+            self._columns = {name: np.concatenate([column, np.zeros_like(column)]) for name, column in self._columns.items()}
+        values = {
+            "position": kept.position,
+            "entropy": int(on_grid(kept.entropy)),
+            "domain_score": int(on_grid(kept.domain_score)),
+            "domain": number,
+            "characters": len(kept.question) + len(kept.response),
+            "stored_bytes": kept.stored_bytes,
+            "loss": loss_on_grid(kept.loss),
+        }
+        for name, value in values.items():
+            self._columns[name][row] = value
+        self._annotated[row] = kept.annotated
+        self._embedding[row] = kept.embedding
+        self._domains[number].add(kept.embedding)
+        self._count += 1
+        return row
 
     def add(self, kept: KeptSet) -> None:
         """Take up a set that has just been kept."""
-        if self._count == len(self._embedding):
-            self._embedding = np.concatenate([self._embedding, np.zeros_like(self._embedding)])
-            self._columns = {name: np.concatenate([column, np.zeros_like(column)]) for name, column in self._columns.items()}
-        domain = self._domain(kept.domain)
-        values: tuple[int, ...] = (
-            kept.position,
-            int(on_grid(kept.entropy)),
-            int(on_grid(kept.domain_score)),
-            domain,
-            int(kept.annotated),
-        )
-        for column, value in zip(self._columns.values(), values, strict=True):
-            column[self._count] = value
-        self._embedding[self._count] = kept.embedding
-        self._sums[domain] += kept.embedding
-        self._counts[domain] += 1
-        self._count += 1
-        self._cached = None
+        row = self._append(kept)
+        number = self._numbers[kept.domain]
+        products = self._domains[number].products(kept.embedding)
+        self._columns["product"][self._rows_of(number)] += products
+        self._columns["product"][row] = products[:-1].sum()  # the others; itself is the last
+        self._changed.add(number)
 
     def remove(self, positions: Iterable[int]) -> None:
         """Let sets go; sums of integers make it exactly undo `add`."""
-        gone = np.isin(self._columns["position"][: self._count], list(positions))
-        for row in np.flatnonzero(gone):
-            self._sums[self._columns["domain"][row]] -= self._embedding[row]
-            self._counts[self._columns["domain"][row]] -= 1
-        stays = np.flatnonzero(~gone)
-        for column in self._columns.values():
-            column[: len(stays)] = column[stays]
-        self._embedding[: len(stays)] = self._embedding[stays]
-        self._count = len(stays)
-        self._cached = None
+        position = self._columns["position"][: self._count]
+        gone = sorted(int(row) for wanted in set(positions) for row in np.flatnonzero(position == wanted))
+        self._pairs.drop(gone)
+        for row in reversed(gone):
+            number = int(self._columns["domain"][row])
+            rows = self._rows_of(number)
+            domain = self._domains[number]
+            self._columns["product"][rows] -= domain.products(self._embedding[row])
+            domain.remove(int(np.searchsorted(rows, row)))
+            self._close_gap(row)
+            self._changed.add(number)
+
+    def _close_gap(self, row: int) -> None:
+        """Move up what lies after a row; as flat arrays, which numpy moves in place."""
+        self._count -= 1
+        for column in (*self._columns.values(), self._annotated):
+            column[row : self._count] = column[row + 1 : self._count + 1]
+        embedding, width = self._embedding.reshape(-1), self._width
+        embedding[row * width : self._count * width] = embedding[(row + 1) * width : (self._count + 1) * width]
+
+    def _refresh(self) -> None:
+        for number in self._changed:
+            rows = self._rows_of(number)
+            products = self._columns["product"][rows]
+            self._columns["dissimilarity"][rows] = on_grid(dissimilarity(products, np.array(len(rows) - 1), self._width))
+        self._changed.clear()
 
     def dissimilarity_of(self, embedding: Int8, domain: str) -> float:
         """IDD of a newcomer against the kept sets of its domain."""
-        row = self._domain(domain)
-        dot = np.array([int(self._sums[row] @ embedding.astype(np.int64))])
-        return float(dissimilarity(dot, self._counts[row : row + 1], self._width)[0])
-
-    def _dissimilarities(self) -> npt.NDArray[np.int64]:
-        """IDD of every kept set against the others of its domain, on the grid; computed again only after a change."""
-        if self._cached is None:
-            embedding = self._embedding[: self._count].astype(np.int64)
-            domain = self._columns["domain"][: self._count]
-            dots = np.einsum("nd,nd->n", embedding, self._sums[domain] - embedding) if self._count else np.zeros(0, np.int64)
-            self._cached = on_grid(dissimilarity(dots, self._counts[domain] - 1, self._width))
-        return self._cached
+        number = self._number(domain)
+        dot = np.array(self._domains[number].sum @ embedding.astype(np.int64))
+        return float(dissimilarity(dot, np.array(self._domains[number].count), self._width))
 
     def kept(self) -> Kept:
         """Views for a policy; valid until the next change."""
+        self._refresh()
         n = self._count
         return Kept(
             position=self._columns["position"][:n],
             entropy=self._columns["entropy"][:n],
             domain_score=self._columns["domain_score"][:n],
-            dissimilarity=self._dissimilarities(),
-            annotated=self._columns["annotated"][:n].astype(bool),
+            dissimilarity=self._columns["dissimilarity"][:n],
+            annotated=self._annotated[:n],
             embedding=self._embedding[:n],
+            characters=self._columns["characters"][:n],
+            stored_bytes=self._columns["stored_bytes"][:n],
+            loss=self._columns["loss"][:n],
+            pairs=self._pairs,
         )
+
+
+def newcomer_of(kept: KeptSet, dissimilarity: float) -> Newcomer:
+    """What a policy is told of a set that is not kept yet, and of its IDD."""
+    return Newcomer(
+        position=kept.position,
+        entropy=int(on_grid(kept.entropy)),
+        domain_score=int(on_grid(kept.domain_score)),
+        dissimilarity=int(on_grid(dissimilarity)),
+        domain=kept.domain,
+        embedding=kept.embedding,
+        characters=len(kept.question) + len(kept.response),
+        stored_bytes=kept.stored_bytes,
+        loss=loss_on_grid(kept.loss),
+    )
 
 
 def on_grid(score: float | npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
     """Scores in steps of 1/GRID, rounded to the nearest."""
     return np.rint(np.asarray(score, np.float64) * GRID).astype(np.int64)
+
+
+def loss_on_grid(loss: float) -> int:
+    """A loss in steps of 1/GRID; UNKNOWN where it is nan."""
+    return UNKNOWN if math.isnan(loss) else int(on_grid(loss))

@@ -1,7 +1,9 @@
-"""Policies: who enters the buffer, and who leaves.
+"""What a policy is: a rule for who enters the buffer, and who leaves.
 
 A policy is a callable `(newcomer, kept, room) -> rows of kept to evict, or None to drop the newcomer`. Every random
-choice is a hash of (seed, position), so a resumed stream decides as an uninterrupted one.
+choice is a hash of (seed, position), so a resumed stream decides as an uninterrupted one. It may carry two attributes:
+`needs`, a tuple of what the selector has to find out beside the three scores (so far "loss"), and `leaving`, a callable
+`(kept, protected, seed) -> rows`, the order in which sets leave when the budget is made smaller and no newcomer is at hand.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,20 +12,21 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edgepers.select.embedding import Int8, scale
-from edgepers.select.hashing import mix, mix_array
-from edgepers.select.lexicon import GENERAL
+from edgepers.select.embedding import Int8
+from edgepers.select.pairs import Pairs
 
-__all__ = ["GRID", "Kept", "Newcomer", "Policy", "Room", "fifo", "kcenter", "named_policies", "quality", "random"]
+__all__ = ["GRID", "UNKNOWN", "Kept", "Newcomer", "Policy", "Room", "Rows"]
 
 GRID = 4096  # scores are compared in steps of 1/4096; a tie is not lower
+UNKNOWN = -1  # in place of a loss that nobody has measured: below every loss
+_FEW = 64  # rows that are put in order at first; one newcomer hardly ever needs more to leave
 
 Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class Newcomer:
-    """The set to decide on; scores in steps of 1/GRID."""
+    """The set to decide on; scores and loss in steps of 1/GRID."""
 
     position: int
     entropy: int
@@ -31,6 +34,9 @@ class Newcomer:
     dissimilarity: int
     domain: str
     embedding: Int8
+    characters: int = 0  # of question and response
+    stored_bytes: int = 0  # of its row in the buffer
+    loss: int = UNKNOWN  # of its response under the base model, per token, where the policy needs it
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,10 @@ class Kept:
     dissimilarity: Rows
     annotated: npt.NDArray[np.bool_]
     embedding: Int8  # [N, width]
+    characters: Rows
+    stored_bytes: Rows
+    loss: Rows
+    pairs: Pairs | None = None  # what is known of the closest pairs of `embedding`: saves time, changes nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,58 +71,16 @@ class Room:
         count = self.needed(order)
         return None if count is None else [int(row) for row in order[:count]]
 
+    def take_lowest(self, rows: Rows, keys: npt.NDArray[np.generic]) -> list[int] | None:
+        """`take` of rows, int64 [n] ascending, in ascending order of their keys [n]; the first of equal rows first."""
+        free = np.flatnonzero(~self.protected[rows])
+        if len(free) > _FEW:
+            limit = np.partition(keys[free], _FEW)[_FEW]
+            first = free[keys[free] <= limit]
+            taken = self.take(rows[first[np.argsort(keys[first], kind="stable")]])
+            if taken is not None:
+                return taken
+        return self.take(rows[np.argsort(keys, kind="stable")])
+
 
 Policy = Callable[[Newcomer, Kept, Room], Sequence[int] | None]
-
-
-def quality(newcomer: Newcomer, kept: Kept, room: Room) -> Sequence[int] | None:
-    """The paper's: once space has run out, evict sets that the newcomer beats in all three scores, in hashed order."""
-    if not room.refused_before and room.needed(()) == 0:
-        return []
-    beaten = (kept.entropy < newcomer.entropy) & (kept.dissimilarity < newcomer.dissimilarity)
-    if newcomer.domain != GENERAL:
-        beaten &= kept.domain_score < newcomer.domain_score
-    rows = np.flatnonzero(beaten)
-    if not len(rows):
-        return None
-    return room.take(rows[np.argsort(mix_array((room.seed, newcomer.position), kept.position[rows]), kind="stable")])
-
-
-def random(newcomer: Newcomer, kept: Kept, room: Room) -> Sequence[int] | None:
-    """Keep the smallest hash(seed, position): a uniform sample of the stream, whatever its length."""
-    hashes = mix_array((room.seed,), kept.position)
-    rows = np.flatnonzero(hashes > np.uint64(mix(room.seed, newcomer.position)))
-    return room.take(rows[np.argsort(hashes[rows], kind="stable")[::-1]])
-
-
-def fifo(newcomer: Newcomer, kept: Kept, room: Room) -> Sequence[int] | None:
-    """The oldest leave."""
-    return room.take(np.argsort(kept.position, kind="stable"))
-
-
-def kcenter(newcomer: Newcomer, kept: Kept, room: Room) -> Sequence[int] | None:
-    """Full: while the newcomer is farther from its nearest than the closest stored pair apart, the newer of that pair leaves."""
-    if room.needed(()) == 0:
-        return []
-    vectors = kept.embedding.astype(np.float32)  # products of int8 rows below 2**24 terms are exact enough to rank, and fast
-    products = vectors @ vectors.T / scale(vectors.shape[1]) ** 2
-    to_newcomer = vectors @ newcomer.embedding.astype(np.float32) / scale(vectors.shape[1]) ** 2
-    np.fill_diagonal(products, -np.inf)
-    unprotected = ~room.protected if not room.protected.all() else np.ones_like(room.protected)
-    leaving: list[int] = []
-    while len(leaving) < len(vectors):
-        first, second = np.unravel_index(int(products.argmax()), products.shape)
-        if not products[first, second] > to_newcomer.max():
-            return None
-        pair = sorted((int(first), int(second)), key=lambda row: (bool(unprotected[row]), kept.position[row]))
-        leaves = pair[1]  # the newer, unless only the older is unprotected
-        leaving.append(leaves)
-        products[leaves, :] = products[:, leaves] = to_newcomer[leaves] = -np.inf
-        if room.needed(leaving) is not None:
-            return leaving
-    return None
-
-
-def named_policies() -> dict[str, Policy]:
-    """The policies that `--policy` knows."""
-    return {"quality": quality, "random": random, "fifo": fifo, "kcenter": kcenter}

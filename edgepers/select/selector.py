@@ -1,5 +1,6 @@
 """Score the sets of a micro-batch and decide on each: one durable transaction an admission, nothing written for a drop."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,9 +11,10 @@ from edgepers.errors import StateError, UsageError
 from edgepers.select.buffer import Buffer
 from edgepers.select.embedding import stored_width
 from edgepers.select.explain import explain
-from edgepers.select.index import Index, on_grid
+from edgepers.select.index import Index, newcomer_of
 from edgepers.select.lexicon import Lexicons, load_lexicons
-from edgepers.select.policy import Newcomer, Policy, Room, named_policies
+from edgepers.select.named import policy_named, shrink_order
+from edgepers.select.policy import Kept, Policy, Room
 from edgepers.select.records import CenterSum, KeptSet
 from edgepers.select.scores import CENTER_SETS, Encoder, Score, Scored, score_texts
 
@@ -31,7 +33,7 @@ class Decision:
     entropy: float
     domain_score: float
     dissimilarity: float
-    why: str  # one line for the owner
+    why: str  # one line for the owner, where the selector explains
     question: str
 
 
@@ -47,9 +49,11 @@ class Selector:
         protect_annotated: annotated sets leave only when nothing else can.
         lexicons: the domains; the packaged ones by default.
         seed: of every random choice.
+        explain: say in each decision why; that costs more than most decisions.
 
     Raises:
         StateError: the buffer was made with another encoder, seed or lexicons.
+        UsageError: an unknown policy, or one that needs what the encoder cannot tell.
     """
 
     def __init__(
@@ -63,12 +67,10 @@ class Selector:
         protect_annotated: bool = True,
         lexicons: Lexicons | None = None,
         seed: int = 0,
+        explain: bool = False,
     ) -> None:
         if isinstance(policy, str):
-            known = named_policies()
-            if policy not in known:
-                raise UsageError(f"policy {policy!r} is unknown; choose {', '.join(known)}, or give a callable")
-            name, policy = policy, known[policy]
+            name, policy = policy, policy_named(policy)
         else:
             name = getattr(policy, "__name__", type(policy).__name__)
         self.buffer = buffer
@@ -80,11 +82,14 @@ class Selector:
         self._protect = protect_annotated
         self._lexicons = load_lexicons() if lexicons is None else lexicons
         self._seed = seed
+        self._explain = explain
+        self._losses = _losses_of(encoder, policy, name)
         self._bind()
         self.reload()
         if self.buffer.over_budget:
-            kept = self._index.kept()
-            self.buffer.shrink([int(p) for p in kept.position[np.lexsort((kept.position, kept.annotated))]])
+            index = self._index.kept()
+            order = shrink_order(policy, index, seed, index.annotated if protect_annotated else np.zeros_like(index.annotated))
+            self.buffer.shrink([int(p) for p in index.position[order]])
             self.reload()
 
     def _bind(self) -> None:
@@ -126,11 +131,12 @@ class Selector:
         first = progress.position if first_position is None else first_position
         texts = [self._text(arrival) for arrival in arrivals]
         scored = score_texts(self._encoder, texts, self._entropy, progress.center)
+        losses = self._losses([(arrival.dialogue.question, self._answer(arrival)) for arrival in arrivals])
         decisions = []
         for i, arrival in enumerate(arrivals):
             if first + i < self.buffer.progress.position:
                 continue
-            kept = self._candidate(arrival, first + i, texts[i], scored, i)
+            kept = self._candidate(arrival, first + i, texts[i], scored, i, loss=losses[i])
             center = self.buffer.progress.center
             if center is not None and center.sets < CENTER_SETS:
                 center = CenterSum(center.sets + 1, center.rows + scored.rows[i], center.total + scored.row_sums[i])
@@ -140,9 +146,9 @@ class Selector:
                 told(decision)
         return decisions
 
-    def _candidate(self, arrival: Arrival, position: int, text: str, scored: Scored, i: int) -> KeptSet:
+    def _candidate(self, arrival: Arrival, position: int, text: str, scored: Scored, i: int, *, loss: float) -> KeptSet:
         match = self._lexicons.domain_score(text)
-        return KeptSet(
+        kept = KeptSet(
             position=position,
             id=arrival.dialogue.id or "",
             question=arrival.dialogue.question,
@@ -153,12 +159,17 @@ class Selector:
             domain_score=float(np.float32(match.score)),  # as it is stored: a buffer that is opened again decides the same
             embedding=scored.embedding[i],
             where=arrival.here,
+            loss=float(np.float32(loss)),
         )
+        return replace(kept, stored_bytes=self.buffer.row_bytes(kept))
+
+    def _answer(self, arrival: Arrival) -> str:
+        """The response that is scored."""
+        dialogue = arrival.dialogue
+        return (dialogue.reference if self._scored_text == "reference" and dialogue.reference is not None else dialogue.response) or ""
 
     def _text(self, arrival: Arrival) -> str:
-        dialogue = arrival.dialogue
-        answer = dialogue.reference if self._scored_text == "reference" and dialogue.reference is not None else dialogue.response
-        return f"{dialogue.question}\n{answer or ''}"
+        return f"{arrival.dialogue.question}\n{self._answer(arrival)}"
 
     def _decide(self, kept: KeptSet, arrival: Arrival, center: CenterSum | None) -> Decision:
         idd = self._index.dissimilarity_of(kept.embedding, kept.domain)
@@ -166,22 +177,22 @@ class Selector:
         progress.position = kept.position + 1
         progress.invalid = arrival.after.invalid
         progress.center = center
-        size = self.buffer.row_bytes(kept)
-        newcomer = self._newcomer(kept, idd)
+        size = kept.stored_bytes
+        newcomer, index = newcomer_of(kept, idd), self._index.kept()
         evict: Sequence[int] | None = None
         reason = "policy"
         if size > self.buffer.max_record_bytes:
             reason = "too_big"
         else:
-            evict = self._policy(newcomer, self._index.kept(), self._room(size))
+            evict = self._policy(newcomer, index, self._room(size, index))
             progress.full = progress.full or not self.buffer.fits(size)
         gone: tuple[int, ...] = ()
-        why = explain(newcomer, self._index.kept(), evict, reason, self._policy_name)
+        why = explain(newcomer, index, evict, reason, self._policy_name) if self._explain else ""
         if evict is None:
             progress.dropped[reason] = progress.dropped.get(reason, 0) + 1
             self.buffer.progress = progress  # not durable by itself: a resumed stream decides it again, the same way
         else:
-            gone = tuple(int(position) for position in self._index.kept().position[list(evict)])
+            gone = tuple(int(position) for position in index.position[list(evict)])
             self.buffer.admit(kept, gone, progress)
             self._index.remove(gone)
             self._index.add(kept)
@@ -198,24 +209,12 @@ class Selector:
             kept.question,
         )
 
-    def _room(self, size: int) -> Room:
-        kept = self._index.kept()
+    def _room(self, size: int, kept: Kept) -> Room:
         return Room(
             seed=self._seed,
             refused_before=self.buffer.progress.full,
             needed=lambda rows: self.buffer.room_for(size, kept.position[np.asarray(rows, np.int64)]),
             protected=kept.annotated if self._protect else np.zeros_like(kept.annotated),
-        )
-
-    @staticmethod
-    def _newcomer(kept: KeptSet, idd: float) -> Newcomer:
-        return Newcomer(
-            position=kept.position,
-            entropy=int(on_grid(kept.entropy)),
-            domain_score=int(on_grid(kept.domain_score)),
-            dissimilarity=int(on_grid(idd)),
-            domain=kept.domain,
-            embedding=kept.embedding,
         )
 
     def annotate(self, position: int, reference: str | None, round_number: int) -> str:
@@ -243,7 +242,8 @@ class Selector:
         """
         text = self._text(arrival)
         scored = score_texts(self._encoder, [text], self._entropy, self.buffer.progress.center)
-        annotated = _judged(self._candidate(arrival, dropped.position, text, scored, 0), reference, round_number)
+        (loss,) = self._losses([(arrival.dialogue.question, self._answer(arrival))])
+        annotated = _judged(self._candidate(arrival, dropped.position, text, scored, 0, loss=loss), reference, round_number)
         progress = self.buffer.progress.copy()
         progress.annotated += 1
         gone = self._room_for_verdict(annotated, [])
@@ -264,6 +264,20 @@ class Selector:
         order = [*replaced, *index.position[~np.isin(index.position, replaced) & ~index.annotated]]
         count = self.buffer.room_for(size, order)
         return "no_room" if count is None else [int(p) for p in order[len(replaced) : max(count, len(replaced))]]
+
+
+def _losses_of(encoder: Encoder, policy: Policy, name: str) -> Callable[[Sequence[tuple[str, str]]], list[float]]:
+    """What tells the losses of (question, response) pairs: the base model where the policy needs them, else nobody."""
+    needs = tuple(getattr(policy, "needs", ()))
+    if not needs:
+        return lambda pairs: [math.nan] * len(pairs)
+    if needs != ("loss",):
+        raise UsageError(f"policy {name}: needs {', '.join(map(repr, needs))}; a selector can find out 'loss' alone")
+    if not callable(losses := getattr(encoder, "losses", None)):
+        raise UsageError(
+            f"policy {name} needs the loss of each response, and {type(encoder).__name__} has no 'losses'; give a LanguageModel"
+        )
+    return lambda pairs: list(losses(pairs, adapter=False))
 
 
 def _judged(kept: KeptSet, reference: str | None, round_number: int) -> KeptSet:

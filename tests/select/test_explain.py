@@ -16,6 +16,9 @@ KEPT = Kept(
     dissimilarity=steps(0.4, 0.4, 0.4),
     annotated=np.zeros(3, bool),
     embedding=np.zeros((3, 4), np.int8),
+    characters=np.full(3, 40),
+    stored_bytes=np.full(3, 400),
+    loss=np.full(3, -1),
 )
 
 

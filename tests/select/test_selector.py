@@ -2,13 +2,17 @@ import random
 
 import pytest
 
+from edgepers.config import POLICIES
 from edgepers.dialogue import Cursor, DialogueSet, IterableStream
 from edgepers.errors import BudgetError, StateError, UsageError
 from edgepers.select.buffer import Buffer
 from edgepers.select.feed import MICRO_BATCH, Feed
+from edgepers.select.hashing import hash_text, mix
 from edgepers.select.lexicon import Lexicon, Lexicons
+from edgepers.select.policy import GRID, UNKNOWN
 from edgepers.select.scores import CENTER_SETS
 from edgepers.select.selector import Selector
+from tests.conftest import WordEncoder
 
 WORDS = "cook bread doctor pain river mountain train ticket piano song bank money sister brother goal team".split()
 
@@ -45,7 +49,23 @@ def contents(buffer: Buffer) -> list[tuple]:
     return [(k.position, k.question, k.domain, k.entropy, k.domain_score, k.embedding.tobytes()) for k in buffer]
 
 
-@pytest.mark.parametrize("policy", ["quality", "random", "fifo", "kcenter"])
+class LosingEncoder(WordEncoder):
+    """Also tells losses: any fixed number of the pair will do."""
+
+    def losses(self, pairs, *, adapter):
+        assert not adapter
+        return [mix(*map(hash_text, pair)) / 2**63 for pair in pairs]
+
+
+@pytest.fixture
+def encoder() -> LosingEncoder:
+    return LosingEncoder()
+
+
+UNSTORED = pytest.mark.xfail(reason="a buffer does not store losses yet")
+
+
+@pytest.mark.parametrize("policy", [pytest.param(name, marks=[UNSTORED] if name == "loss" else []) for name in POLICIES])
 def test_an_interrupted_stream_decides_as_an_uninterrupted_one(tmp_path, encoder, policy):
     source = stream(420)
     with Buffer(tmp_path / "whole", 64_000) as buffer:
@@ -166,3 +186,49 @@ def test_a_buffer_of_another_encoder_seed_or_lexicons_is_refused(tmp_path, encod
         encoder.identity = "other"
         with pytest.raises(StateError, match="another model"):
             Selector(buffer, encoder, seed=1)
+
+
+def test_a_policy_is_told_the_losses_that_it_needs_and_no_encoder_is_asked_in_vain(tmp_path, encoder):
+    arrivals = list(stream(16).read(Cursor(), print))
+    told = []
+
+    def by_loss(new, kept, room):
+        told.append(new.loss)
+        return []
+
+    with Buffer(tmp_path / "a", 64_000) as buffer:
+        Selector(buffer, encoder, policy=by_loss).offer(arrivals[:3])
+        assert told == [UNKNOWN] * 3
+        by_loss.needs = ("loss",)
+        Selector(buffer, encoder, policy=by_loss).offer(arrivals[3:6])
+        pairs = [(a.dialogue.question, a.dialogue.response) for a in arrivals[3:6]]
+        assert told[3:] == [round(loss * GRID) for loss in encoder.losses(pairs, adapter=False)]
+        by_loss.needs = ("price",)
+        with pytest.raises(UsageError, match="policy by_loss: needs 'price'; a selector can find out 'loss' alone"):
+            Selector(buffer, encoder, policy=by_loss)
+    with Buffer(tmp_path / "b", 64_000) as buffer:
+        with pytest.raises(UsageError, match="policy loss needs the loss of each response, and WordEncoder has no 'losses'"):
+            Selector(buffer, WordEncoder(), policy="loss")
+        Selector(buffer, WordEncoder())
+
+
+def test_what_is_told_of_a_newcomer_is_told_of_it_when_kept(tmp_path, encoder):
+    seen = []
+
+    def note(new, kept, room):
+        seen.append((new, kept.characters.tolist(), kept.stored_bytes.tolist()))
+        return []
+
+    with Buffer(tmp_path, 100_000) as buffer:
+        Selector(buffer, encoder, policy=note).offer(list(stream(5).read(Cursor(), print)))
+        Selector(buffer, encoder, policy=note).offer(list(stream(6).read(Cursor(), print)))  # after reading the buffer again
+        news = [new for new, _, _ in seen]
+        assert seen[-1][1:] == ([new.characters for new in news[:-1]], [new.stored_bytes for new in news[:-1]])
+        assert [new.characters for new in news] == [len(k.question) + len(k.response) for k in buffer]
+
+
+def test_decisions_say_why_only_where_the_selector_explains(tmp_path, encoder):
+    arrivals = list(stream(4).read(Cursor(), print))
+    with Buffer(tmp_path, 64_000) as buffer:
+        assert Selector(buffer, encoder).offer(arrivals[:2])[0].why == ""
+        assert Selector(buffer, encoder, explain=True).offer(arrivals[2:], 2)[0].why.startswith("kept: there was room")
