@@ -147,7 +147,10 @@ def fsync_us(folder: Path, times: int) -> list[float]:
 
 
 def durable(disk: Path, storage_bytes: int, sets: int, rounds: int) -> Iterator[Row]:
-    """Durable admissions and drops beside the disk's own fsync and the rivals, taking turns on the same disk."""
+    """Durable admissions and drops beside the disk's own fsync and the rivals, taking turns on the same disk.
+
+    A disk's fsync may change thirtyfold within a minute, so each turn's admissions are compared with the fsyncs just before and after it.
+    """
     with tempfile.TemporaryDirectory(dir=disk) as name:
         folder = Path(name)
         feeders = {policy: Feeder(folder / policy, storage_bytes, policy) for policy in ("quality", "random", "fifo")}
@@ -161,20 +164,22 @@ def durable(disk: Path, storage_bytes: int, sets: int, rounds: int) -> Iterator[
                 rival.offer(dialogue)
         measured: dict[str, Row] = {name: {"seconds": 0.0, "admitted_us": [], "dropped_us": []} for name in (*feeders, *rivals)}
         syncs: list[float] = []
+        ratios: dict[str, list[float]] = {name: [] for name in measured}
         for _ in range(rounds):
-            syncs += fsync_us(folder, 30)
-            for policy, feeder in feeders.items():
-                add(measured[policy], feeder.offer(sets))
-            for key, rival in rivals.items():
-                add(measured[key], offered(rival, list(islice(dialogues, sets))))
+            for key, total in measured.items():
+                around = fsync_us(folder, 8)
+                more = feeders[key].offer(sets) if key in feeders else offered(rivals[key], list(islice(dialogues, sets)))
+                around += fsync_us(folder, 8)
+                add(total, more)
+                syncs += around
+                if more["admitted_us"]:
+                    ratios[key].append(float(np.median(more["admitted_us"]) / np.median(around)))
         for feeder in feeders.values():
             feeder.buffer.close()
         own = {f"fsync_p{share}_us": float(np.percentile(syncs, share)) for share in (50, 99)}
         for key, values in measured.items():
             row = {"name": key, "kept": count_kept, **shown(rounds * sets, values), **own}
-            if values["admitted_us"]:
-                row["admission_to_fsync"] = row["admitted_p50_us"] / own["fsync_p50_us"]
-            yield row
+            yield row | {f"admission_to_fsync_p{share}": float(np.percentile(ratios[key], share)) for share in (20, 50, 80) if ratios[key]}
 
 
 def rival_buffers(folder: Path, storage_bytes: int, count_kept: int) -> dict[str, Rival]:
@@ -297,7 +302,7 @@ def main() -> None:
     runs: dict[str, Iterator[Row]] = {
         "growth": growth(memory, (100,) if quick else (100, 1_000, 10_000), 64 if quick else 4_000),
         "stream": stream(memory, 2 if quick else 6, 64 if quick else 10_000),
-        "durable": durable(args.folder, 100_000 if quick else 281_000, 48, 1 if quick else 8),
+        "durable": durable(args.folder, 100_000 if quick else 281_000, 32, 1 if quick else 16),
         "wear": wear(args.folder, 100_000 if quick else 281_000, 64 if quick else 2_000),
         "kcenter": kcenter(memory, (100,) if quick else (100, 1_000), 64 if quick else 320),
     }

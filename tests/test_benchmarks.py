@@ -3,6 +3,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pytest
+
+from edgepers.config import POLICIES
+from edgepers.dialogue import Cursor
+from edgepers.select.records import KeptSet
+from edgepers.select.rules import aging, quality
 from tests.ops.test_native import built
 
 
@@ -27,3 +34,47 @@ def test_benchmark_of_the_selector_runs_at_its_smallest(tmp_path):
     durable = {row["name"]: row for row in rows if row["case"] == "durable"}
     assert durable["random"]["admitted_p50_us"] > 0 and durable["random"]["fsync_p50_us"] > 0
     assert all(row["commit"] and row["command"] for row in rows)
+
+
+@pytest.fixture
+def benchmarks_found(monkeypatch):
+    """They are not installed: only the repository has them."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[1])
+
+
+def made_up(n):
+    """A scored stream whose scores have nothing to do with each other."""
+    rng = np.random.default_rng(0)
+
+    def one(i):
+        scores = {"entropy": rng.random(), "domain_score": rng.random() / 10, "loss": rng.random() * 5}
+        vector = rng.integers(-90, 91, 64).astype(np.int8)
+        words = "w" * int(rng.integers(5, 200))
+        return KeptSet(i, str(i), words, "r", None, f"d{rng.integers(3)}", where=Cursor(), embedding=vector, stored_bytes=400, **scores)
+
+    return [one(i) for i in range(n)]
+
+
+def test_comparison_of_policies_gives_a_line_a_policy_a_table_and_a_picture(tmp_path, benchmarks_found):
+    from benchmarks.plot_policies import plot
+    from benchmarks.policies import compare, table
+
+    rows = [row for share in (0.02, 0.05, 0.2) for row in compare("dolly", made_up(200), share, 0)]
+    assert [row["policy"] for row in rows] == [*POLICIES] * 3
+    assert all(
+        row["kept_bytes"] <= row["share"] * row["stream_bytes"] and sum(row["admitted_by_eighth"]) == row["admitted"] for row in rows
+    )
+    lines = tmp_path / "policies.jsonl"
+    lines.write_text("".join(json.dumps(row | {"command": "c", "commit": "c"}) + "\n" for row in rows))
+    assert "| 5% | aging |" in table(lines)
+    plot(lines, tmp_path / "policies.png")
+    assert (tmp_path / "policies.png").stat().st_size > 10_000
+
+
+def test_admissions_dry_up_under_quality_and_not_under_aging(benchmarks_found):
+    from benchmarks.replay import replay
+
+    stream = made_up(3000)
+    even = {rule: replay(stream, 60 * 400, rule, 0).admitted for rule in (quality, aging)}
+    share = {rule: admitted[-750:].sum() / (admitted.sum() / 4) for rule, admitted in even.items()}
+    assert share[quality] < 0.4 and share[aging] > 0.6

@@ -83,5 +83,6 @@ def test_a_policy_of_ones_own_may_say_its_order_and_otherwise_the_oldest_leave()
     assert shrink_order(newest_leaves, stored, 0).tolist() == [0, 1, 2, 3, 4]
     newest_leaves.leaving = lambda stored, protected, seed: np.argsort(-stored.position)
     assert shrink_order(newest_leaves, stored, 0).tolist() == [4, 3, 2, 1, 0]
+    assert shrink_order(newest_leaves, kept(5, annotated=(4, 2)), 0).tolist() == [3, 1, 0, 4, 2]
     with pytest.raises(UsageError, match="policy 'best' is unknown; choose quality, aging"):
         shrink_order("best", stored, 0)
