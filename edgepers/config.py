@@ -97,6 +97,7 @@ class Settings:
     seed: int = option(0, "seed of every random choice")
     format: str = option("", "form of the stream's records; empty: detected from the first of them", choices=("", *FORMATS))
     key_file: str = option("", "file outside the state that holds its key; empty: in your configuration folder")
+    durability: str = option("every", "every: each admission is a commit of its own; batch:N: up to N of a micro-batch share one")
     passphrase: bool = option(False, "wrap a new state's key with a passphrase: EDGEPERS_PASSPHRASE, or asked for")
     stream: str = option("", "stream file last read: where gold annotation looks references up", given=False)
     preset: str = option("", "paper: every choice as in Qin et al. (DAC 2024) where it is known", choices=("", "paper"))
@@ -120,8 +121,16 @@ class Settings:
             raise UsageError(f"--bits is {self.bits}; choose 4 (NF4) or 16 (none)")
         if self.storage < MIN_STORAGE_BYTES:
             raise UsageError(f"--storage is {format_size(self.storage)}; the least is {format_size(MIN_STORAGE_BYTES)}")
+        if self.admissions_a_commit < 1:
+            raise UsageError(f"--durability is {self.durability!r}; give every, or batch:N with N of at least 1")
         if not math.isfinite(self.learning_rate):
             raise UsageError(f"--learning-rate is {self.learning_rate}; give a number such as 2e-4, or 0 for the model's own")
+
+    @property
+    def admissions_a_commit(self) -> int:
+        """Of `durability`; 0 for what is neither "every" nor "batch:N"."""
+        match = re.fullmatch(r"batch:(\d{1,6})", self.durability)
+        return int(match[1]) if match else int(self.durability == "every")
 
     @classmethod
     def make(cls, given: Mapping[str, Any], saved: Mapping[str, Any] | None = None) -> "Settings":

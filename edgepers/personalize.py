@@ -91,7 +91,13 @@ class Personalizer:
         self._listener = listener or Listener()
         self._source = source
         self._check = check
-        self.buffer = Buffer(self.state.folder, self.settings.storage, keys=key_source(self.settings), quarantine=quarantine)
+        self.buffer = Buffer(
+            self.state.folder,
+            self.settings.storage,
+            keys=key_source(self.settings),
+            quarantine=quarantine,
+            batch=self.settings.admissions_a_commit,
+        )
         try:
             finish_forgetting(self.state, self.buffer)
             self.state.mirror_published(self.buffer.progress.published)

@@ -1,6 +1,6 @@
 """A program to be killed: imports everything and loads the model once, then forks a child for each line it reads.
 
-A line is JSON: {"work": "select" | "run", "state": DIR, "seconds": X}. The child goes on with the state's work and appends what
+A line is JSON: {"work": "select" | "batched" | "run", "state": DIR, "seconds": X}. The child goes on with the state's work and appends what
 was acknowledged to DIR.witness; after X seconds it is killed with SIGKILL. The answer is "done" or "killed".
 """
 
@@ -25,6 +25,7 @@ from edgepers.select.selector import Decision
 from tests.conftest import WordEncoder
 
 SELECT: dict[str, Any] = {"storage": 64_000, "every": 10_000}
+BATCHED = SELECT | {"durability": "batch:8"}
 RUN: dict[str, Any] = {
     "storage": 64_000, "every": 8, "annotations": "gold", "annotations_per_round": 4, "generations": 1, "steps": 2, "rehearsal": 0,
     "batch": 4, "guard": False,
@@ -57,16 +58,16 @@ class Witness(Listener):
 
 def work(kind: str, state: Path, llm: Any) -> dict[str, Any]:
     """The whole work, from wherever it was left."""
-    settings = Settings.make(SELECT if kind == "select" else RUN)
+    settings = Settings.make({"select": SELECT, "batched": BATCHED, "run": RUN}[kind])
     with Personalizer(state, settings, llm=llm, listener=Witness(state.with_suffix(".witness"))) as owner:
-        if kind == "select":
+        if kind != "run":
             return owner.select(FileStream(sample_stream()))
         return owner.run(FileStream(state.parent / "answered.jsonl"))
 
 
 def main() -> None:
     torch.set_num_threads(1)  # no pool of threads that a fork would leave behind
-    models = {"select": Words(), "run": LanguageModel.load()}
+    models = {"select": Words(), "batched": Words(), "run": LanguageModel.load()}
     print("ready", flush=True)
     for line in sys.stdin:
         job = json.loads(line)

@@ -23,7 +23,7 @@ __all__ = ["Buffer"]
 
 _ROW_OVERHEAD = 16  # of a row: its header, position and key, at most
 _LAST_PAGES = 4  # the first page and those of the progress join the journal at commit, at most
-_FSYNCS_A_COMMIT = 4  # journal twice, file, journal again when it is emptied: measured by tests/select/test_wear.py
+_FSYNCS_A_COMMIT = 5  # folder, journal twice, file, emptied journal: counted from outside by tests/select/test_wear.py
 
 
 class Buffer:
@@ -33,6 +33,7 @@ class Buffer:
         folder: the state folder; `buffer.db` is made in it.
         storage_bytes: the budget; None opens for reading only.
         keys: where the key ring lies.
+        batch: admissions that may share one commit; `flush` ends one early, as does a journal whose share is full.
         quarantine: set records aside that cannot be read, instead of an error.
 
     Attributes:
@@ -45,9 +46,18 @@ class Buffer:
     """
 
     def __init__(
-        self, folder: str | Path, storage_bytes: int | None = None, *, keys: KeySource | None = None, quarantine: bool = False
+        self,
+        folder: str | Path,
+        storage_bytes: int | None = None,
+        *,
+        keys: KeySource | None = None,
+        quarantine: bool = False,
+        batch: int = 1,
     ) -> None:
         self.folder = Path(folder)
+        self._batch = batch
+        self._waiting = 0  # admissions that are not committed yet
+        self._pages = 0  # of the file, when the open transaction began
         self._stored_center: CenterSum | None = None
         self._db = Database(self.folder / "buffer.db", storage_bytes)
         try:
@@ -101,7 +111,7 @@ class Buffer:
 
     def _set_limit(self) -> None:
         center = 0 if self.progress.center is None else self.progress.center.total.nbytes + OVERHEAD_BYTES
-        self._db.set_limit(center + _ROW_OVERHEAD)
+        self._db.set_limit(center + _ROW_OVERHEAD, self._batch)
 
     def close(self) -> None:
         """Release file and lock."""
@@ -148,18 +158,13 @@ class Buffer:
             return 0
         if not len(order):
             return None
-        self._db.run("PRAGMA synchronous=OFF")  # it never reaches the file, so the disk need not wait for it
-        self._db.run("BEGIN IMMEDIATE")
-        try:
+        with self._db.rolled_back():
             for count, position in enumerate(order, 1):
                 self._db.run("DELETE FROM kept WHERE position = ?", (int(position),))
                 if not self._db.journal_allows(row_bytes):
                     return None
                 if self.fits(row_bytes):
                     return count
-        finally:
-            self._db.run("ROLLBACK")
-            self._db.run("PRAGMA synchronous=FULL")
         return None
 
     def disk_bytes(self) -> int:
@@ -205,29 +210,54 @@ class Buffer:
     @contextlib.contextmanager
     def _transaction(self, progress: Progress | None = None) -> Iterator[None]:
         """Commit together with the new progress, or roll back, also on KeyboardInterrupt; `self.progress` is what the disk holds."""
+        self.flush()
         new = self.progress.copy() if progress is None else progress
-        db = self._db
-        try:
-            before = db.pragma("page_count")
-            db.run("BEGIN IMMEDIATE")
+        with self._or_nothing():
+            self._begin()
             yield
-            if new.center is not self._stored_center and new.center is not None:
-                self._seal(CENTER, new.center.pack())
-            journal, pages = db.journal_bytes(), db.pragma("page_count")
-            new.peak_bytes = max(new.peak_bytes, pages * PAGE_BYTES + journal + _LAST_PAGES * JOURNAL_PAGE_BYTES)
-            new.commits += 1
-            saved = journal + (_LAST_PAGES - 1) * JOURNAL_PAGE_BYTES
-            new.written_bytes += 2 * saved + max(pages - before, 0) * PAGE_BYTES  # each page that the journal saves is written again
-            self._seal(PROGRESS, new.pack())
-            db.run("COMMIT")
-            self.progress, self._stored_center = new, new.center
+            self._commit(new)
+
+    @contextlib.contextmanager
+    def _or_nothing(self) -> Iterator[None]:
+        """Roll back whatever is open when something fails."""
+        try:
+            yield
         except BaseException as error:
-            if db.in_transaction:
-                db.run("ROLLBACK")
+            if self._db.in_transaction:
+                self._db.run("ROLLBACK")
+            self._waiting = 0
             self.progress = self._load_progress()  # an interrupt may have come just after the commit: the disk knows
             if isinstance(error, sqlite3.OperationalError):
-                raise db.explained(error) from None
+                raise self._db.explained(error) from None
             raise
+
+    def _begin(self) -> None:
+        self._pages = self._db.pragma("page_count")
+        self._db.run("BEGIN IMMEDIATE")
+
+    def _commit(self, new: Progress) -> None:
+        db = self._db
+        if new.center is not self._stored_center and new.center is not None:
+            self._seal(CENTER, new.center.pack())
+        journal, pages = db.journal_bytes(), db.pragma("page_count")
+        new.peak_bytes = max(new.peak_bytes, pages * PAGE_BYTES + journal + _LAST_PAGES * JOURNAL_PAGE_BYTES)
+        new.commits += 1
+        saved = journal + (_LAST_PAGES - 1) * JOURNAL_PAGE_BYTES
+        new.written_bytes += 2 * saved + max(pages - self._pages, 0) * PAGE_BYTES  # each page that the journal saves is written again
+        self._seal(PROGRESS, new.pack())
+        db.run("COMMIT")
+        self.progress, self._stored_center, self._waiting = new, new.center, 0
+
+    @property
+    def waiting(self) -> int:
+        """Admissions that are not durable yet."""
+        return self._waiting
+
+    def flush(self) -> None:
+        """Make what waits durable."""
+        if self._waiting:
+            with self._or_nothing():
+                self._commit(self.progress.copy())
 
     def save(self, progress: Progress) -> None:
         """Make progress durable by itself: at exit, and when a round ends."""
@@ -250,12 +280,18 @@ class Buffer:
     # -- kept sets
 
     def admit(self, kept: KeptSet, evict: Sequence[int], progress: Progress) -> None:
-        """Keep a set, let others go, and note the position, in one durable transaction."""
+        """Keep a set, let others go, and note the position, in one transaction: durable when `waiting` is 0."""
         progress.admitted += 1
         progress.count_admission(kept.position)
-        with self._transaction(progress):
+        with self._or_nothing():
+            if not self._waiting:
+                self._begin()
             self._evict(evict, progress)
             self._insert(kept)
+            self._waiting += 1
+            self.progress = progress
+            if self._waiting >= self._batch or self._db.batch_is_full():
+                self._commit(progress)
 
     def replace(self, kept: KeptSet, evict: Sequence[int], progress: Progress) -> None:
         """Keep a changed version of a kept set, such as an annotated one, and let others go to make room."""

@@ -4,9 +4,11 @@ A rollback journal; pages are the smallest there are (512 bytes); the file may n
 left of the budget is room for the largest journal that one transaction can write.
 """
 
+import contextlib
 import fcntl
 import os
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,8 @@ _LOCAL_MOST, _LOCAL_LEAST = PAGE_BYTES - 35, (PAGE_BYTES - 12) * 32 // 255 - 23 
 _TREE_PAGES = 8  # an insertion may split a leaf and each of its parents (four levels at 10,000 sets), and open a pointer-map page
 _JOURNAL_TREE_PAGES = 28  # tree, free-list, pointer-map, progress and schema pages that one decision may touch
 _JOURNAL_INSERT_PAGES = 12  # of those, what the insertion that ends a decision may add
+_BATCH_PAGES = 12  # that a further admission of the same commit adds to the journal
+_BATCH_SHARE = 8  # of the budget, what a batch's journal may take beside a single decision's
 _BUSY_SECONDS = 5.0
 _VACUUM_PAGES = 8
 
@@ -64,6 +68,7 @@ class Database:
         self.max_pages = 0
         self._journal = path.with_name(path.name + "-journal")
         self._journal_budget = 0
+        self._batch_bytes = 0
         self._lock: int | None = None
         if storage_bytes is None:
             if not path.is_file():
@@ -137,15 +142,20 @@ class Database:
         assert self.storage_bytes is not None
         return max(self.storage_bytes // 32, 2000)
 
-    def set_limit(self, other_bytes: int) -> None:
-        """Divide the budget between file and journal; `other_bytes` is the largest row besides those of sets.
+    def set_limit(self, other_bytes: int, batch: int = 1) -> None:
+        """Divide the budget between file and journal.
+
+        Args:
+            other_bytes: the largest row besides those of sets.
+            batch: admissions that may share one commit.
 
         Raises:
             BudgetError: hardly a record would fit; names what would do.
         """
         assert self.storage_bytes is not None
         record_pages, other_pages = overflow_pages(self.max_record_bytes) + 1, overflow_pages(other_bytes) + 1
-        self._journal_budget = (2 * record_pages + other_pages + _JOURNAL_TREE_PAGES) * JOURNAL_PAGE_BYTES
+        self._batch_bytes = min((batch - 1) * _BATCH_PAGES * JOURNAL_PAGE_BYTES, self.storage_bytes // _BATCH_SHARE)
+        self._journal_budget = (2 * record_pages + other_pages + _JOURNAL_TREE_PAGES) * JOURNAL_PAGE_BYTES + self._batch_bytes
         self.max_pages = (self.storage_bytes - self._journal_budget) // PAGE_BYTES
         if self.max_pages < other_pages + 3 * record_pages:
             least = self.storage_bytes + (other_pages + 3 * record_pages - self.max_pages) * PAGE_BYTES
@@ -172,6 +182,29 @@ class Database:
     def journal_allows(self, row_bytes: int) -> bool:
         """Whether the open transaction may still add a row of this size and end inside the journal's share."""
         return self.journal_bytes() <= self._journal_budget - (overflow_pages(row_bytes) + _JOURNAL_INSERT_PAGES) * JOURNAL_PAGE_BYTES
+
+    def batch_is_full(self) -> bool:
+        """Whether one more decision in the open transaction might need more journal than there is."""
+        return self.journal_bytes() > self._batch_bytes
+
+    @contextlib.contextmanager
+    def rolled_back(self) -> Iterator[None]:
+        """What is done inside is undone at the end."""
+        if self.in_transaction:
+            self.run("SAVEPOINT trial")
+            try:
+                yield
+            finally:
+                self.run("ROLLBACK TO trial")
+                self.run("RELEASE trial")
+            return
+        self.run("PRAGMA synchronous=OFF")  # it never reaches the file, so the disk need not wait for it
+        self.run("BEGIN IMMEDIATE")
+        try:
+            yield
+        finally:
+            self.run("ROLLBACK")
+            self.run("PRAGMA synchronous=FULL")
 
     def disk_bytes(self) -> int:
         """Sum of the sizes of the buffer's files."""

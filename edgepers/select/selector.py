@@ -132,7 +132,15 @@ class Selector:
         texts = [self._text(arrival) for arrival in arrivals]
         scored = score_texts(self._encoder, texts, self._entropy, progress.center)
         losses = self._losses([(arrival.dialogue.question, self._answer(arrival)) for arrival in arrivals])
-        decisions = []
+        decisions: list[Decision] = []
+        acknowledged = 0
+
+        def acknowledge() -> None:
+            nonlocal acknowledged
+            while told is not None and acknowledged < len(decisions):
+                told(decisions[acknowledged])
+                acknowledged += 1
+
         for i, arrival in enumerate(arrivals):
             if first + i < self.buffer.progress.position:
                 continue
@@ -140,10 +148,11 @@ class Selector:
             center = self.buffer.progress.center
             if center is not None and center.sets < CENTER_SETS:
                 center = CenterSum(center.sets + 1, center.rows + scored.rows[i], center.total + scored.row_sums[i])
-            decision = self._decide(kept, arrival, center)
-            decisions.append(decision)
-            if told is not None:
-                told(decision)
+            decisions.append(self._decide(kept, arrival, center))
+            if not self.buffer.waiting:
+                acknowledge()
+        self.buffer.flush()
+        acknowledge()
         return decisions
 
     def _candidate(self, arrival: Arrival, position: int, text: str, scored: Scored, i: int, *, loss: float) -> KeptSet:

@@ -62,10 +62,7 @@ def encoder() -> LosingEncoder:
     return LosingEncoder()
 
 
-UNSTORED = pytest.mark.xfail(reason="a buffer does not store losses yet")
-
-
-@pytest.mark.parametrize("policy", [pytest.param(name, marks=[UNSTORED] if name == "loss" else []) for name in POLICIES])
+@pytest.mark.parametrize("policy", POLICIES)
 def test_an_interrupted_stream_decides_as_an_uninterrupted_one(tmp_path, encoder, policy):
     source = stream(420)
     with Buffer(tmp_path / "whole", 64_000) as buffer:

@@ -25,8 +25,16 @@ static int ours(int fd) {
     path[n] = 0;
     return strstr(path, "/buffer.db") != NULL;
 }
-int fsync(int fd) { syncs += ours(fd); return ((int (*)(int))dlsym(RTLD_NEXT, "fsync"))(fd); }
-int fdatasync(int fd) { syncs += ours(fd); return ((int (*)(int))dlsym(RTLD_NEXT, "fdatasync"))(fd); }
+static int our_folder(int fd) {
+    char link[64], path[4096];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t n = readlink(link, path, sizeof path - 1);
+    if (n < 0) return 0;
+    path[n] = 0;
+    return n > 6 && strcmp(path + n - 6, "/state") == 0;
+}
+int fsync(int fd) { syncs += ours(fd) || our_folder(fd); return ((int (*)(int))dlsym(RTLD_NEXT, "fsync"))(fd); }
+int fdatasync(int fd) { syncs += ours(fd) || our_folder(fd); return ((int (*)(int))dlsym(RTLD_NEXT, "fdatasync"))(fd); }
 ssize_t pwrite64(int fd, const void *data, size_t size, off64_t at) {
     if (ours(fd)) bytes += size;
     return ((ssize_t (*)(int, const void *, size_t, off64_t))dlsym(RTLD_NEXT, "pwrite64"))(fd, data, size, at);
