@@ -21,7 +21,7 @@ from edgepers.display import table, wrap
 
 __all__ = ["CHECKS", "Finding", "examine", "findings_text", "report"]
 
-PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "safetensors", "numpy")
+PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "safetensors", "numpy", "cryptography", "zstandard")
 NVIDIA = (Path("/etc/nv_tegra_release"), Path("/proc/driver/nvidia/version"), Path("/dev/nvidia0"))
 JETSON = NVIDIA[0]
 LITTLE_MEMORY, LITTLE_DISK = 1_000_000_000, 1_000_000_000  # below: a warning

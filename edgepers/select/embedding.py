@@ -17,7 +17,7 @@ Int8 = npt.NDArray[np.int8]
 WIDEST_STORED = 1024
 PROJECTED_WIDTH = 512
 _PROJECTION_SEED = 20241
-_SIGMAS = 8.0  # a unit vector's components have a standard deviation of 1/sqrt(width); what lies further out is clipped
+_SIGMAS = 10.0  # in units of 1/sqrt(width), a unit vector's deviation: a few components lie far out, and beyond this they are clipped
 
 
 def stored_width(hidden_size: int) -> int:

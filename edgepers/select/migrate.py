@@ -14,6 +14,7 @@ from edgepers.dialogue import Cursor
 from edgepers.privacy.keyring import KeyRing, KeySource
 from edgepers.privacy.sealer import Sealer
 from edgepers.select.database import SCHEMA, SCHEMA_VERSION, Database
+from edgepers.select.embedding import Int8, scale
 from edgepers.select.records import CENTER, CHECK, PROGRESS, SEALED_NAMES, CenterSum, KeptSet, Progress, pack_record
 
 __all__ = ["OLDEST", "migrate"]
@@ -97,6 +98,14 @@ def _progress(db: Database, table: str) -> dict[str, Any]:
     return values
 
 
+def _rescaled(embedding: Int8) -> Int8:
+    """Schema 2 clipped at 8 standard deviations."""
+    width = len(embedding)
+    was = 127 * np.sqrt(width) / 8 if width > 64 else 127.0
+    rescaled: Int8 = np.clip(np.rint(embedding * (scale(width) / was)), -127, 127).astype(np.int8)
+    return rescaled
+
+
 def _kept(row: tuple[Any, ...]) -> KeptSet:
     """A row of schema 2."""
     position, domain, entropy, domain_score, asked, verdict, offset, line, turn, embedding, text = row
@@ -110,7 +119,7 @@ def _kept(row: tuple[Any, ...]) -> KeptSet:
         domain=domain,
         entropy=entropy,
         domain_score=domain_score,
-        embedding=np.frombuffer(embedding, dtype=np.int8),
+        embedding=_rescaled(np.frombuffer(embedding, dtype=np.int8)),
         where=Cursor(offset, line, turn=turn),
         asked=asked,
         verdict=verdict,
