@@ -40,6 +40,7 @@ class Session:
         self.owner = owner
         self.last: Exchange | None = None
         self.exchanges = self.kept = self.verdicts = 0
+        owner.selector.explains = True  # for /why
 
     def ask(self, question: str, told: Callable[[str], None]) -> Exchange:
         """Answer, piece by piece to `told`, and offer the exchange to the selector, durably."""

@@ -82,7 +82,7 @@ class Selector:
         self._protect = protect_annotated
         self._lexicons = load_lexicons() if lexicons is None else lexicons
         self._seed = seed
-        self._explain = explain
+        self.explains = explain
         self._losses = _losses_of(encoder, policy, name)
         self._bind()
         self.reload()
@@ -196,7 +196,7 @@ class Selector:
             evict = self._policy(newcomer, index, self._room(size, index))
             progress.full = progress.full or not self.buffer.fits(size)
         gone: tuple[int, ...] = ()
-        why = explain(newcomer, index, evict, reason, self._policy_name) if self._explain else ""
+        why = explain(newcomer, index, evict, reason, self._policy_name) if self.explains else ""
         if evict is None:
             progress.dropped[reason] = progress.dropped.get(reason, 0) + 1
             self.buffer.progress = progress  # not durable by itself: a resumed stream decides it again, the same way
