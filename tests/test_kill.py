@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,8 @@ from edgepers.select.buffer import Buffer
 from edgepers.state import State
 from tests.killed import BATCHED, RUN, SELECT
 
-KILLS = {"select": 180, "batched": 60, "run": 75}
+KILLS = {"select": 200, "batched": 50, "run": 60}
+LONGEST = {"select": 0.25, "batched": 0.25, "run": 1.5}  # seconds before a kill
 
 
 @pytest.fixture(scope="module")
@@ -83,12 +85,14 @@ class Check:
             self._kept, self._read = kept, len(lines)
 
 
-@pytest.mark.parametrize(("kind", "settings", "longest"), [("select", SELECT, 0.25), ("batched", BATCHED, 0.25), ("run", RUN, 1.5)])
-def test_killed_anywhere_and_continued_nothing_is_lost_and_the_end_is_the_same(tmp_path, killer, kind, settings, longest):
+@pytest.mark.parametrize(("kind", "settings"), [("select", SELECT), ("batched", BATCHED), ("run", RUN)])
+def test_killed_anywhere_and_continued_nothing_is_lost_and_the_end_is_the_same(tmp_path, killer, kind, settings):
     rows = map(json.loads, sample_stream().read_text(encoding="utf-8").splitlines()[:16])
     answered = [row | {"response": f"You said: {row['question']}"} for row in rows]  # no time goes into answering
     (tmp_path / "answered.jsonl").write_text("".join(json.dumps(row) + "\n" for row in answered))
+    began = time.monotonic()
     assert killer(kind, tmp_path / "whole", 600) == "done"
+    longest = min(0.6 * (time.monotonic() - began), LONGEST[kind])  # a kill may come anywhere, and a few continuations come to the end
     expected = lasting(tmp_path / "whole", settings)
     rng, kills, times = random.Random(kind), 0, 0
     while kills < KILLS[kind]:
@@ -102,4 +106,3 @@ def test_killed_anywhere_and_continued_nothing_is_lost_and_the_end_is_the_same(t
             check()
         assert killer(kind, state, 600) == "done"
         assert lasting(state, settings) == expected
-    assert times >= 2

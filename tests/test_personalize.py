@@ -1,7 +1,9 @@
+import copy
 import json
 import os
 import random
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -47,11 +49,20 @@ def lasting(report):
     return [lasting(value) for value in report] if isinstance(report, list) else report
 
 
+@pytest.fixture(scope="module")
+def uninterrupted(llm, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    stream, test_set = head(sample_stream(), folder / "stream.jsonl", 60), head(sample_test(), folder / "test.jsonl", 4)
+    with Personalizer(folder / "whole", Settings(**QUICK), llm=llm) as owner:
+        return folder / "whole", owner.run(stream, test=test_set)
+
+
 @pytest.fixture
-def whole(tmp_path, llm, stream, test_set):
-    """An uninterrupted run, and its state."""
-    with Personalizer(tmp_path / "whole", Settings(**QUICK), llm=llm) as owner:
-        return owner.run(stream, test=test_set)
+def whole(uninterrupted, tmp_path):
+    """The report of an uninterrupted run; a copy of its state lies in tmp_path / "whole"."""
+    folder, report = uninterrupted
+    shutil.copytree(folder, tmp_path / "whole")
+    return copy.deepcopy(report)
 
 
 def test_run_reports_every_field_and_obeys_its_laws(whole, tmp_path):

@@ -112,4 +112,4 @@ def _keys(tmp_path, monkeypatch):
 
 
 TestLife = Life.TestCase
-TestLife.settings = settings(max_examples=15, stateful_step_count=30, deadline=None, phases=[Phase.generate])
+TestLife.settings = settings(max_examples=10, stateful_step_count=30, deadline=None, phases=[Phase.generate])
