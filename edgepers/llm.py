@@ -40,6 +40,11 @@ class Example:
     prompt_tokens: int
     cut: bool
 
+    @property
+    def response_tokens(self) -> int:
+        """Tokens that are learned."""
+        return len(self.ids) - self.prompt_tokens
+
 
 class LanguageModel:
     """A causal language model with at most one LoRA adapter over it.
@@ -259,24 +264,32 @@ class LanguageModel:
         prompt = torch.tensor([example.prompt_tokens for example in examples], device=ids.device)
         return ids, mask, (at >= prompt[:, None]) & (mask[:, 1:] == 1)
 
-    def logits_at(self, ids: Tensor, mask: Tensor, where: Tensor) -> Tensor:
-        """Logits of [B, T] tokens at the positions `where` (bool [B, T]) alone: [where.sum(), V].
+    @property
+    def decoder(self) -> Any:
+        """The layers without the output head."""
+        return self._base().get_decoder()
 
-        The vocabulary product is skipped everywhere else, but for models that do more between states and logits.
-        """
+    @property
+    def vocabulary(self) -> int:
+        """V: how many tokens the output head tells apart."""
+        return int(self._base().get_output_embeddings().weight.shape[0])
+
+    def head(self, states: Tensor) -> Tensor:
+        """Logits [n, V] of hidden states [n, d], with what some families do to them afterwards."""
         base = self._base()
-        config = base.config.get_text_config()
-        if (
-            getattr(config, "final_logit_softcapping", None)
-            or getattr(config, "logit_scale", None)
-            or getattr(config, "logits_scaling", None)
-        ):
-            logits: Tensor = self._model(input_ids=ids, attention_mask=mask, use_cache=False).logits[where]
-            return logits
-        states = base.get_decoder()(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
-        head = base.get_output_embeddings()
-        logits = head(states[where].to(head.weight.dtype))
+        head, config = base.get_output_embeddings(), base.config.get_text_config()
+        logits: Tensor = head(states.to(head.weight.dtype))
+        if bound := getattr(config, "final_logit_softcapping", None):  # Gemma
+            logits = bound * torch.tanh(logits / bound)
+        if factor := getattr(config, "logit_scale", None):  # Cohere
+            logits = logits * factor
+        if divisor := getattr(config, "logits_scaling", None):  # Granite
+            logits = logits / divisor
         return logits
+
+    def logits_at(self, ids: Tensor, mask: Tensor, where: Tensor) -> Tensor:
+        """Logits [n, V] of [B, T] tokens at the n positions `where` (bool [B, T]); there is no vocabulary product elsewhere."""
+        return self.head(self.decoder(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state[where])
 
     def _pad(self, rows: Sequence[Sequence[int]], *, left: bool) -> tuple[Tensor, Tensor]:
         longest = max(len(row) for row in rows)

@@ -4,21 +4,23 @@ Learning without forgetting (Li and Hoiem, ECCV 2016) by the base model's own pr
 model is not taught a worse one's style.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from edgepers.llm import LanguageModel, length_groups
+from edgepers.llm import Example, LanguageModel
 from edgepers.train.batching import batches
+from edgepers.train.loss import chunk_rows
+from edgepers.train.packing import Packed, bins, pack
 
 __all__ = ["Rehearsal"]
 
 TOP = 64  # most likely next tokens that are kept of each prediction; all others count as one
 WEIGHT = 0.5  # of a step's loss, against 1 for the owner's sets (benchmarks/LOG.md)
 MAX_TOKENS = 128
-GROUP_TOKENS = 256  # padded tokens whose logits stand in memory at once while the base model is asked
+GROUP_TOKENS = 1024  # of one forward pass while the base model is asked
 
 
 class Rehearsal:
@@ -26,47 +28,65 @@ class Rehearsal:
 
     Args:
         llm: asked once for each set that is needed, without an adapter.
+        states_of: its states where they predict responses, from `packing`.
         pairs: (question, response) of the general sets.
         size: sets a step; 0 for none.
         steps: optimizer steps of the run.
         seed: of the order.
     """
 
-    def __init__(self, llm: LanguageModel, pairs: Sequence[tuple[str, str]], size: int, steps: int, seed: int) -> None:
-        self._llm = llm
+    @torch.no_grad()
+    def __init__(
+        self,
+        llm: LanguageModel,
+        states_of: Callable[[Packed], Tensor],
+        pairs: Sequence[tuple[str, str]],
+        *,
+        size: int,
+        steps: int,
+        seed: int,
+    ) -> None:
         self._plan = list(batches(len(pairs), size, steps, seed)) if size and pairs else [[] for _ in range(steps)]
         self._examples = {i: llm.example(*pairs[i], MAX_TOKENS) for i in sorted({i for chosen in self._plan for i in chosen})}
         self._predictions: dict[int, tuple[Tensor, Tensor]] = {}
         names = list(self._examples)
-        for group in length_groups([len(self._examples[i].ids) for i in names], GROUP_TOKENS):
-            self._ask([names[i] for i in group])
+        for group in bins([len(self._examples[i].ids) for i in names], GROUP_TOKENS):
+            chosen = [self._examples[names[i]] for i in group]
+            top = _predictions(llm, states_of(pack(chosen, llm.device)))
+            sizes = [example.response_tokens for example in chosen]
+            for i, shares, tokens in zip(group, *(x.split(sizes) for x in top), strict=True):
+                self._predictions[names[i]] = shares.clone(), tokens.clone()
 
-    @torch.no_grad()
-    def _ask(self, chosen: Sequence[int]) -> None:
-        examples = [self._examples[i] for i in chosen]
-        ids, mask, where = self._llm.pad_examples(examples)
-        log_shares = self._llm.logits_at(ids[:, :-1], mask[:, :-1], where).float().log_softmax(-1)
+    def examples(self, step: int) -> list[Example]:
+        """The sets of one step (from 0)."""
+        return [self._examples[i] for i in self._plan[step]]
+
+    def loss(self, step: int, chosen: Sequence[int]) -> Callable[[Tensor, slice], Tensor]:
+        """Weighted KL(base || adapted) of the step's `chosen` sets, end to end, as `head_loss` takes it.
+
+        In nats, over the top tokens and the rest as one; all sets of the step add up to a mean over their response tokens.
+        """
+        sets = [self._plan[step][i] for i in chosen]
+        base = torch.cat([self._predictions[i][0] for i in sets])
+        token = torch.cat([self._predictions[i][1] for i in sets]).long()
+        weight = WEIGHT / sum(len(self._predictions[i][0]) for i in self._plan[step])
+
+        def divergence(logits: Tensor, chunk: slice) -> Tensor:
+            own = logits.log_softmax(-1).gather(1, token[chunk])
+            return weight * F.kl_div(_with_rest(own), _with_rest(base[chunk]), log_target=True, reduction="sum")
+
+        return divergence
+
+
+def _predictions(llm: LanguageModel, states: Tensor) -> tuple[Tensor, Tensor]:
+    """Log shares [n, k] and tokens [n, k] of the likeliest next tokens at n places."""
+    found: list[tuple[Tensor, Tensor]] = []
+    for part in states.split(chunk_rows(llm.vocabulary)):
+        log_shares = llm.head(part).float().log_softmax(-1)
         top = log_shares.topk(min(TOP, log_shares.shape[1] - 1))
-        lengths = [len(example.ids) - example.prompt_tokens for example in examples]
-        for i, log_share, token in zip(chosen, top.values.split(lengths), top.indices.split(lengths), strict=True):
-            self._predictions[i] = log_share.clone(), token.to(torch.int32)
-
-    def tokens(self, step: int) -> int:
-        """Real tokens of one step (from 0)."""
-        return sum(len(self._examples[i].ids) for i in self._plan[step])
-
-    def loss(self, step: int) -> Tensor | None:
-        """Weighted KL(base || adapted), mean nats a response token, over the top tokens and the rest as one; None: nothing to do."""
-        chosen = self._plan[step]
-        if not chosen:
-            return None
-        ids, mask, where = self._llm.pad_examples([self._examples[i] for i in chosen])
-        log_shares = self._llm.logits_at(ids[:, :-1], mask[:, :-1], where).float().log_softmax(-1)
-        base = torch.cat([self._predictions[i][0] for i in chosen])
-        token = torch.cat([self._predictions[i][1] for i in chosen]).long()
-        own = log_shares.gather(1, token)
-        divergence = F.kl_div(_with_rest(own), _with_rest(base), log_target=True, reduction="batchmean")
-        return WEIGHT * divergence
+        found.append((top.values, top.indices.to(torch.int32)))
+    shares, tokens = zip(*found, strict=True)
+    return torch.cat(shares), torch.cat(tokens)
 
 
 def _with_rest(log_shares: Tensor) -> Tensor:

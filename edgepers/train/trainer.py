@@ -1,5 +1,6 @@
 """One readable loop: LoRA over the frozen 4-bit base, loss on response tokens only, averaged over tokens."""
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -7,32 +8,45 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
+from torch import Tensor
 
 from edgepers.device import is_out_of_memory
 from edgepers.errors import BudgetError, ModelError
-from edgepers.llm import Example, LanguageModel, length_groups
+from edgepers.llm import Example, LanguageModel
 from edgepers.train.batching import batches
+from edgepers.train.frozen import lean_layers
+from edgepers.train.loss import cross_entropy, head_loss
+from edgepers.train.packing import Packed, bins, pack, packing
 from edgepers.train.rehearsal import Rehearsal
 
 __all__ = ["TrainResult", "TrainStep", "default_learning_rate", "max_tokens_of", "train"]
 
 WARMUP_SHARE = 0.1
 CLIP_NORM = 1.0
-MICRO_BATCH_TOKENS = 1024  # padded tokens in one forward and backward pass
+MICRO_BATCH_TOKENS = 1024  # tokens in one forward and backward pass
 CHECKPOINTING_FROM = 500_000_000  # parameters: above it activations are recomputed, since they would outweigh the 4-bit weights
 
 
-def _backward(llm: LanguageModel, examples: Sequence[Example]) -> float:
-    """Add the gradient of the loss averaged over all response tokens; micro-batches of like lengths waste little padding."""
-    response_tokens = sum(len(example.ids) - example.prompt_tokens for example in examples)
+def _backward(
+    llm: LanguageModel, states_of: Callable[[Packed], Tensor], examples: Sequence[Example], kept: Rehearsal | None = None, step: int = 0
+) -> float:
+    """Add the gradient of the loss averaged over all response tokens, and of what is rehearsed; the first of them, in nats a token."""
+    general = kept.examples(step) if kept is not None else []
+    own = len(examples)
+    weight = 1 / sum(example.response_tokens for example in examples)
+    everything = [*examples, *general]
     total = 0.0
-    for group in length_groups([len(example.ids) for example in examples], MICRO_BATCH_TOKENS):
-        ids, mask, where = llm.pad_examples([examples[i] for i in group])
-        logits = llm.logits_at(ids[:, :-1], mask[:, :-1], where).float()
-        loss = F.cross_entropy(logits, ids[:, 1:][where], reduction="sum") / response_tokens
-        loss.backward()
+    for group in bins([len(example.ids) for example in everything], MICRO_BATCH_TOKENS):
+        chosen = sorted(group)  # one's own first
+        packed = pack([everything[i] for i in chosen], llm.device)
+        states = states_of(packed)
+        rows = sum(examples[i].response_tokens for i in chosen if i < own)
+        loss = head_loss(states[:rows], llm.head, cross_entropy(packed.targets[:rows], weight), llm.vocabulary)
         total += loss.item()
+        if kept is not None and chosen[-1] >= own:
+            divergence = kept.loss(step, [i - own for i in chosen if i >= own])
+            loss = loss + head_loss(states[rows:], llm.head, divergence, llm.vocabulary)
+        loss.backward()
     return total
 
 
@@ -102,13 +116,16 @@ def train(
         steps = epochs * math.ceil(len(examples) / min(batch, len(examples)))
     peak = learning_rate or default_learning_rate(parameters)
     began = time.monotonic()
+    stack = contextlib.ExitStack()
     try:
         llm.use_adapter(None)
-        kept = Rehearsal(llm, general, rehearsal, steps, seed)
+        states_of = stack.enter_context(packing(llm))
+        kept = Rehearsal(llm, states_of, general, size=rehearsal, steps=steps, seed=seed)
         model = llm.start_lora(rank, seed, targets)
         if parameters >= CHECKPOINTING_FROM:
             model.enable_input_require_grads()
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        dropout = stack.enter_context(lean_layers(model))
         model.train()
         weights = [p for p in model.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(weights, lr=peak, weight_decay=0.0)
@@ -118,15 +135,14 @@ def train(
             torch.manual_seed(seed)  # dropout
             for step, chosen in enumerate(batches(len(examples), batch, steps, seed), 1):
                 rate = peak * min(step / warmup, 0.5 * (1 + math.cos(math.pi * (step - 1) / steps)))
+                dropout.draw()
                 for group in optimizer.param_groups:
                     group["lr"] = rate
-                step_loss = _backward(llm, [examples[i] for i in chosen])
-                if (divergence := kept.loss(step - 1)) is not None:
-                    divergence.backward()
+                step_loss = _backward(llm, states_of, [examples[i] for i in chosen], kept, step - 1)
                 torch.nn.utils.clip_grad_norm_(weights, CLIP_NORM)
                 optimizer.step()
                 optimizer.zero_grad()
-                tokens += sum(len(examples[i].ids) for i in chosen) + kept.tokens(step - 1)
+                tokens += sum(len(example.ids) for example in (*(examples[i] for i in chosen), *kept.examples(step - 1)))
                 losses.append(step_loss)
                 if not math.isfinite(losses[-1]):
                     raise ModelError(f"training diverged at step {step} of {steps} (loss {losses[-1]}); lower --learning-rate {peak:g}")
@@ -139,5 +155,6 @@ def train(
             raise BudgetError(f"training ran out of memory with --batch {batch}; halve it, or take a smaller model") from error
         raise
     finally:
+        stack.close()
         llm.use_adapter(None)
     return TrainResult(steps, tokens, time.monotonic() - began, sum(example.cut for example in examples), losses[0], losses[-1])

@@ -3,6 +3,8 @@ import math
 import pytest
 import torch
 
+from edgepers.train.loss import head_loss
+from edgepers.train.packing import pack, packing
 from edgepers.train.rehearsal import MAX_TOKENS, TOP, WEIGHT, Rehearsal
 from edgepers.train.trainer import train
 
@@ -43,30 +45,43 @@ def truth(llm, pairs):
     return total / count
 
 
+def loss(llm, states_of, kept, step):
+    """Of all sets of a step, in two micro-batches."""
+    total = 0
+    for chosen in ([2, 0], [1]):
+        states = states_of(pack([kept.examples(step)[i] for i in chosen], llm.device))
+        total = total + head_loss(states, llm.head, kept.loss(step, chosen), llm.vocabulary)
+    return total
+
+
 def test_the_loss_is_the_divergence_from_the_base_model_on_response_tokens(llm):
-    kept = Rehearsal(llm, GENERAL, size=3, steps=2, seed=0)
     try:
-        llm.start_lora(4, 0).eval()
-        assert kept.loss(0).item() == pytest.approx(0, abs=1e-6)  # LoRA begins as the base model
-        llm.use_adapter(None)
-        disturbed(llm)
-        assert kept.loss(1).item() == pytest.approx(WEIGHT * truth(llm, GENERAL), rel=1e-3)
-        kept.loss(1).backward()
+        with packing(llm) as states_of:
+            kept = Rehearsal(llm, states_of, GENERAL, size=3, steps=2, seed=0)
+            llm.start_lora(4, 0).eval()
+            assert loss(llm, states_of, kept, 0).item() == pytest.approx(0, abs=1e-6)  # LoRA begins as the base model
+            llm.use_adapter(None)
+            disturbed(llm)
+            value = loss(llm, states_of, kept, 1)
+        assert value.item() == pytest.approx(WEIGHT * truth(llm, GENERAL), rel=1e-3)
+        value.backward()
         assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in llm._model.parameters() if p.requires_grad)
     finally:
         llm.use_adapter(None)
 
 
 def test_it_rehearses_seeded_sets_in_turn_and_asks_only_about_those(llm):
-    one, two = (Rehearsal(llm, GENERAL * 10, size=2, steps=2, seed=s) for s in (0, 0))
+    with packing(llm) as states_of:
+        one, two = (Rehearsal(llm, states_of, GENERAL * 10, size=2, steps=2, seed=s) for s in (0, 0))
     assert one._plan == two._plan and len({i for chosen in one._plan for i in chosen}) == 4 == len(one._predictions)
-    assert one.tokens(0) == sum(len(one._examples[i].ids) for i in one._plan[0])
+    assert one.examples(0) == [one._examples[i] for i in one._plan[0]]
 
 
 @pytest.mark.parametrize(("pairs", "size"), [(GENERAL, 0), ([], 4)])
 def test_nothing_to_rehearse_is_no_loss(llm, pairs, size):
-    kept = Rehearsal(llm, pairs, size, steps=2, seed=0)
-    assert kept.loss(0) is None and kept.tokens(1) == 0
+    with packing(llm) as states_of:
+        kept = Rehearsal(llm, states_of, pairs, size=size, steps=2, seed=0)
+    assert kept.examples(0) == kept.examples(1) == []
 
 
 def test_a_rehearsed_adapter_learns_its_owner_and_forgets_less(llm, tmp_path):

@@ -7,6 +7,8 @@ from edgepers.assets import model_folder
 from edgepers.errors import ModelError
 from edgepers.llm import LanguageModel
 from edgepers.train import trainer
+from edgepers.train.frozen import lean_layers
+from edgepers.train.packing import packing
 from edgepers.train.trainer import train
 
 PAIRS = [
@@ -64,7 +66,8 @@ def test_the_gradient_is_that_of_the_mean_over_response_tokens_whatever_the_micr
         for budget in (10_000, 1):
             monkeypatch.setattr(trainer, "MICRO_BATCH_TOKENS", budget)
             model.zero_grad()
-            trainer._backward(llm, examples)
+            with packing(llm) as states_of:
+                trainer._backward(llm, states_of, examples)
             gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
         model.zero_grad()
         total, count = torch.zeros(()), 0
@@ -107,7 +110,8 @@ def test_4_bit_layers_have_the_right_gradient_after_answering(tmp_path, monkeypa
         for name, p in model.named_parameters():
             if "lora_B" in name:
                 torch.nn.init.normal_(p, std=0.02, generator=torch.Generator().manual_seed(0))
-        trainer._backward(small, [small.example(q, r, 64) for q, r in PAIRS])
+        with packing(small) as states_of, lean_layers(model):
+            trainer._backward(small, states_of, [small.example(q, r, 64) for q, r in PAIRS])
         gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
     assert torch.nn.functional.cosine_similarity(*gradients, dim=0) > 0.99  # one in bfloat16, one in float32; repacked it is far from 1
 

@@ -1,0 +1,274 @@
+r"""Training against what people use now: real tokens a second and peak memory, each contender alone in a process of its own.
+
+Run: python -m benchmarks.bench_train [--shape packaged|0.2B|1B|3B] [--steps 4] [--only NAME,...] [--models DIR] [--out FILE]
+
+The work is the same for all: `steps` optimizer steps of 16 sets, LoRA of rank 8 on q, k, v, o over NF4 with double quantization, dropout
+0.05, AdamW, loss on response tokens. Lengths are token counts of real sets (benchmarks/train_lengths.json: five data sets of ../shared/data
+in turn, the packaged tokenizer); tokens themselves are random. Seconds are from the end of the first step to the end of the last; memory is
+the peak above what the process held after importing torch, transformers, peft, bitsandbytes and trl. Rivals:
+
+- peft: transformers' Trainer, PEFT and bitsandbytes as QLoRA's model cards and tutorials have it: `prepare_model_for_kbit_training`,
+  4 sets a device batch, 4 accumulated, `bf16=True`, padded to the longest by DataCollatorForSeq2Seq; gradient checkpointing off.
+- peft-checkpointing: the same with it on, `prepare_model_for_kbit_training`'s default.
+- trl: SFTTrainer with packing and its chunked loss, completion only, checkpointing off; trl-checkpointing: on (TRL's default).
+"""
+
+import argparse
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.harness import RESULTS, describe
+
+BATCH, RANK, RATE = 16, 8, 2e-4
+RIVALS = ("peft", "peft-checkpointing", "trl", "trl-checkpointing")
+_LENGTHS = Path(__file__).parent / "train_lengths.json"
+_MODELS = Path(tempfile.gettempdir()) / "edgepers-shapes"
+
+
+def sets(count: int, vocabulary: int, most: int) -> list[tuple[list[int], int]]:
+    """Token ids and the prompt's share of them, of `count` sets."""
+    import torch
+
+    by_source = list(json.loads(_LENGTHS.read_text(encoding="utf-8")).values())
+    generator = torch.Generator().manual_seed(0)
+    made = []
+    for number in range(count):
+        source = by_source[number % len(by_source)]
+        prompt, response = source[number // len(by_source) % len(source)]
+        prompt, response = min(prompt, most // 2), min(response, most // 2)
+        ids = torch.randint(10, vocabulary, (prompt + response,), generator=generator).tolist()
+        made.append((ids, prompt))
+    return made
+
+
+class Clock:
+    """Seconds from the end of the first step to the end of the last, and losses."""
+
+    def __init__(self) -> None:
+        self.ends: list[float] = []
+        self.losses: list[float] = []
+
+    def step(self, loss: float | None = None) -> None:
+        """A step has ended."""
+        self.ends.append(time.perf_counter())
+        if loss is not None:
+            self.losses.append(loss)
+
+
+def ours(model: str, made: Sequence[tuple[list[int], int]], steps: int, clock: Clock, options: dict[str, Any]) -> dict[str, Any]:
+    """The trainer of this package."""
+    from edgepers.llm import Example, LanguageModel
+    from edgepers.train import trainer
+
+    llm = LanguageModel.load(model)
+    llm.example = lambda question, _response, _most: Example(tuple(made[int(question)][0]), made[int(question)][1], False)  # type: ignore[method-assign]
+    pairs = [(str(number), "") for number in range(len(made))]
+    with tempfile.TemporaryDirectory() as folder:
+        trainer.train(
+            llm, pairs, Path(folder), steps=steps, batch=BATCH, learning_rate=RATE, rank=RANK, seed=0, told=lambda step: clock.step(step.loss),
+            **options,
+        )  # fmt: skip
+    return {}
+
+
+def _quantized(model: str) -> Any:
+    import torch
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+    nf4 = BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=torch.bfloat16
+    )
+    return AutoModelForCausalLM.from_pretrained(model, quantization_config=nf4, dtype=torch.bfloat16)
+
+
+def _lora() -> Any:
+    from peft import LoraConfig
+
+    targets = ["q_proj", "k_proj", "v_proj", "o_proj"]
+    return LoraConfig(r=RANK, lora_alpha=2 * RANK, lora_dropout=0.05, target_modules=targets, task_type="CAUSAL_LM")
+
+
+def _callback(clock: Clock) -> Any:
+    from transformers import TrainerCallback
+
+    class Told(TrainerCallback):  # type: ignore[misc]
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            clock.step()
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+            if logs and "loss" in logs:
+                clock.losses.append(logs["loss"])
+
+    return Told()
+
+
+def _arguments(folder: str, steps: int, checkpointing: bool, device_batch: int) -> dict[str, Any]:
+    import torch
+
+    return {
+        "output_dir": folder, "max_steps": steps, "per_device_train_batch_size": device_batch,
+        "gradient_accumulation_steps": BATCH // device_batch, "learning_rate": RATE, "lr_scheduler_type": "cosine", "bf16": True,
+        "gradient_checkpointing": checkpointing, "gradient_checkpointing_kwargs": {"use_reentrant": False}, "optim": "adamw_torch",
+        "logging_steps": 1, "use_cpu": not torch.cuda.is_available(), "save_strategy": "no", "report_to": [], "seed": 0, "disable_tqdm": True,
+    }  # fmt: skip
+
+
+def peft(model: str, made: Sequence[tuple[list[int], int]], steps: int, clock: Clock, options: dict[str, Any]) -> dict[str, Any]:
+    """Trainer + PEFT + bitsandbytes."""
+    from peft import get_peft_model, prepare_model_for_kbit_training
+    from transformers import AutoTokenizer, DataCollatorForSeq2Seq, Trainer, TrainingArguments
+
+    checkpointing = options["checkpointing"]
+    loaded = prepare_model_for_kbit_training(_quantized(model), use_gradient_checkpointing=checkpointing)
+    rows = [{"input_ids": ids, "attention_mask": [1] * len(ids), "labels": [-100] * prompt + ids[prompt:]} for ids, prompt in made]
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = Trainer(
+            model=get_peft_model(loaded, _lora()),
+            args=TrainingArguments(**_arguments(folder, steps, checkpointing, options.get("device_batch", 4))),
+            train_dataset=rows,
+            data_collator=DataCollatorForSeq2Seq(AutoTokenizer.from_pretrained(model)),
+            callbacks=[_callback(clock)],
+        )
+        trainer.train()
+    return {}
+
+
+def trl(model: str, made: Sequence[tuple[list[int], int]], steps: int, clock: Clock, options: dict[str, Any]) -> dict[str, Any]:
+    """TRL's SFTTrainer with packing: a row of the device batch is as long as the longest set may be, filled with whole sets."""
+    from datasets import Dataset
+    from transformers import AutoTokenizer
+    from trl import SFTConfig, SFTTrainer
+
+    rows = [{"input_ids": ids, "completion_mask": [0] * prompt + [1] * (len(ids) - prompt)} for ids, prompt in made]
+    length = options["most"]
+    a_step = sum(len(ids) for ids, _ in made) / (len(made) / BATCH)
+    row_count = max(round(a_step / length), 1)  # packed rows a step, so that it sees as many tokens as 16 sets have
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = _arguments(folder, steps, options["checkpointing"], 1) | {"gradient_accumulation_steps": row_count}
+        trainer = SFTTrainer(
+            model=_quantized(model),
+            args=SFTConfig(**arguments, packing=True, max_length=length, completion_only_loss=True, dataset_num_proc=1),
+            train_dataset=Dataset.from_list(rows),
+            processing_class=AutoTokenizer.from_pretrained(model),
+            peft_config=_lora(),
+            callbacks=[_callback(clock)],
+        )
+        seen = [len(trainer.train_dataset[i]["input_ids"]) for i in range(len(trainer.train_dataset))]
+        trainer.train()
+    return {"tokens_a_step": row_count * sum(seen) / len(seen)}
+
+
+CONTENDERS: dict[str, tuple[Callable[..., dict[str, Any]], dict[str, Any]]] = {
+    "ours": (ours, {}),
+    "peft": (peft, {"checkpointing": False}),
+    "peft-checkpointing": (peft, {"checkpointing": True}),
+    "trl": (trl, {"checkpointing": False}),
+    "trl-checkpointing": (trl, {"checkpointing": True}),
+}
+
+
+def child(name: str, model: str, steps: int) -> dict[str, Any]:
+    """One contender's run in this process."""
+    import bitsandbytes  # noqa: F401
+    import peft as _  # noqa: F401
+    import torch
+    import transformers  # noqa: F401
+    from transformers import AutoConfig
+
+    from edgepers.meter.memory import MemoryMeter
+
+    if name.startswith("trl"):
+        import trl as _trl  # noqa: F401
+    config = AutoConfig.from_pretrained(model or str(_packaged()))
+    most = 256 if not model else 512
+    made = sets(steps * BATCH, config.vocab_size, most)
+    run, options = CONTENDERS[name]
+    clock = Clock()
+    meter = MemoryMeter(None)
+    if name.startswith("trl"):
+        options = options | {"most": most}
+    found = run(model or str(_packaged()), made, steps, clock, options)
+    seconds = (clock.ends[-1] - clock.ends[0]) / (steps - 1)
+    tokens = found.get("tokens_a_step") or sum(len(ids) for ids, _ in made) / steps
+    return {
+        "name": name, "seconds_a_step": seconds, "tokens_a_step": tokens, "tokens_per_second": tokens / seconds,
+        "peak_bytes": meter.peak_bytes(), "losses": clock.losses, "threads": torch.get_num_threads(),
+    }  # fmt: skip
+
+
+def _packaged() -> Path:
+    from edgepers.assets import model_folder
+
+    return model_folder()
+
+
+def matrix_rate(threads: int) -> float:
+    """bfloat16 FLOP/s of a product of 1,024 rows with a square of 2,048, the best of 20."""
+    import torch
+
+    torch.set_num_threads(threads)
+    a, b = torch.randn(1024, 2048, dtype=torch.bfloat16), torch.randn(2048, 2048, dtype=torch.bfloat16)
+    best = float("inf")
+    for _ in range(20):
+        start = time.perf_counter()
+        a @ b.t()
+        best = min(best, time.perf_counter() - start)
+    return 2 * 1024 * 2048 * 2048 / best
+
+
+def main() -> None:
+    """Run all contenders in turn and print their ratios."""
+    from benchmarks.shapes import SHAPES, make_model
+
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--shape", default="0.2B", choices=("packaged", *SHAPES))
+    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--only", default=",".join(CONTENDERS))
+    parser.add_argument("--models", type=Path, default=_MODELS)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--out", type=Path, default=RESULTS / "train.jsonl")
+    parser.add_argument("--child")
+    given = parser.parse_args()
+    model = "" if given.shape == "packaged" else str(make_model(given.shape, given.models / given.shape))
+    if given.child:
+        print(json.dumps(child(given.child, model, given.steps)))
+        return
+    rate = matrix_rate(given.threads)
+    machine = describe() | {"shape": given.shape, "steps": given.steps, "bf16_flop_s": rate}
+    print(f"{given.shape}, {given.steps} steps of {BATCH} sets; bfloat16 product {rate / 1e9:.0f} GFLOP/s on {given.threads} threads")
+    rows: dict[str, dict[str, Any]] = {}
+    for name in given.only.split(","):
+        if name.startswith("trl") and importlib.util.find_spec("trl") is None:
+            print(f"  {name:20} not installed (pip install trl)")
+            continue
+        command = [sys.executable, "-m", "benchmarks.bench_train", "--child", name, "--shape", given.shape, "--steps", str(given.steps)]
+        environment = os.environ | {"OMP_NUM_THREADS": str(given.threads), "TOKENIZERS_PARALLELISM": "false"}
+        done = subprocess.run([*command, "--models", str(given.models)], capture_output=True, text=True, check=False, env=environment)
+        if done.returncode:
+            print(f"  {name:20} failed: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
+            continue
+        rows[name] = row = json.loads(done.stdout.splitlines()[-1])
+        print(
+            f"  {name:20} {row['tokens_per_second']:8.1f} tokens/s  {row['seconds_a_step']:7.2f} s/step  "
+            f"{row['peak_bytes'] / 1e6:8.0f} MB  losses {row['losses'][0]:.3f} .. {row['losses'][-1]:.3f}",
+            flush=True,
+        )
+        given.out.parent.mkdir(parents=True, exist_ok=True)
+        with given.out.open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps(machine | row) + "\n")
+    for name, row in rows.items():
+        if name != "ours" and "ours" in rows:
+            faster = rows["ours"]["tokens_per_second"] / row["tokens_per_second"]
+            print(f"  ours / {name:20} {faster:.2f} times the tokens/s, {rows['ours']['peak_bytes'] / row['peak_bytes']:.0%} of the memory")
+
+
+if __name__ == "__main__":
+    main()
