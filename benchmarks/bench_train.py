@@ -73,9 +73,12 @@ def ours(model: str, made: Sequence[tuple[list[int], int]], steps: int, clock: C
     pairs = [(str(number), "") for number in range(len(made))]
     with tempfile.TemporaryDirectory() as folder:
         trainer.train(
-            llm, pairs, Path(folder), steps=steps, batch=BATCH, learning_rate=RATE, rank=RANK, seed=0, told=lambda step: clock.step(step.loss),
-            **options,
-        )  # fmt: skip
+            llm,
+            pairs,
+            Path(folder),
+            trainer.Recipe(steps=steps, batch=BATCH, learning_rate=RATE, rank=RANK, **options),
+            told=lambda step: clock.step(step.loss),
+        )
     return {}
 
 
@@ -117,7 +120,8 @@ def _arguments(folder: str, steps: int, checkpointing: bool, device_batch: int) 
         "output_dir": folder, "max_steps": steps, "per_device_train_batch_size": device_batch,
         "gradient_accumulation_steps": BATCH // device_batch, "learning_rate": RATE, "lr_scheduler_type": "cosine", "bf16": True,
         "gradient_checkpointing": checkpointing, "gradient_checkpointing_kwargs": {"use_reentrant": False}, "optim": "adamw_torch",
-        "logging_steps": 1, "use_cpu": not torch.cuda.is_available(), "save_strategy": "no", "report_to": [], "seed": 0, "disable_tqdm": True,
+        "logging_steps": 1, "use_cpu": not torch.cuda.is_available(), "save_strategy": "no", "report_to": [], "seed": 0,
+        "disable_tqdm": True,
     }  # fmt: skip
 
 
@@ -178,7 +182,7 @@ CONTENDERS: dict[str, tuple[Callable[..., dict[str, Any]], dict[str, Any]]] = {
 def child(name: str, model: str, steps: int) -> dict[str, Any]:
     """One contender's run in this process."""
     import bitsandbytes  # noqa: F401
-    import peft as _  # noqa: F401
+    import peft as _peft  # noqa: F401
     import torch
     import transformers  # noqa: F401
     from transformers import AutoConfig

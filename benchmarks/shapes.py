@@ -25,7 +25,7 @@ SHAPES: dict[str, dict[str, Any]] = {
 
 
 def make_model(shape: str, folder: Path) -> Path:
-    """A Llama of that shape in `folder`, bfloat16, a file a layer; a finished one is taken as it is. The tokenizer is the packaged model's."""
+    """A Llama of that shape in `folder`, bfloat16, a file a layer, with the packaged model's tokenizer; a finished one stays."""
     if (folder / "config.json").exists():
         return folder
     folder.mkdir(parents=True, exist_ok=True)

@@ -90,6 +90,7 @@ class Settings:
     learning_rate: float = option(0.0, "peak learning rate; 0: by the model's size")
     lora_rank: int = option(8, "rank of the LoRA adapter; alpha is twice the rank")
     lora_targets: str = option("attention", "layers that the adapter changes: q, k, v, o, or every linear layer", choices=LORA_TARGETS)
+    lora_layers: str = option("all", "all: the adapter is on every block; top:K: on the K uppermost, and those below run once for each set")
     rehearsal: int = option(4, "general sets in each step on which the adapter is held to what the base model says; 0: none")
     guard: bool = option(True, "keep an adapter aside that is worse on annotated sets held in reserve")
     guard_perplexity: float = option(0.0, "most that general perplexity may rise over the base model's, as a share; 0: by the model's size")
@@ -123,6 +124,8 @@ class Settings:
             raise UsageError(f"--storage is {format_size(self.storage)}; the least is {format_size(MIN_STORAGE_BYTES)}")
         if self.admissions_a_commit < 1:
             raise UsageError(f"--durability is {self.durability!r}; give every, or batch:N with N of at least 1")
+        if self.top_layers < 0:
+            raise UsageError(f"--lora-layers is {self.lora_layers!r}; give all, or top:K with K of at least 1")
         if not math.isfinite(self.learning_rate):
             raise UsageError(f"--learning-rate is {self.learning_rate}; give a number such as 2e-4, or 0 for the model's own")
 
@@ -131,6 +134,12 @@ class Settings:
         """Of `durability`; 0 for what is neither "every" nor "batch:N"."""
         match = re.fullmatch(r"batch:(\d{1,6})", self.durability)
         return int(match[1]) if match else int(self.durability == "every")
+
+    @property
+    def top_layers(self) -> int:
+        """Of `lora_layers`: 0 for all, -1 for what is neither "all" nor "top:K"."""
+        match = re.fullmatch(r"top:([1-9]\d{0,3})", self.lora_layers)
+        return int(match[1]) if match else -(self.lora_layers != "all")
 
     @classmethod
     def make(cls, given: Mapping[str, Any], saved: Mapping[str, Any] | None = None) -> "Settings":

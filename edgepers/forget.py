@@ -7,7 +7,7 @@ from typing import Any
 from edgepers.errors import StateError, UsageError
 from edgepers.select.buffer import Buffer
 from edgepers.select.records import KeptSet
-from edgepers.state import State
+from edgepers.state import CHECKPOINT, State
 
 __all__ = ["find", "finish_forgetting", "forget"]
 
@@ -79,6 +79,7 @@ def finish_forgetting(state: State, buffer: Buffer) -> None:
         done.withdrawn = []
         buffer.save(done)
     if progress.retired_key:
+        (state.adapters / CHECKPOINT).unlink(missing_ok=True)  # of a training that was interrupted
         stay = {kept.position for kept in buffer}
         buffer.add_key()
         varied = {position: v for position, v in state.variations(buffer.sealer).items() if position in stay}

@@ -11,7 +11,8 @@ from edgepers.evaluate.guard import Verdict, default_perplexity_rise, judge, per
 from edgepers.files import replace_folder
 from edgepers.llm import LanguageModel
 from edgepers.select.records import KeptSet
-from edgepers.train.trainer import TrainResult, TrainStep, train
+from edgepers.state import CHECKPOINT
+from edgepers.train.trainer import Recipe, TrainResult, TrainStep, train
 
 __all__ = ["guard", "learn"]
 
@@ -19,26 +20,19 @@ __all__ = ["guard", "learn"]
 def learn(
     llm: LanguageModel, settings: Settings, pairs: Sequence[tuple[str, str]], folder: Path, told: Callable[[TrainStep], None]
 ) -> TrainResult:
-    """Train an adapter on (question, response) pairs; its folder appears when it is whole."""
+    """Train an adapter on (question, response) pairs; its folder appears when it is whole. Interrupted, it goes on from its checkpoint."""
     made = folder.with_name(".training")
     shutil.rmtree(made, ignore_errors=True)
     made.mkdir(parents=True)
-    result = train(
-        llm,
-        pairs,
-        made,
-        steps=settings.steps,
-        epochs=settings.epochs,
-        batch=settings.batch,
-        learning_rate=settings.learning_rate,
-        rank=settings.lora_rank,
-        targets=settings.lora_targets,
-        seed=settings.seed,
-        general=_pairs(rehearsal_sets()) if settings.rehearsal else (),
-        rehearsal=settings.rehearsal,
-        told=told,
-    )
+    checkpoint = folder.parent / CHECKPOINT
+    recipe = Recipe(
+        steps=settings.steps, epochs=settings.epochs, batch=settings.batch, learning_rate=settings.learning_rate,
+        rank=settings.lora_rank, targets=settings.lora_targets, top=settings.top_layers, rehearsal=settings.rehearsal, seed=settings.seed,
+    )  # fmt: skip
+    general = _pairs(rehearsal_sets()) if settings.rehearsal else ()
+    result = train(llm, pairs, made, recipe, general=general, checkpoint=checkpoint, told=told)
     replace_folder(made, folder)
+    checkpoint.unlink(missing_ok=True)
     return result
 
 

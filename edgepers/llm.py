@@ -102,11 +102,11 @@ class LanguageModel:
         with self._model.disable_adapter() if self._adapter is not None else contextlib.nullcontext():
             yield
 
-    def start_lora(self, rank: int, seed: int, targets: str = "attention") -> Any:
+    def start_lora(self, rank: int, seed: int, targets: str = "attention", top: int = 0) -> Any:
         """The model with a fresh LoRA adapter to train (alpha = 2 x rank, dropout 0.05); `use_adapter(None)` ends it.
 
         "attention" puts it on every linear layer of attention (q, k, v, o, fused or not), as the paper does; "all-linear" on
-        every linear layer (Dettmers et al. 2023, QLoRA).
+        every linear layer (Dettmers et al. 2023, QLoRA). `top`: on that many uppermost blocks alone; 0: on all.
 
         Raises:
             ModelError: the model has no such layers.
@@ -120,6 +120,7 @@ class LanguageModel:
             raise ModelError(
                 f"model {self.name}: no attention projections that LoRA is known to fit; layers end in {', '.join(sorted(names)[:8])}"
             )
+        blocks = int(self.decoder.config.num_hidden_layers)
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []), quiet():
             torch.manual_seed(seed)
             self._model = get_peft_model(
@@ -129,6 +130,7 @@ class LanguageModel:
                     lora_alpha=2 * rank,
                     lora_dropout=0.05,
                     target_modules=attention if targets == "attention" else targets,
+                    layers_to_transform=list(range(blocks - top, blocks)) if 0 < top < blocks else None,
                     task_type="CAUSAL_LM",
                 ),
             )
@@ -263,6 +265,12 @@ class LanguageModel:
         at = torch.arange(1, ids.shape[1], device=ids.device)
         prompt = torch.tensor([example.prompt_tokens for example in examples], device=ids.device)
         return ids, mask, (at >= prompt[:, None]) & (mask[:, 1:] == 1)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """That hidden states have."""
+        dtype: torch.dtype = self._base().get_input_embeddings().weight.dtype
+        return dtype
 
     @property
     def decoder(self) -> Any:

@@ -20,7 +20,9 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["State"]
+__all__ = ["CHECKPOINT", "State"]
+
+CHECKPOINT = ".checkpoint.safetensors"  # of a training under way, in the adapters' folder
 
 _KEY = struct.Struct("<I")  # number of the key that sealed a file
 

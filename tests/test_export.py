@@ -16,7 +16,7 @@ from edgepers.export import export
 from edgepers.llm import LanguageModel
 from edgepers.select.buffer import Buffer
 from edgepers.state import State
-from edgepers.train.trainer import train
+from edgepers.train.trainer import Recipe, train
 from tests.test_families import make
 
 ROWS = [json.loads(line) for line in sample_stream().read_text(encoding="utf-8").splitlines()[:20]]
@@ -27,7 +27,7 @@ def state_with_adapter(folder, llm, model="", *, steps=20, **options) -> State:
     state = State(folder)
     (state.adapters / "0001").mkdir(parents=True)
     pairs = [(row["question"], row["reference"]) for row in ROWS]
-    train(llm, pairs, state.adapters / "0001", steps=steps, batch=8, learning_rate=2e-3, rank=8, seed=0, **options)
+    train(llm, pairs, state.adapters / "0001", Recipe(steps=steps, batch=8, learning_rate=2e-3, **options))
     state.save_settings(Settings(model=model))
     with Buffer(state.folder, 281_000) as buffer:
         buffer.start({"model": llm.identity}, llm.hidden_size)

@@ -12,7 +12,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFa
 from edgepers.assets import model_folder
 from edgepers.llm import LanguageModel
 from edgepers.lora import attention_layers
-from edgepers.train.trainer import train
+from edgepers.train.packing import packing
+from edgepers.train.trainer import Recipe, train
 
 SMALL = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 8192}
 GROUPED = SMALL | {"num_key_value_heads": 2, "head_dim": 16, "max_position_embeddings": 256}
@@ -61,9 +62,11 @@ def test_a_family_encodes_answers_trains_and_reloads_in_plain_peft(tmp_path, fam
     base = llm.answer(["Hi", "What is bread?"], max_new_tokens=6)
     losses = llm.losses(PAIRS)
     assert all(map(math.isfinite, losses))
+    with packing(llm) as states_of:
+        assert states_of.packs == (family != "mpt")  # whose layers do not look their attention up by name
     for targets in ("attention", "all-linear"):
         made = tmp_path / targets
-        result = train(llm, PAIRS, made, steps=2, batch=2, learning_rate=5e-2, rank=2, targets=targets, seed=0)
+        result = train(llm, PAIRS, made, Recipe(steps=2, batch=2, learning_rate=5e-2, rank=2, targets=targets))
         assert math.isfinite(result.last_loss)
         llm.use_adapter(made)
         tuned = llm.losses(PAIRS)
@@ -118,4 +121,4 @@ def test_a_tokenizer_without_any_special_token_works(tmp_path):
     PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(tmp_path)
     llm = LanguageModel.load(str(tmp_path))
     assert len(llm.answer(["what is bread ?", "hello"], max_new_tokens=3)) == 2
-    train(llm, [("hello", "food"), ("what is bread ?", "food")], tmp_path / "a", steps=2, batch=2, learning_rate=1e-2, rank=2, seed=0)
+    train(llm, [("hello", "food"), ("what is bread ?", "food")], tmp_path / "a", Recipe(steps=2, batch=2, learning_rate=1e-2, rank=2))

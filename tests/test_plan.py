@@ -30,11 +30,11 @@ import sys, tempfile
 from pathlib import Path
 from edgepers.llm import LanguageModel
 from edgepers.meter.memory import MemoryMeter
-from edgepers.train.trainer import train
+from edgepers.train.trainer import Recipe, train
 def go(model, repeats, sets):
     llm = LanguageModel.load(model)
     text = " ".join(["house"] * repeats)
-    train(llm, [(text, text)] * sets, Path(tempfile.mkdtemp(dir=sys.argv[2])), steps=1, batch=sets, learning_rate=1e-3, rank=8, seed=0)
+    train(llm, [(text, text)] * sets, Path(tempfile.mkdtemp(dir=sys.argv[2])), Recipe(steps=1, batch=sets, learning_rate=1e-3))
     return len(llm.example(text, text, 256).ids)
 go("", 2, 1)
 meter = MemoryMeter()

@@ -15,8 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-__all__ = ["FrozenLinear", "InputDropout", "Lora", "lean_layers", "weight_of"]
+from edgepers.select.hashing import mix
 
+__all__ = ["FrozenLinear", "InputDropout", "Lora", "is_quantized", "lean_layers", "stored_weight"]
+
+WeightOf = Callable[[Any], Callable[[], Tensor]]  # a layer's W [out, in], by function
 _POOL = 1 << 20  # random places at which a mask may begin
 
 
@@ -40,37 +43,47 @@ class Lora:
 
 
 class InputDropout:
-    """Dropout of the inputs of adapters: masks are windows, at random places, of one pool of random zeros and ones.
+    """Dropout of the inputs of adapters, a share of them: masks are windows of one pool of random zeros and ones, a window a layer.
 
-    The layers that share an input (q, k, v) share its mask; random numbers cost more than LoRA's products otherwise.
-    `draw` makes a new pool; call it at every step.
+    Random numbers would cost more than LoRA's products otherwise. The layers that share an input (q, k, v) share its mask.
+    Where a window begins is a function of seed, step, micro-batch and layer, so that a layer that is computed again, for its
+    gradient or after an interruption, has the mask that it had.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, seed: int = 0) -> None:
+        self.share = 0.0
+        self.widest = 0
+        self._seed = seed
+        self._at = (0, 0)
+        self._drawn = -1
         self._pool = torch.empty(0)
         self._input: Callable[[], Tensor | None] = lambda: None
         self._version = 0
         self._found: tuple[Tensor, Tensor | None] | None = None
 
-    def draw(self) -> None:
-        """Forget the pool: the next mask draws a new one from torch's generator."""
-        self._pool = torch.empty(0)
+    def begin(self, step: int, micro_batch: int, tokens: int, dtype: torch.dtype, device: torch.device) -> None:
+        """Before a micro-batch of so many tokens."""
+        self._at = step, micro_batch
         self._input = lambda: None
+        size = tokens * self.widest + _POOL
+        if self.share and (self._drawn != step or self._pool.numel() < size):
+            generator = None if device.type == "meta" else torch.Generator(device).manual_seed(mix(self._seed, step))
+            self._pool = torch.empty(size, dtype=torch.bool, device=device).bernoulli_(1 - self.share, generator=generator).to(dtype)
+            self._drawn = step
 
-    def __call__(self, x: Tensor, flat: Tensor, share: float) -> tuple[Tensor, Tensor | None]:
-        """The dropped input and its mask, for x and x as [T, in]."""
-        if not share:
+    def add(self, width: int, share: float) -> None:
+        """Serve a layer with so many inputs, of which it drops a share."""
+        self.widest, self.share = max(self.widest, width), share
+
+    def __call__(self, layer: int, x: Tensor, flat: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The dropped input and its mask, for the x of a layer and x as [T, in]."""
+        if not self.share:
             return flat, None
         if self._input() is x and self._version == x._version and self._found is not None:
             return self._found
-        size = flat.numel()
-        if self._pool.numel() < size + _POOL or self._pool.dtype != flat.dtype or self._pool.device != flat.device:
-            left = torch.empty(2 * size + _POOL, dtype=torch.bool, device=flat.device).bernoulli_(1 - share)
-            self._pool = left.to(flat.dtype)
-        start = 16 * int(torch.randint(_POOL // 16, ()))
-        mask = self._pool[start : start + size].view(flat.shape)
-        with torch.no_grad():
-            self._found = flat * mask, mask
+        start = 16 * (mix(self._seed, *self._at, layer) % (_POOL // 16))
+        mask = self._pool[start : start + flat.numel()].view(flat.shape)
+        self._found = flat * mask, mask
         self._input, self._version = weakref.ref(x), x._version
         return self._found
 
@@ -116,13 +129,21 @@ class _Layer:
 
 
 @contextmanager
-def lean_layers(model: Any) -> Iterator[InputDropout]:
-    """Let a model's frozen layers, adapted ones among them, compute by `FrozenLinear`; leaving gives them their own code back."""
+def lean_layers(model: Any, *, seed: int = 0, resident_bytes: int = 0, weight_of: "WeightOf | None" = None) -> Iterator[InputDropout]:
+    """Let a model's frozen layers, adapted ones among them, compute by `FrozenLinear`; leaving gives them their own code back.
+
+    Args:
+        model: with an adapter.
+        seed: of dropout.
+        resident_bytes: of 4-bit weights that are dequantized now and kept until leaving, instead of at every use.
+        weight_of: in place of `stored_weight`.
+    """
     changed: list[Any] = []
-    dropout = InputDropout()
+    dropout = InputDropout(seed)
+    keep = _Kept(weight_of or stored_weight, resident_bytes)
     try:
         for module in model.modules():
-            forward = _forward_of(module, dropout)
+            forward = _forward_of(module, len(changed), dropout, keep)
             if forward is not None:
                 module.forward = forward
                 changed.append(module)
@@ -132,12 +153,30 @@ def lean_layers(model: Any) -> Iterator[InputDropout]:
             del module.forward
 
 
-def _forward_of(module: Any, dropout: InputDropout) -> Callable[[Tensor], Tensor] | None:
+class _Kept:
+    """Weights by function: of the first layers, up to a number of bytes, dequantized once."""
+
+    def __init__(self, weight_of: "WeightOf", room_bytes: int) -> None:
+        self._weight_of = weight_of
+        self._room = room_bytes
+
+    def __call__(self, layer: Any) -> Callable[[], Tensor]:
+        anew = self._weight_of(layer)
+        if not is_quantized(layer):
+            return anew
+        size = layer.in_features * layer.out_features * layer.compute_dtype.itemsize
+        if size > self._room:
+            return anew
+        self._room -= size
+        weight = anew()
+        return lambda: weight
+
+
+def _forward_of(module: Any, number: int, dropout: InputDropout, weight_of: _Kept) -> Callable[[Tensor], Tensor] | None:
     """What a layer computes, without PEFT's and bitsandbytes' own code; None for layers that need nothing."""
-    from bitsandbytes.nn.modules import Linear4bit
     from peft.tuners.lora import LoraLayer
 
-    if isinstance(module, Linear4bit):
+    if is_quantized(module):
         frozen = _Layer(weight_of(module), module.bias)
         return lambda x: _apply(x, frozen, None, None, None)
     if not isinstance(module, LoraLayer) or len(module.active_adapters) != 1:
@@ -147,13 +186,14 @@ def _forward_of(module: Any, dropout: InputDropout) -> Callable[[Tensor], Tensor
     layer = _Layer(weight_of(base), base.bias)
     a: Any = module.lora_A[name].weight
     b: Any = module.lora_B[name].weight
-    scale, own_dropout = module.scaling[name], module.lora_dropout[name]
+    own: Any = module.lora_dropout[name]
+    share = own.p if own.training and isinstance(own, torch.nn.Dropout) else 0.0
+    scale = module.scaling[name] / (1 - share)
+    dropout.add(a.shape[1], share)
 
     def adapted(x: Tensor) -> Tensor:
-        share = own_dropout.p if own_dropout.training and isinstance(own_dropout, torch.nn.Dropout) else 0.0
-        flat = x.reshape(-1, x.shape[-1])
-        dropped, mask = dropout(x, flat.detach(), share)
-        return _apply(x, layer, a, b, Lora(a.detach(), b.detach(), scale / (1 - share), dropped, mask))
+        dropped, mask = dropout(number, x, x.detach().reshape(-1, x.shape[-1]))
+        return _apply(x, layer, a, b, Lora(a.detach(), b.detach(), scale, dropped, mask))
 
     return adapted
 
@@ -163,13 +203,19 @@ def _apply(x: Tensor, layer: _Layer, a: Tensor | None, b: Tensor | None, lora: L
     return y.view(*x.shape[:-1], -1)
 
 
-def weight_of(layer: Any) -> Callable[[], Tensor]:
+def is_quantized(layer: Any) -> bool:
+    """Of bitsandbytes' 4-bit kind, in memory or in shape alone."""
+    from bitsandbytes.nn.modules import Linear4bit
+
+    return isinstance(layer, Linear4bit)
+
+
+def stored_weight(layer: Any) -> Callable[[], Tensor]:
     """W [out, in] of a linear layer, dequantized anew at each call where it is in 4 bits."""
     from transformers.pytorch_utils import Conv1D
 
-    state = getattr(layer.weight, "quant_state", None)
-    if state is None:
+    if not is_quantized(layer):
         return (lambda: layer.weight.t()) if isinstance(layer, Conv1D) else (lambda: layer.weight)  # noqa: PLW0108
     from bitsandbytes.functional import dequantize_4bit
 
-    return lambda: dequantize_4bit(layer.weight.data, state)
+    return lambda: dequantize_4bit(layer.weight.data, layer.weight.quant_state)

@@ -1,9 +1,8 @@
 """Sets end to end, without padding: micro-batches filled by tokens."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -12,7 +11,7 @@ from torch.nn.utils.rnn import pad_sequence
 from edgepers.llm import Example, LanguageModel
 from edgepers.train.attention import NAME, packed_attention
 
-__all__ = ["Packed", "bins", "pack", "packing"]
+__all__ = ["Packed", "States", "bins", "pack", "packing"]
 
 TOLERANCE = (
     0.1  # of states in a pack against the same sets padded, as a share of the largest: bfloat16 is off by .01, another set's words by .5
@@ -72,54 +71,67 @@ def pack(examples: Sequence[Example], device: torch.device) -> Packed:
     return Packed(ids_[None], positions_[None], tuple(lengths), rows_, targets_)
 
 
-@contextmanager
-def packing(llm: LanguageModel) -> Iterator[Callable[[Packed], Tensor]]:
-    """The states that predict responses, [n, d] for a `Packed`: packed where the model keeps the sets of a pack apart, padded elsewhere.
+@dataclass(frozen=True, slots=True)
+class States:
+    """Hidden states where they predict responses, [n, d], of what is packed.
 
-    Whether it does is seen on two sets; models whose attention transformers does not look up by name do not.
+    Attributes:
+        llm: whose.
+        packs: sets go through the model as they are packed; else they are padded for it.
+    """
+
+    llm: LanguageModel
+    packs: bool
+
+    def __call__(self, packed: Packed) -> Tensor:
+        """[n, d]."""
+        states: Tensor
+        if self.packs:
+            out = self.llm.decoder(input_ids=packed.ids, position_ids=packed.positions, use_cache=False, set_lengths=packed.lengths)
+            states = out.last_hidden_state[0]
+        else:
+            sets = packed.ids[0].split(packed.lengths)
+            mask = pad_sequence([torch.ones_like(ids) for ids in sets], batch_first=True)
+            out = self.llm.decoder(input_ids=pad_sequence(list(sets), batch_first=True), attention_mask=mask, use_cache=False)
+            states = out.last_hidden_state[mask.bool()]
+        return states[packed.rows]
+
+
+@contextmanager
+def packing(llm: LanguageModel) -> Iterator[States]:
+    """Let a model take packed sets where it keeps those of a pack apart, which two sets show; others are padded for it.
+
+    Models whose attention transformers does not look up by name do not.
     """
     from transformers import AttentionInterface
 
     AttentionInterface.register(NAME, packed_attention)
     decoder, config = llm.decoder, llm.decoder.config
     before = config._attn_implementation
-    probe = [Example((5, 6, 7, 8, 9, 10), 1, False), Example((8, 7, 6, 5), 1, False)]
+    probe = pack([Example((5, 6, 7, 8, 9, 10), 1, False), Example((8, 7, 6, 5), 1, False)], llm.device)
     try:
-        truth = _evaluated(_padded_states, llm, pack(probe, llm.device))
+        truth = _evaluated(States(llm, False), probe)
         decoder.set_attn_implementation(NAME)
-        packs = config._attn_implementation == NAME and _same(_evaluated(_packed_states, llm, pack(probe, llm.device)), truth)
-        if packs:
-            yield partial(_packed_states, llm)
+        if config._attn_implementation == NAME and _same(_evaluated(States(llm, True), probe), truth):
+            yield States(llm, True)
             return
     finally:
         decoder.set_attn_implementation(before)
-    yield partial(_padded_states, llm)
-
-
-def _packed_states(llm: LanguageModel, packed: Packed) -> Tensor:
-    out = llm.decoder(input_ids=packed.ids, position_ids=packed.positions, use_cache=False, set_lengths=packed.lengths)
-    states: Tensor = out.last_hidden_state[0][packed.rows]
-    return states
-
-
-def _padded_states(llm: LanguageModel, packed: Packed) -> Tensor:
-    ids = pad_sequence(list(packed.ids[0].split(packed.lengths)), batch_first=True)
-    mask = pad_sequence([torch.ones_like(part) for part in packed.ids[0].split(packed.lengths)], batch_first=True)
-    states: Tensor = llm.decoder(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
-    return states[mask.bool()][packed.rows]
+    yield States(llm, False)
 
 
 @torch.no_grad()
-def _evaluated(states_of: Callable[[LanguageModel, Packed], Tensor], llm: LanguageModel, packed: Packed) -> Tensor | None:
+def _evaluated(states_of: States, packed: Packed) -> Tensor | None:
     """States without dropout; None from families that hand neither positions nor lengths on."""
-    training = llm.decoder.training
-    llm.decoder.eval()
+    decoder = states_of.llm.decoder
+    training = decoder.training
+    decoder.eval()
     try:
-        return states_of(llm, packed).float()
+        return states_of(packed).float()
     except (TypeError, ValueError, KeyError):
         return None
     finally:
-        llm.decoder.train(training)
+        decoder.train(training)
 
 
 def _same(states: Tensor | None, truth: Tensor | None) -> bool:

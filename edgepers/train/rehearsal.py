@@ -61,6 +61,11 @@ class Rehearsal:
         """The sets of one step (from 0)."""
         return [self._examples[i] for i in self._plan[step]]
 
+    @property
+    def all_examples(self) -> list[Example]:
+        """Every set of the run, once."""
+        return list(self._examples.values())
+
     def loss(self, step: int, chosen: Sequence[int]) -> Callable[[Tensor, slice], Tensor]:
         """Weighted KL(base || adapted) of the step's `chosen` sets, end to end, as `head_loss` takes it.
 

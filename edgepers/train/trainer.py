@@ -3,51 +3,32 @@
 import contextlib
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
 
 from edgepers.device import is_out_of_memory
 from edgepers.errors import BudgetError, ModelError
 from edgepers.llm import Example, LanguageModel
+from edgepers.select.hashing import hash_text, mix
 from edgepers.train.batching import batches
-from edgepers.train.frozen import lean_layers
-from edgepers.train.loss import cross_entropy, head_loss
-from edgepers.train.packing import Packed, bins, pack, packing
+from edgepers.train.checkpoint import Progress, load_checkpoint, save_checkpoint
+from edgepers.train.frozen import InputDropout, lean_layers
+from edgepers.train.lower import LowerLayers, lower_layers
+from edgepers.train.packing import States, packing
 from edgepers.train.rehearsal import Rehearsal
+from edgepers.train.step import backward
 
-__all__ = ["TrainResult", "TrainStep", "default_learning_rate", "max_tokens_of", "train"]
+__all__ = ["Recipe", "TrainResult", "TrainStep", "default_learning_rate", "learning_rate_at", "max_tokens_of", "train"]
 
 WARMUP_SHARE = 0.1
 CLIP_NORM = 1.0
 MICRO_BATCH_TOKENS = 1024  # tokens in one forward and backward pass
+CHECKPOINT_SECONDS = 30.0
 CHECKPOINTING_FROM = 500_000_000  # parameters: above it activations are recomputed, since they would outweigh the 4-bit weights
-
-
-def _backward(
-    llm: LanguageModel, states_of: Callable[[Packed], Tensor], examples: Sequence[Example], kept: Rehearsal | None = None, step: int = 0
-) -> float:
-    """Add the gradient of the loss averaged over all response tokens, and of what is rehearsed; the first of them, in nats a token."""
-    general = kept.examples(step) if kept is not None else []
-    own = len(examples)
-    weight = 1 / sum(example.response_tokens for example in examples)
-    everything = [*examples, *general]
-    total = 0.0
-    for group in bins([len(example.ids) for example in everything], MICRO_BATCH_TOKENS):
-        chosen = sorted(group)  # one's own first
-        packed = pack([everything[i] for i in chosen], llm.device)
-        states = states_of(packed)
-        rows = sum(examples[i].response_tokens for i in chosen if i < own)
-        loss = head_loss(states[:rows], llm.head, cross_entropy(packed.targets[:rows], weight), llm.vocabulary)
-        total += loss.item()
-        if kept is not None and chosen[-1] >= own:
-            divergence = kept.loss(step, [i - own for i in chosen if i >= own])
-            loss = loss + head_loss(states[rows:], llm.head, divergence, llm.vocabulary)
-        loss.backward()
-    return total
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,75 +67,176 @@ def max_tokens_of(parameters: int) -> int:
     return 256 if parameters < 50_000_000 else 512
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """What a training run does; the same recipe, sets and model give the same adapter.
+
+    Attributes:
+        steps: optimizer steps.
+        epochs: passes over the sets instead; 0: use steps.
+        batch: sets of one optimizer step, at most.
+        learning_rate: at its peak; 0: by the model's size.
+        rank: of LoRA; alpha is twice the rank.
+        targets: "attention" or "all-linear".
+        top: the adapter is on so many uppermost blocks, and those below run once for each set; 0: on all.
+        rehearsal: general sets beside those of each step.
+        seed: of weights, order and dropout.
+    """
+
+    steps: int
+    epochs: int = 0
+    batch: int = 16
+    learning_rate: float = 0.0
+    rank: int = 8
+    targets: str = "attention"
+    top: int = 0
+    rehearsal: int = 0
+    seed: int = 0
+
+    def steps_for(self, sets: int) -> int:
+        """Optimizer steps for so many sets."""
+        return self.epochs * math.ceil(sets / min(self.batch, sets)) if self.epochs else self.steps
+
+
 def train(
     llm: LanguageModel,
     pairs: Sequence[tuple[str, str]],
     folder: Path,
+    recipe: Recipe,
     *,
-    steps: int,
-    epochs: int = 0,
-    batch: int,
-    learning_rate: float,
-    rank: int,
-    targets: str = "attention",
-    seed: int,
     general: Sequence[tuple[str, str]] = (),
-    rehearsal: int = 0,
+    checkpoint: Path | None = None,
     told: Callable[[TrainStep], None] | None = None,
 ) -> TrainResult:
-    """Train a fresh adapter on (question, response) pairs and save it to `folder` in PEFT's own format.
+    """Train a fresh adapter and save it to `folder` in PEFT's own format.
 
-    Each step also holds the adapter to the base model's own predictions on `rehearsal` of the `general` sets.
+    Args:
+        llm: the base model; its adapter is taken off.
+        pairs: (question, response) to learn.
+        folder: exists.
+        recipe: how.
+        general: (question, response) of the sets to rehearse: each step also holds the adapter to what the base model says of some.
+        checkpoint: a file to go on from, where a run of the same recipe and sets was interrupted; on a CPU the result is the same to
+            the bit. It is written every `CHECKPOINT_SECONDS`.
+        told: called after each step.
 
     Raises:
         ModelError: the loss stopped being a number.
-        BudgetError: memory ran out.
+        BudgetError: memory ran out; with `checkpoint`, the next call goes on from the last step with half the micro-batch.
     """
-    parameters = llm.parameter_count
-    examples = [llm.example(question, response, max_tokens_of(parameters)) for question, response in pairs]
-    if epochs:
-        steps = epochs * math.ceil(len(examples) / min(batch, len(examples)))
-    peak = learning_rate or default_learning_rate(parameters)
-    began = time.monotonic()
-    stack = contextlib.ExitStack()
-    try:
+    most = max_tokens_of(llm.parameter_count)
+    examples = [llm.example(question, response, most) for question, response in pairs]
+    with _prepared(llm, examples, recipe, general) as run:
+        progress = run.resumed(checkpoint)
+        began = saved = time.monotonic() - progress.seconds
+        while progress.step < run.steps:
+            rate = learning_rate_at(progress.step, run.steps, run.peak)
+            try:
+                run.step(progress, rate)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                progress.micro_batch_tokens //= 2
+                run.save(checkpoint, progress)
+                raise BudgetError(f"training ran out of memory with --batch {recipe.batch}; halve it, or take a smaller model") from error
+            now = time.monotonic()
+            progress.seconds = now - began
+            if now - saved >= CHECKPOINT_SECONDS:
+                run.save(checkpoint, progress)
+                saved = now
+            if told is not None:
+                told(TrainStep(progress.step, run.steps, progress.last_loss, progress.tokens / progress.seconds, rate))
+        run.model.save_pretrained(folder, save_embedding_layers=False)  # else PEFT asks the Hub for the base's vocabulary
+        (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
+    cut = sum(example.cut for example in examples)
+    return TrainResult(run.steps, progress.tokens, progress.seconds, cut, progress.first_loss, progress.last_loss)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Run:
+    """A model made ready for a recipe."""
+
+    llm: LanguageModel
+    model: Any
+    recipe: Recipe
+    examples: list[Example]
+    steps: int
+    peak: float
+    plan: list[list[int]]
+    states_of: States
+    rehearsal: Rehearsal
+    lower: LowerLayers | None
+    dropout: InputDropout
+    weights: dict[str, torch.nn.Parameter]
+    optimizer: torch.optim.Optimizer
+
+    @property
+    def identity(self) -> str:
+        """Of the run: two with the same one have the same result."""
+        what = ([example.ids for example in self.examples], self.recipe, self.steps)
+        return f"{self.llm.identity}:{hash_text(repr(what)):016x}"
+
+    def resumed(self, checkpoint: Path | None) -> Progress:
+        """Where to go on, with weights and optimizer as they were there."""
+        found = None if checkpoint is None else load_checkpoint(checkpoint, self.identity, self.weights, self.optimizer)
+        return found or Progress(micro_batch_tokens=MICRO_BATCH_TOKENS)
+
+    def save(self, checkpoint: Path | None, progress: Progress) -> None:
+        """Make what is done durable."""
+        if checkpoint is not None:
+            save_checkpoint(checkpoint, self.identity, progress, self.weights, self.optimizer)
+
+    def step(self, progress: Progress, rate: float) -> None:
+        """One optimizer step, and how far it comes."""
+        number = progress.step
+        torch.manual_seed(mix(self.recipe.seed, number))  # of the model's own dropout, where it has any
+        chosen = [self.examples[i] for i in self.plan[number]]
+        self.optimizer.zero_grad()
+        loss = backward(
+            self.llm, self.states_of, chosen, micro_batch_tokens=progress.micro_batch_tokens, rehearsal=self.rehearsal, step=number,
+            lower=self.lower, dropout=self.dropout,
+        ).item()  # fmt: skip
+        if not math.isfinite(loss):
+            raise ModelError(f"training diverged at step {number + 1} of {self.steps} (loss {loss}); lower --learning-rate {self.peak:g}")
+        torch.nn.utils.clip_grad_norm_(self.weights.values(), CLIP_NORM)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        progress.step, progress.last_loss = number + 1, loss
+        progress.first_loss = progress.first_loss if number else loss
+        progress.tokens += sum(len(example.ids) for example in (*chosen, *self.rehearsal.examples(number)))
+
+
+@contextlib.contextmanager
+def _prepared(llm: LanguageModel, examples: list[Example], recipe: Recipe, general: Sequence[tuple[str, str]]) -> Iterator[_Run]:
+    """Put a fresh adapter on the model and everything else in place; leaving gives the model back as it was."""
+    steps = recipe.steps_for(len(examples))
+    peak = recipe.learning_rate or default_learning_rate(llm.parameter_count)
+    with contextlib.ExitStack() as stack:
+        stack.callback(llm.use_adapter, None)
+        stack.enter_context(torch.random.fork_rng(devices=[llm.device] if llm.device.type == "cuda" else []))
         llm.use_adapter(None)
         states_of = stack.enter_context(packing(llm))
-        kept = Rehearsal(llm, states_of, general, size=rehearsal, steps=steps, seed=seed)
-        model = llm.start_lora(rank, seed, targets)
-        if parameters >= CHECKPOINTING_FROM:
-            model.enable_input_require_grads()
+        rehearsal = Rehearsal(llm, states_of, general, size=recipe.rehearsal, steps=steps, seed=recipe.seed)
+        lower = lower_layers(llm, recipe.top, 16) if recipe.top and states_of.packs else None
+        if lower is not None:
+            lower.remember(llm, states_of, [*examples, *rehearsal.all_examples])
+        model = llm.start_lora(recipe.rank, recipe.seed, recipe.targets, recipe.top)
+        if lower is not None:
+            stack.enter_context(lower.passed_over())
+        if llm.parameter_count >= CHECKPOINTING_FROM:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        dropout = stack.enter_context(lean_layers(model))
         model.train()
-        weights = [p for p in model.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(weights, lr=peak, weight_decay=0.0)
-        warmup = max(round(WARMUP_SHARE * steps), 1)
-        tokens, losses = 0, []
-        with torch.random.fork_rng(devices=[llm.device] if llm.device.type == "cuda" else []):
-            torch.manual_seed(seed)  # dropout
-            for step, chosen in enumerate(batches(len(examples), batch, steps, seed), 1):
-                rate = peak * min(step / warmup, 0.5 * (1 + math.cos(math.pi * (step - 1) / steps)))
-                dropout.draw()
-                for group in optimizer.param_groups:
-                    group["lr"] = rate
-                step_loss = _backward(llm, states_of, [examples[i] for i in chosen], kept, step - 1)
-                torch.nn.utils.clip_grad_norm_(weights, CLIP_NORM)
-                optimizer.step()
-                optimizer.zero_grad()
-                tokens += sum(len(example.ids) for example in (*(examples[i] for i in chosen), *kept.examples(step - 1)))
-                losses.append(step_loss)
-                if not math.isfinite(losses[-1]):
-                    raise ModelError(f"training diverged at step {step} of {steps} (loss {losses[-1]}); lower --learning-rate {peak:g}")
-                if told is not None:
-                    told(TrainStep(step, steps, losses[-1], tokens / (time.monotonic() - began), rate))
-        model.save_pretrained(folder, save_embedding_layers=False)  # else PEFT asks the Hub for the base's vocabulary
-        (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
-    except (RuntimeError, MemoryError) as error:
-        if is_out_of_memory(error):
-            raise BudgetError(f"training ran out of memory with --batch {batch}; halve it, or take a smaller model") from error
-        raise
-    finally:
-        stack.close()
-        llm.use_adapter(None)
-    return TrainResult(steps, tokens, time.monotonic() - began, sum(example.cut for example in examples), losses[0], losses[-1])
+        dropout = stack.enter_context(lean_layers(model, seed=recipe.seed))
+        weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+        yield _Run(
+            llm=llm, model=model, recipe=recipe, examples=examples, steps=steps, peak=peak,
+            plan=list(batches(len(examples), recipe.batch, steps, recipe.seed)), states_of=states_of, rehearsal=rehearsal, lower=lower,
+            dropout=dropout, weights=weights, optimizer=torch.optim.AdamW(weights.values(), lr=peak, weight_decay=0.0),
+        )  # fmt: skip
+
+
+def learning_rate_at(step: int, steps: int, peak: float) -> float:
+    """Of a step from 0: linear warm-up over the first tenth, then a cosine to zero."""
+    warmup = max(round(WARMUP_SHARE * steps), 1)
+    return peak * min((step + 1) / warmup, 0.5 * (1 + math.cos(math.pi * step / steps)))

@@ -44,21 +44,38 @@ def test_pefts_own_code_comes_back(llm):
     assert not any("forward" in vars(module) for module in model.modules())
 
 
-def test_dropout_takes_its_share_anew_at_every_step_and_the_same_for_layers_of_one_input():
-    torch.manual_seed(0)
-    dropout = InputDropout()
+def begun(step, micro_batch=0):
+    dropout = InputDropout(seed=1)
+    dropout.add(200, 0.25)
+    dropout.begin(step, micro_batch, 300, torch.float32, torch.device("cpu"))
+    return dropout
+
+
+def test_dropout_takes_its_share_and_one_mask_for_layers_of_one_input():
+    dropout = begun(0)
     x = torch.ones(1, 300, 200)
-    dropped, mask = dropout(x, x.view(300, 200), 0.25)
+    dropped, mask = dropout(0, x, x[0])
     assert mask.mean().item() == pytest.approx(0.75, abs=0.01)
     assert (dropped == mask).all()
-    assert dropout(x, x.view(300, 200), 0.25)[1] is mask  # q, k and v of one layer
+    assert dropout(1, x, x[0])[1] is mask  # q, k and v of one layer
     other = torch.ones(1, 300, 200)
-    assert (dropout(other, other.view(300, 200), 0.25)[1] != mask).any()
-    dropout.draw()
-    assert (dropout(x, x.view(300, 200), 0.25)[1] != mask).any()
+    assert (dropout(2, other, other[0])[1] != mask).any()
     x.add_(1)
-    assert dropout(x, x.view(300, 200), 0.25)[0].max() == 2  # changed in place since
-    assert dropout(x, x.view(300, 200), 0.0)[1] is None
+    assert dropout(3, x, x[0])[0].max() == 2  # changed in place since
+
+
+def test_masks_hang_on_seed_step_micro_batch_and_layer_alone():
+    x = torch.ones(1, 300, 200)
+    masks = {place: begun(*place[:2])(place[2], x, x[0])[1] for place in ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1))}
+    again = begun(0)
+    again(5, torch.ones(1, 2, 200), torch.ones(2, 200))  # whatever came before
+    assert (again(0, x, x[0])[1] == masks[0, 0, 0]).all()
+    for place, mask in masks.items():
+        assert place == (0, 0, 0) or (mask != masks[0, 0, 0]).any()
+    none = InputDropout()
+    none.add(200, 0.0)
+    none.begin(0, 0, 300, torch.float32, torch.device("cpu"))
+    assert none(0, x, x[0])[1] is None
 
 
 def test_the_gradient_of_a_dropped_input_is_that_of_autograd(llm):
@@ -74,8 +91,9 @@ def test_the_gradient_of_a_dropped_input_is_that_of_autograd(llm):
     x = torch.randn(1, 9, base.shape[1], requires_grad=True)
     weight = torch.randn(1, 9, base.shape[0])
     with lean_layers(model) as masks:
+        masks.begin(0, 0, 9, torch.float32, torch.device("cpu"))
         y = layer(x)
-        _, mask = masks(x, x[0], 0.3)  # what it drew
+        _, mask = masks(0, x, x[0])  # what it drew
         (y * weight).sum().backward()
     got = [t.grad.clone() for t in (x, a, b)]
     for t in (x, a, b):

@@ -75,13 +75,13 @@ def test_a_model_that_lets_sets_see_each_other_is_padded(llm, monkeypatch):
     """The same sets, the same states, whichever way they go."""
     packed = pack([llm.example("What is my dog called?", "Moon.", 256), llm.example("Hi", "Hello, Emily", 256)], llm.device)
     with packing(llm) as states_of, torch.no_grad():
-        assert states_of.func is packing_module._packed_states
+        assert states_of.packs
         assert llm.decoder.config._attn_implementation == NAME
         one = states_of(packed)
     assert llm.decoder.config._attn_implementation != NAME
-    monkeypatch.setattr(packing_module, "_packed_states", lambda llm, packed: torch.zeros(()))
+    monkeypatch.setattr(packing_module, "_same", lambda one, other: False)
     with packing(llm) as states_of, torch.no_grad():
-        assert states_of.func is packing_module._padded_states
+        assert not states_of.packs
         two = states_of(packed)
     torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-4)
 

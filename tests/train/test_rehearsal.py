@@ -6,7 +6,7 @@ import torch
 from edgepers.train.loss import head_loss
 from edgepers.train.packing import pack, packing
 from edgepers.train.rehearsal import MAX_TOKENS, TOP, WEIGHT, Rehearsal
-from edgepers.train.trainer import train
+from edgepers.train.trainer import Recipe, train
 
 GENERAL = [
     ("What is the capital of France?", "The capital of France is Paris."),
@@ -89,7 +89,8 @@ def test_a_rehearsed_adapter_learns_its_owner_and_forgets_less(llm, tmp_path):
     for rehearsal in (0, 3):
         folder = tmp_path / str(rehearsal)
         folder.mkdir()
-        train(llm, OWN, folder, steps=40, batch=4, learning_rate=4e-3, rank=4, seed=1, general=GENERAL, rehearsal=rehearsal)
+        recipe = Recipe(steps=40, batch=4, learning_rate=4e-3, rank=4, seed=1, rehearsal=rehearsal)
+        train(llm, OWN, folder, recipe, general=GENERAL)
         llm.use_adapter(folder)
         moved.append(truth(llm, GENERAL))
         learned.append(sum(llm.losses(OWN)) / 2)

@@ -6,10 +6,10 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 from edgepers.assets import model_folder
 from edgepers.errors import ModelError
 from edgepers.llm import LanguageModel
-from edgepers.train import trainer
 from edgepers.train.frozen import lean_layers
 from edgepers.train.packing import packing
-from edgepers.train.trainer import train
+from edgepers.train.step import backward
+from edgepers.train.trainer import Recipe, train
 
 PAIRS = [
     ("What is my dog called?", "Your dog is called Moon."),
@@ -19,7 +19,10 @@ PAIRS = [
 
 
 def run(llm, folder, **options):
-    return train(llm, PAIRS, folder, **({"steps": 6, "batch": 4, "learning_rate": 2e-3, "rank": 4, "seed": 1} | options))
+    told = options.pop("told", None)
+    checkpoint = options.pop("checkpoint", None)
+    recipe = Recipe(**({"steps": 6, "batch": 4, "learning_rate": 2e-3, "rank": 4, "seed": 1} | options))
+    return train(llm, PAIRS, folder, recipe, told=told, checkpoint=checkpoint)
 
 
 def test_training_lowers_the_loss_saves_a_peft_adapter_and_leaves_the_base_model_as_it_was(llm, tmp_path):
@@ -54,7 +57,7 @@ def test_the_same_seed_gives_the_same_weights(llm, tmp_path):
     assert weights[0] == weights[1] != weights[2]
 
 
-def test_the_gradient_is_that_of_the_mean_over_response_tokens_whatever_the_micro_batches(llm, monkeypatch):
+def test_the_gradient_is_that_of_the_mean_over_response_tokens_whatever_the_micro_batches(llm):
     examples = [llm.example(q, r, 256) for q, r in PAIRS]
     gradients = []
     model = llm.start_lora(4, 0)
@@ -64,10 +67,9 @@ def test_the_gradient_is_that_of_the_mean_over_response_tokens_whatever_the_micr
             if "lora_B" in name:
                 torch.nn.init.normal_(p, std=0.02, generator=torch.Generator().manual_seed(0))
         for budget in (10_000, 1):
-            monkeypatch.setattr(trainer, "MICRO_BATCH_TOKENS", budget)
             model.zero_grad()
             with packing(llm) as states_of:
-                trainer._backward(llm, states_of, examples)
+                backward(llm, states_of, examples, micro_batch_tokens=budget)
             gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
         model.zero_grad()
         total, count = torch.zeros(()), 0
@@ -111,7 +113,7 @@ def test_4_bit_layers_have_the_right_gradient_after_answering(tmp_path, monkeypa
             if "lora_B" in name:
                 torch.nn.init.normal_(p, std=0.02, generator=torch.Generator().manual_seed(0))
         with packing(small) as states_of, lean_layers(model):
-            trainer._backward(small, states_of, [small.example(q, r, 64) for q, r in PAIRS])
+            backward(small, states_of, [small.example(q, r, 64) for q, r in PAIRS], micro_batch_tokens=1024)
         gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
     assert torch.nn.functional.cosine_similarity(*gradients, dim=0) > 0.99  # one in bfloat16, one in float32; repacked it is far from 1
 

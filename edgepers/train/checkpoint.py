@@ -1,0 +1,76 @@
+"""A training run's state on disk, whole at every moment: what it takes to go on from its last saved step with the same result."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from edgepers.files import replace_file
+
+__all__ = ["Progress", "load_checkpoint", "save_checkpoint"]
+
+_VERSION = "1"
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a run has come.
+
+    Attributes:
+        step: optimizer steps done.
+        tokens: real tokens seen.
+        seconds: spent on them, those of interrupted processes included.
+        first_loss: of the first step.
+        last_loss: of the last one.
+        micro_batch_tokens: that memory allowed; halved where it ran out.
+    """
+
+    step: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    first_loss: float = float("nan")
+    last_loss: float = float("nan")
+    micro_batch_tokens: int = 0
+
+
+def save_checkpoint(file: Path, run: str, progress: Progress, weights: Mapping[str, Tensor], optimizer: torch.optim.Optimizer) -> None:
+    """Replace the checkpoint in one step; killed before that, the earlier one stays.
+
+    Args:
+        file: where.
+        run: what identifies the run, so that another run's checkpoint is never continued.
+        progress: how far it is.
+        weights: the adapter's, by name.
+        optimizer: AdamW over `weights`, in that order.
+    """
+    tensors = {f"weight.{name}": weight.detach() for name, weight in weights.items()}
+    for name, weight in weights.items():
+        state = optimizer.state[weight]
+        tensors |= {f"{key}.{name}": state[key] for key in ("exp_avg", "exp_avg_sq", "step") if key in state}
+    about = {"version": _VERSION, "run": run, "progress": json.dumps(asdict(progress))}
+    replace_file(file, save({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, metadata=about), mode=0o600)
+
+
+def load_checkpoint(file: Path, run: str, weights: Mapping[str, Tensor], optimizer: torch.optim.Optimizer) -> Progress | None:
+    """Put a checkpoint of this run into its adapter and optimizer; None where there is none, or another run's."""
+    try:
+        with safe_open(file, "pt") as kept:
+            about = kept.metadata() or {}
+            if about.get("version") != _VERSION or about.get("run") != run:
+                return None
+            tensors: dict[str, Any] = {name: kept.get_tensor(name) for name in kept.keys()}  # noqa: SIM118
+            progress = Progress(**json.loads(about["progress"]))
+    except (FileNotFoundError, SafetensorError, KeyError, TypeError, ValueError):
+        return None
+    with torch.no_grad():
+        for name, weight in weights.items():
+            weight.copy_(tensors[f"weight.{name}"])
+            keys = [key for key in ("exp_avg", "exp_avg_sq", "step") if f"{key}.{name}" in tensors]
+            optimizer.state[weight] = {key: tensors[f"{key}.{name}"].to(weight.device if key != "step" else "cpu") for key in keys}
+    return progress

@@ -1,0 +1,68 @@
+"""One optimizer step's gradient: its sets in micro-batches of whole sets, packed, whose losses add up to means over tokens."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from edgepers.llm import Example, LanguageModel
+from edgepers.train.frozen import InputDropout
+from edgepers.train.loss import cross_entropy, head_loss
+from edgepers.train.lower import LowerLayers
+from edgepers.train.packing import Packed, bins, pack
+from edgepers.train.rehearsal import Rehearsal
+
+__all__ = ["backward"]
+
+
+def backward(
+    llm: LanguageModel,
+    states_of: Callable[[Packed], Tensor],
+    examples: Sequence[Example],
+    *,
+    micro_batch_tokens: int,
+    rehearsal: Rehearsal | None = None,
+    step: int = 0,
+    lower: LowerLayers | None = None,
+    dropout: InputDropout | None = None,
+    between: Callable[[], None] = lambda: None,
+) -> Tensor:
+    """Add the gradient of the mean loss over all response tokens of a step, and of what is rehearsed in it.
+
+    Args:
+        llm: with an adapter.
+        states_of: from `packing`.
+        examples: the step's own sets; no token of theirs weighs more than another, whatever micro-batch it is in.
+        micro_batch_tokens: of one forward and backward pass, at most; a longer set has one of its own.
+        rehearsal: general sets beside them.
+        step: from 0.
+        lower: what the layers below the adapted ones say of each set.
+        dropout: told of each micro-batch before it begins.
+        between: called after each micro-batch.
+
+    Returns:
+        float32 [], the examples' loss in nats a response token, before anything is rehearsed.
+    """
+    general = rehearsal.examples(step) if rehearsal is not None else []
+    everything, own = [*examples, *general], len(examples)
+    weight = 1 / sum(example.response_tokens for example in examples)
+    total = torch.zeros((), device=llm.device)
+    for number, group in enumerate(bins([len(example.ids) - 1 for example in everything], micro_batch_tokens)):
+        chosen = sorted(group)  # one's own first
+        here = [everything[i] for i in chosen]
+        packed = pack(here, llm.device)
+        if dropout is not None:
+            dropout.begin(step, number, packed.ids.numel(), llm.dtype, llm.device)
+        if lower is not None:
+            lower.hand_over(here, llm.dtype)
+        states = states_of(packed)
+        rows = sum(examples[i].response_tokens for i in chosen if i < own)
+        loss = head_loss(states[:rows], llm.head, cross_entropy(packed.targets[:rows], weight), llm.vocabulary)
+        total += loss.detach()
+        if rehearsal is not None and chosen[-1] >= own:
+            divergence = rehearsal.loss(step, [i - own for i in chosen if i >= own])
+            loss = loss + head_loss(states[rows:], llm.head, divergence, llm.vocabulary)
+        del states
+        loss.backward()
+        between()
+    return total
