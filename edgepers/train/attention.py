@@ -10,6 +10,7 @@ from torch.autograd.function import once_differentiable
 
 __all__ = ["NAME", "packed_attention"]
 
+_STEP = 32
 NAME = "edgepers_packed"  # among the attention functions of transformers
 
 
@@ -27,26 +28,28 @@ def packed_attention(
     softcap: float | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """Attention of query [1, H, T, d], key and value [1, G, T, d] -> [1, T, H, d]; T = sum of set_lengths."""
+    """Attention of query [1, H, T, d], key and value [1, G, T, d] -> [1, T, H, d]; T is at least the sum of set_lengths, 0 beyond it."""
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     window = sliding_window or query.shape[2]
     plain = softcap is None and not dropout
-    if plain and query.device.type == "cpu" and max(set_lengths) <= window:
+    if plain and query.device.type in ("cpu", "meta") and max(set_lengths) <= window:
         together: Tensor = _PerSet.apply(query, key, value, tuple(set_lengths), scale)  # type: ignore[no-untyped-call]
         return together.transpose(1, 2), None
     out: list[Tensor] = []
-    for q, k, v in zip(*(x.split(list(set_lengths), 2) for x in (query, key, value)), strict=True):
+    real = slice(0, sum(set_lengths))
+    for q, k, v in zip(*(x[:, :, real].split(list(set_lengths), 2) for x in (query, key, value)), strict=True):
         if plain and q.shape[2] <= window:
             out.append(F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, enable_gqa=q.shape[1] != k.shape[1]))
         else:
             out.append(_attend(q, k, v, scale, dropout, window, softcap))
-    return torch.cat(out, 2).transpose(1, 2), None
+    return F.pad(torch.cat(out, 2), (0, 0, 0, query.shape[2] - sum(set_lengths))).transpose(1, 2), None
 
 
 class _PerSet(torch.autograd.Function):
     """Plain products, set by set: on a CPU several times faster than the fused kernel's backward pass at these lengths.
 
-    Shares of attention are kept for the backward pass: H x n numbers a token of a set of n tokens.
+    Shares of attention are kept for the backward pass: H x n numbers a token of a set of n tokens. n is rounded up to a multiple
+    of `_STEP`, into the rows of the next set, which a causal mask hides: oneDNN makes, and keeps, code for every new shape.
     """
 
     @staticmethod
@@ -57,13 +60,17 @@ class _PerSet(torch.autograd.Function):
         kept: list[Tensor] = []
         start = 0
         for n in lengths:
-            here = slice(start, start + n)
+            rows = _rows(n, start, total)
+            here = slice(start, start + rows)
             q = query[0, :, here].reshape(groups, -1, width)
-            scores = torch.bmm(q, key[0, :, here].transpose(1, 2)).mul_(scale).view(groups, -1, n, n)
-            shares = scores.masked_fill_(_future(n, query.device), float("-inf")).softmax(-1).view(groups, -1, n)
-            out[0, :, here] = torch.bmm(shares, value[0, :, here]).view(heads, n, width)
+            scores = torch.bmm(q, key[0, :, here].transpose(1, 2)).mul_(scale).view(heads, rows, rows)
+            shares = scores.masked_fill_(_future(rows, query.device), float("-inf")).softmax(-1)
+            shares[:, n:] = 0  # the next set's rows
+            shares = shares.view(groups, -1, rows)
+            out[0, :, start : start + n] = torch.bmm(shares, value[0, :, here]).view(heads, rows, width)[:, :n]
             kept.append(shares)
             start += n
+        out[0, :, start:] = 0
         ctx.scale, ctx.lengths = scale, lengths
         ctx.save_for_backward(query, key, value, *kept)
         return out
@@ -76,15 +83,23 @@ class _PerSet(torch.autograd.Function):
         gq, gk, gv = (torch.empty_like(x) for x in (query, key, value))
         start = 0
         for n, shares in zip(ctx.lengths, kept, strict=True):
-            here = slice(start, start + n)
+            rows = shares.shape[2]
+            here, own = slice(start, start + rows), slice(start, start + n)
             q, g = (x[0, :, here].reshape(groups, -1, width) for x in (query, gradient))
-            gv[0, :, here] = torch.bmm(shares.transpose(1, 2), g)
+            gv[0, :, own] = torch.bmm(shares.transpose(1, 2), g)[:, :n]
             gs = torch.bmm(g, value[0, :, here].transpose(1, 2))
             gs = torch._softmax_backward_data(gs, shares, -1, shares.dtype).mul_(ctx.scale)
-            gq[0, :, here] = torch.bmm(gs, key[0, :, here]).view(heads, n, width)
-            gk[0, :, here] = torch.bmm(gs.transpose(1, 2), q)
+            gq[0, :, own] = torch.bmm(gs, key[0, :, here]).view(heads, rows, width)[:, :n]
+            gk[0, :, own] = torch.bmm(gs.transpose(1, 2), q)[:, :n]
             start += n
+        for x in (gq, gk, gv):
+            x[0, :, start:] = 0
         return gq, gk, gv, None, None
+
+
+def _rows(n: int, start: int, total: int) -> int:
+    rounded = -(-n // _STEP) * _STEP
+    return rounded if start + rounded <= total else n
 
 
 def _future(n: int, device: torch.device) -> Tensor:

@@ -109,9 +109,10 @@ class FrozenLinear(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gy: Tensor) -> tuple[Any, ...]:  # noqa: D102
         gx = gy @ ctx.layer.weight() if ctx.needs_input_grad[0] else None
-        if not ctx.saved_tensors:
+        saved = ctx.saved_tensors  # once: a layer that is computed again gives them once
+        if not saved:
             return gx, None, None, None, None
-        a, b, dropped, u, mask = ctx.saved_tensors
+        a, b, dropped, u, mask = saved
         gb = (gy.t() @ u).float().mul_(ctx.scale)
         gu = (gy @ b.to(gy.dtype)).mul_(ctx.scale)
         ga = (gu.t() @ dropped).float()

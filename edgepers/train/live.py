@@ -28,6 +28,7 @@ class LiveBytes(TorchDispatchMode):
         self._known: dict[int, Any] = {}
         self.now = 0
         self.peak = 0
+        self._since = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run the operation and count what it made."""
@@ -51,3 +52,9 @@ class LiveBytes(TorchDispatchMode):
         self._known[key] = weakref.ref(storage, gone)
         self.now += size
         self.peak = max(self.peak, self.now)
+        self._since = max(self._since, self.now)
+
+    def mark(self) -> int:
+        """The most that `now` was since the last mark."""
+        most, self._since = self._since, self.now
+        return most

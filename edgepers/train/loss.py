@@ -10,12 +10,14 @@ from torch.autograd.function import once_differentiable
 
 __all__ = ["CHUNK_BYTES", "chunk_rows", "cross_entropy", "head_loss"]
 
+ROUNDED = 32
 CHUNK_BYTES = 32_000_000  # of one chunk's logits in float32; three to four such arrays stand at once
 
 
 def chunk_rows(vocabulary: int) -> int:
     """States whose logits are made at once."""
-    return max(CHUNK_BYTES // (4 * vocabulary), 1)
+    rows = max(CHUNK_BYTES // (4 * vocabulary), 1)
+    return rows // ROUNDED * ROUNDED or rows
 
 
 class _HeadLoss(torch.autograd.Function):
@@ -29,7 +31,8 @@ class _HeadLoss(torch.autograd.Function):
             chunk = slice(start, start + rows)
             with torch.enable_grad():
                 part = states[chunk].detach().requires_grad_()
-                value = loss(head(part).float(), chunk)
+                whole = F.pad(part, (0, 0, 0, -len(part) % min(ROUNDED, rows)))  # few shapes: matrix libraries keep code for each
+                value = loss(head(whole)[: len(part)].float(), chunk)
                 (gradient[chunk],) = torch.autograd.grad(value, part)
             total += value.detach()
         ctx.save_for_backward(gradient)

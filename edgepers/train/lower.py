@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgepers.llm import Example, LanguageModel
-from edgepers.train.packing import Packed, bins, pack
+from edgepers.train.packing import ROUNDED, Packed, bins, pack
 
 __all__ = ["LowerLayers", "from_8_bits", "lower_layers", "to_8_bits"]
 
@@ -46,7 +47,7 @@ class LowerLayers:
             chosen = [new[i] for i in group]
             packed = pack(chosen, llm.device)
             states = self._states_below(states_of, packed)
-            for example, part in zip(chosen, states[0].split(packed.lengths), strict=True):
+            for example, part in zip(chosen, states[0, : sum(packed.lengths)].split(packed.lengths), strict=True):
                 self._kept[example] = to_8_bits(part) if self._bits == 8 else (_in_16_bits(part), None)
 
     def _states_below(self, states_of: Callable[[Packed], Tensor], packed: Packed) -> Tensor:
@@ -69,7 +70,8 @@ class LowerLayers:
         """Of these examples, end to end, are the next states."""
         parts = (self._kept[example] for example in examples)
         whole = [numbers if scale is None else from_8_bits(numbers, scale) for numbers, scale in parts]
-        self._here = torch.cat(whole)[None].to(dtype)
+        states = torch.cat(whole)
+        self._here = F.pad(states, (0, 0, 0, -len(states) % ROUNDED))[None].to(dtype)
 
     @property
     def kept_bytes(self) -> int:

@@ -11,8 +11,9 @@ from torch.nn.utils.rnn import pad_sequence
 from edgepers.llm import Example, LanguageModel
 from edgepers.train.attention import NAME, packed_attention
 
-__all__ = ["Packed", "States", "bins", "pack", "packing"]
+__all__ = ["ROUNDED", "Packed", "States", "bins", "pack", "packing"]
 
+ROUNDED = 64
 TOLERANCE = (
     0.1  # of states in a pack against the same sets padded, as a share of the largest: bfloat16 is off by .01, another set's words by .5
 )
@@ -20,12 +21,14 @@ TOLERANCE = (
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """A micro-batch of T tokens: its sets stand end to end, each with positions from 0.
+    """A micro-batch of T tokens: its sets stand end to end, each with positions from 0, and a few idle tokens after them.
+
+    The idle ones make T a multiple of `ROUNDED`: matrix libraries keep code and memory for every new shape.
 
     Attributes:
         ids: int64 [1, T].
         positions: int64 [1, T], within each set.
-        lengths: tokens of each set; they add up to T.
+        lengths: tokens of each set; without idle tokens.
         rows: int64 [n], which of the T states predict a token of a response.
         targets: int64 [n], those tokens.
     """
@@ -67,6 +70,9 @@ def pack(examples: Sequence[Example], device: torch.device) -> Packed:
         ids += seen
         positions += range(len(seen))
         lengths.append(len(seen))
+    idle = -len(ids) % ROUNDED
+    ids += [0] * idle
+    positions += range(idle)
     ids_, positions_, rows_, targets_ = (torch.tensor(values, device=device) for values in (ids, positions, rows, targets))
     return Packed(ids_[None], positions_[None], tuple(lengths), rows_, targets_)
 
@@ -90,7 +96,7 @@ class States:
             out = self.llm.decoder(input_ids=packed.ids, position_ids=packed.positions, use_cache=False, set_lengths=packed.lengths)
             states = out.last_hidden_state[0]
         else:
-            sets = packed.ids[0].split(packed.lengths)
+            sets = packed.ids[0][: sum(packed.lengths)].split(packed.lengths)
             mask = pad_sequence([torch.ones_like(ids) for ids in sets], batch_first=True)
             out = self.llm.decoder(input_ids=pad_sequence(list(sets), batch_first=True), attention_mask=mask, use_cache=False)
             states = out.last_hidden_state[mask.bool()]

@@ -17,8 +17,10 @@ from edgepers.select.hashing import hash_text, mix
 from edgepers.train.batching import batches
 from edgepers.train.checkpoint import Progress, load_checkpoint, save_checkpoint
 from edgepers.train.frozen import InputDropout, lean_layers
+from edgepers.train.kept import keep_less
 from edgepers.train.lower import LowerLayers, lower_layers
 from edgepers.train.packing import States, packing
+from edgepers.train.recompute import blocks_of, recomputed_blocks
 from edgepers.train.rehearsal import Rehearsal
 from edgepers.train.step import backward
 
@@ -225,9 +227,10 @@ def _prepared(llm: LanguageModel, examples: list[Example], recipe: Recipe, gener
         if lower is not None:
             stack.enter_context(lower.passed_over())
         if llm.parameter_count >= CHECKPOINTING_FROM:
-            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            stack.enter_context(recomputed_blocks(model, len(blocks_of(model))))
         model.train()
         dropout = stack.enter_context(lean_layers(model, seed=recipe.seed))
+        stack.enter_context(keep_less(model))
         weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
         yield _Run(
             llm=llm, model=model, recipe=recipe, examples=examples, steps=steps, peak=peak,

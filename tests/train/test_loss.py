@@ -11,7 +11,7 @@ from edgepers.train.loss import chunk_rows, cross_entropy, head_loss
 def test_loss_and_gradient_are_those_of_all_logits_at_once(monkeypatch, chunk, dtype):
     torch.manual_seed(0)
     monkeypatch.setattr(loss_module, "CHUNK_BYTES", chunk * 4 * 50)
-    assert chunk_rows(50) == chunk
+    assert chunk_rows(50) == {1: 1, 7: 7, 100: 96}[chunk]  # in steps of 32, where there are so many
     head = torch.randn(50, 16, dtype=dtype)
     states = torch.randn(20, 16, dtype=dtype, requires_grad=True)
     targets = torch.randint(0, 50, (20,))
