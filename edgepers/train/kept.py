@@ -64,6 +64,9 @@ def keep_less(model: Any) -> Iterator[None]:
 
     A kind of layer is replaced where the first of its kind says the same on random rows; on the meta device, where nothing is
     said, by its name.
+
+    Args:
+        model: the base model, without an adapter.
     """
     changed: list[Any] = []
     ways: dict[type, _Way | None] = {}
@@ -121,7 +124,7 @@ def _same(module: Any, replaced: Callable[[Tensor], Tensor]) -> bool:
     if like.device.type == "meta":
         return True
     width = len(module.weight) if hasattr(module, "weight") else module.gate_proj.in_features
-    dtype = like.dtype if like.dtype.is_floating_point else getattr(module.gate_proj, "compute_dtype", torch.float32)
+    dtype = like.dtype if like.dtype.is_floating_point else module.gate_proj.compute_dtype
     x = torch.randn(_TRIED, width, generator=torch.Generator().manual_seed(0)).to(like.device, dtype)
     truth, mine = module(x).float(), replaced(x).float()
     return bool((truth - mine).abs().max() <= 0.01 * truth.abs().max())

@@ -223,6 +223,7 @@ def _prepared(llm: LanguageModel, examples: list[Example], recipe: Recipe, gener
         lower = lower_layers(llm, recipe.top, 16) if recipe.top and states_of.packs else None
         if lower is not None:
             lower.remember(llm, states_of, [*examples, *rehearsal.all_examples])
+        stack.enter_context(keep_less(llm.decoder))
         model = llm.start_lora(recipe.rank, recipe.seed, recipe.targets, recipe.top)
         if lower is not None:
             stack.enter_context(lower.passed_over())
@@ -230,7 +231,6 @@ def _prepared(llm: LanguageModel, examples: list[Example], recipe: Recipe, gener
             stack.enter_context(recomputed_blocks(model, len(blocks_of(model))))
         model.train()
         dropout = stack.enter_context(lean_layers(model, seed=recipe.seed))
-        stack.enter_context(keep_less(model))
         weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
         yield _Run(
             llm=llm, model=model, recipe=recipe, examples=examples, steps=steps, peak=peak,
