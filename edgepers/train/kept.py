@@ -33,8 +33,8 @@ class _Norm(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
         x, scale = ctx.saved_tensors
-        unit = x.float().mul_(scale)
-        weighed = gradient.float().mul_(ctx.weight)
+        unit = x.float() * scale  # not in place: of float32, `float` is no copy
+        weighed = gradient.float() * ctx.weight
         along = (weighed * unit).mean(-1, keepdim=True)
         return weighed.sub_(unit.mul_(along)).mul_(scale).to(x.dtype), None, None, None
 

@@ -1,0 +1,105 @@
+import pytest
+import torch
+from torch import nn
+
+from edgepers.train.kept import keep_less
+
+
+class PlainRMSNorm(nn.Module):
+    """Llama's: weighed after rounding."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(width), requires_grad=False)
+        self.variance_epsilon = 1e-6
+
+    def forward(self, x):
+        wide = x.to(torch.float32)
+        wide = wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + self.variance_epsilon)
+        return self.weight * wide.to(x.dtype)
+
+
+class GemmaRMSNorm(PlainRMSNorm):
+    """Gemma's: 1 + weight, in float32."""
+
+    def forward(self, x):
+        wide = x.float() * torch.rsqrt(x.float().pow(2).mean(-1, keepdim=True) + self.variance_epsilon)
+        return (wide * (1.0 + self.weight.float())).type_as(x)
+
+
+class OddRMSNorm(PlainRMSNorm):
+    """What no replacement says the same as."""
+
+    def forward(self, x):
+        return super().forward(x) + 1
+
+
+class MLP(nn.Module):
+    def __init__(self, act):
+        super().__init__()
+        self.gate_proj, self.up_proj = (nn.Linear(16, 24, bias=False) for _ in range(2))
+        self.down_proj, self.act_fn = nn.Linear(24, 16, bias=False), act
+        self.requires_grad_(False)
+
+    def forward(self, x):
+        return self.down_proj(self.act_fn(self.gate_proj(x)) * self.up_proj(x))
+
+
+def kept_bytes(module, x):
+    """Of what autograd keeps beside weights."""
+    sizes = {}
+    own = {p.untyped_storage().data_ptr() for p in module.parameters()}
+
+    def pack(t):
+        sizes[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
+        return t
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        y = module(x)
+    return y, sum(size for at, size in sizes.items() if at not in own)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("kind", [PlainRMSNorm, GemmaRMSNorm])
+def test_a_norm_has_the_same_values_and_gradients_and_keeps_less(kind, dtype):
+    torch.manual_seed(0)
+    model = nn.Sequential(kind(16)).to(dtype)
+    x = (torch.randn(5, 3, 16) * 3).to(dtype).requires_grad_()
+    weight = torch.randn(5, 3, 16, dtype=torch.float64)
+    y, before = kept_bytes(model, x)
+    with keep_less(model):
+        z, after = kept_bytes(model, x)
+    assert "forward" not in vars(model[0])
+    assert torch.equal(y, z)
+    assert after < before or dtype == torch.float32  # where the input is kept as it is
+    (z.double() * weight).sum().backward()
+    exact = x.detach().double().requires_grad_()
+    unit = exact * torch.rsqrt(exact.pow(2).mean(-1, keepdim=True) + 1e-6)
+    scale = model[0].weight.double() + (kind is GemmaRMSNorm)
+    (unit * scale * weight).sum().backward()
+    slack = 1e-4 if dtype == torch.float32 else 2e-2
+    torch.testing.assert_close(x.grad.double(), exact.grad, rtol=slack, atol=slack)
+
+
+@pytest.mark.parametrize("act", [nn.SiLU(), nn.GELU(), nn.Identity()])
+def test_a_gated_product_has_the_same_values_and_gradients_and_keeps_less(act):
+    torch.manual_seed(0)
+    model = nn.Sequential(MLP(act))
+    x = torch.randn(5, 16, requires_grad=True)
+    y, before = kept_bytes(model, x)
+    y.square().sum().backward()
+    truth, x.grad = x.grad, None
+    with keep_less(model):
+        z, after = kept_bytes(model, x)
+        z.square().sum().backward()
+    torch.testing.assert_close(z, y)
+    torch.testing.assert_close(x.grad, truth)
+    assert after <= before and (after < before or isinstance(act, nn.Identity))
+
+
+def test_what_says_something_else_stays_and_all_comes_back_after_an_error():
+    model = nn.Sequential(OddRMSNorm(16), PlainRMSNorm(16))
+    with pytest.raises(RuntimeError, match="on purpose"), keep_less(model):
+        assert ["forward" in vars(module) for module in model] == [False, True]
+        raise RuntimeError("on purpose")
+    assert not any("forward" in vars(module) for module in model)
