@@ -22,6 +22,7 @@ from edgepers.listener import Listener
 from edgepers.llm import LanguageModel
 from edgepers.personalize import Personalizer
 from edgepers.select.selector import Decision
+from edgepers.train import trainer
 from tests.conftest import WordEncoder
 
 SELECT: dict[str, Any] = {"storage": 64_000, "every": 10_000}
@@ -66,6 +67,7 @@ def work(kind: str, state: Path, llm: Any) -> dict[str, Any]:
 
 
 def main() -> None:
+    trainer.CHECKPOINT_SECONDS = 0.0  # every step is saved, and may be gone on from
     torch.set_num_threads(1)  # no pool of threads that a fork would leave behind
     models = {"select": Words(), "batched": Words(), "run": LanguageModel.load()}
     print("ready", flush=True)

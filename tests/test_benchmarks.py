@@ -78,3 +78,27 @@ def test_admissions_dry_up_under_quality_and_not_under_aging(benchmarks_found):
     even = {rule: replay(stream, 60 * 400, rule, 0).admitted for rule in (quality, aging)}
     share = {rule: admitted[-750:].sum() / (admitted.sum() / 4) for rule, admitted in even.items()}
     assert share[quality] < 0.4 and share[aging] > 0.6
+
+
+def test_benchmark_of_training_runs_at_its_smallest(tmp_path):
+    out = tmp_path / "train.jsonl"
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.bench_train",
+        "--shape",
+        "packaged",
+        "--steps",
+        "2",
+        "--only",
+        "ours,peft",
+        "--out",
+        str(out),
+    ]
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], check=True, capture_output=True, text=True)
+    rows = {row["name"]: row for row in (json.loads(line) for line in out.read_text().splitlines())}
+    assert rows.keys() == {"ours", "peft"}, done.stdout
+    assert "times the tokens/s" in done.stdout
+    assert rows["ours"]["tokens_a_step"] == rows["peft"]["tokens_a_step"]  # the same sets
+    assert rows["ours"]["losses"][0] == pytest.approx(rows["peft"]["losses"][0], rel=0.01)
+    assert all(row["peak_bytes"] > 0 and row["commit"] and row["device"] for row in rows.values())

@@ -29,6 +29,7 @@ __all__ = ["Recipe", "TrainResult", "TrainStep", "default_learning_rate", "learn
 WARMUP_SHARE = 0.1
 CLIP_NORM = 1.0
 MICRO_BATCH_TOKENS = 1024  # tokens in one forward and backward pass
+LEAST_TOKENS = 64  # a micro-batch below it is one set, whatever it is given
 CHECKPOINT_SECONDS = 30.0
 CHECKPOINTING_FROM = 500_000_000  # parameters: above it activations are recomputed, since they would outweigh the 4-bit weights
 
@@ -140,7 +141,10 @@ def train(
                     raise
                 progress.micro_batch_tokens //= 2
                 run.save(checkpoint, progress)
-                raise BudgetError(f"training ran out of memory with --batch {recipe.batch}; halve it, or take a smaller model") from error
+                cure = "take a smaller model"
+                if checkpoint is not None and progress.micro_batch_tokens >= LEAST_TOKENS:
+                    cure = f"do it again: it goes on from there with micro-batches of {progress.micro_batch_tokens} tokens, half as many"
+                raise BudgetError(f"training ran out of memory at step {progress.step + 1} of {run.steps}; {cure}") from error
             now = time.monotonic()
             progress.seconds = now - began
             if now - saved >= CHECKPOINT_SECONDS:
