@@ -116,5 +116,6 @@ def test_losses_are_those_of_transformers_trainer(tmp_path, monkeypatch, kind):
             callbacks=[told],
         ).train()  # fmt: skip
     assert len(told.losses) == len(mine) == 6
-    assert mine == pytest.approx(told.losses, rel=1e-4), (mine, told.losses)  # 2e-7 was seen
+    # 2e-7 was seen; 6e-4 for the packaged model, whose weights are dequantized to bfloat16, as they are stored, and not to float32
+    assert mine == pytest.approx(told.losses, rel=2e-3 if kind == "packaged" else 1e-5), (mine, told.losses)
     assert mine[-1] < 0.99 * mine[0]
