@@ -20,7 +20,7 @@ from edgepers.state import State
 from tests.killed import BATCHED, RUN, SELECT
 
 KILLS = {"select": 200, "batched": 50, "run": 60}
-LONGEST = {"select": 0.25, "batched": 0.25, "run": 1.5}  # seconds before a kill
+LONGEST = {"select": 0.15, "batched": 0.15, "run": 1.2}  # seconds before a kill
 
 
 @pytest.fixture(scope="module")

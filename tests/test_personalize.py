@@ -255,7 +255,7 @@ def test_the_memory_budget_stops_a_run_in_one_line(tmp_path, llm, stream):
 def test_the_ten_lines_of_the_readme_do_what_run_does(tmp_path, stream, test_set, monkeypatch):
     code = re.search(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
     assert code is not None
-    lines = code[1].replace("every=200", "every=40, steps=2, generations=1, annotations_per_round=4")
+    lines = code[1].replace("every=200", "every=60, steps=2, generations=1, annotations_per_round=4")
     assert len(code[1].strip().splitlines()) <= 10
     monkeypatch.chdir(tmp_path)
     done = subprocess.run(
