@@ -25,10 +25,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness import RESULTS, describe
+from benchmarks.harness import RESULTS, describe, timed
+from edgepers.assets import model_folder
 
 BATCH, RANK, RATE = 16, 8, 2e-4
-RIVALS = ("peft", "peft-checkpointing", "trl", "trl-checkpointing")
 _LENGTHS = Path(__file__).parent / "train_lengths.json"
 _MODELS = Path(tempfile.gettempdir()) / "edgepers-shapes"
 
@@ -191,7 +191,7 @@ def child(name: str, model: str, steps: int) -> dict[str, Any]:
 
     if name.startswith("trl"):
         import trl as _trl  # noqa: F401
-    config = AutoConfig.from_pretrained(model or str(_packaged()))
+    config = AutoConfig.from_pretrained(model or str(model_folder()))
     most = 256 if not model else 512
     made = sets(steps * BATCH, config.vocab_size, most)
     run, options = CONTENDERS[name]
@@ -199,7 +199,7 @@ def child(name: str, model: str, steps: int) -> dict[str, Any]:
     meter = MemoryMeter(None)
     if name.startswith("trl"):
         options = options | {"most": most}
-    found = run(model or str(_packaged()), made, steps, clock, options)
+    found = run(model or str(model_folder()), made, steps, clock, options)
     seconds = (clock.ends[-1] - clock.ends[0]) / (steps - 1)
     tokens = found.get("tokens_a_step") or sum(len(ids) for ids, _ in made) / steps
     return {
@@ -208,24 +208,13 @@ def child(name: str, model: str, steps: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _packaged() -> Path:
-    from edgepers.assets import model_folder
-
-    return model_folder()
-
-
 def matrix_rate(threads: int) -> float:
-    """bfloat16 FLOP/s of a product of 1,024 rows with a square of 2,048, the best of 20."""
+    """bfloat16 FLOP/s of a product of 1,024 rows with a square of 2,048, at the 20th percentile of its times."""
     import torch
 
     torch.set_num_threads(threads)
     a, b = torch.randn(1024, 2048, dtype=torch.bfloat16), torch.randn(2048, 2048, dtype=torch.bfloat16)
-    best = float("inf")
-    for _ in range(20):
-        start = time.perf_counter()
-        a @ b.t()
-        best = min(best, time.perf_counter() - start)
-    return 2 * 1024 * 2048 * 2048 / best
+    return 2 * 1024 * 2048 * 2048 / timed(lambda: a @ b.t())[0]
 
 
 def main() -> None:

@@ -19,7 +19,8 @@ from edgepers.llm import ENCODE_TOKENS
 from edgepers.loading import RESIDENT_BYTES, quiet, resolve
 from edgepers.lora import attention_layers
 from edgepers.select.embedding import stored_width
-from edgepers.train.trainer import CHECKPOINTING_FROM, MICRO_BATCH_TOKENS, max_tokens_of
+from edgepers.train.packing import MICRO_BATCH_TOKENS
+from edgepers.train.trainer import CHECKPOINTING_FROM, max_tokens_of
 
 __all__ = ["DEVICES", "Shapes", "memory_left", "memory_parts", "plan", "plan_text", "shapes_of", "verdict"]
 

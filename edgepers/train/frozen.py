@@ -28,15 +28,11 @@ class Lora:
     """What an adapter adds to a frozen layer: scale x (dropped x) A' B'.
 
     Attributes:
-        a: A, float32 [r, in].
-        b: B, float32 [out, r].
         scale: alpha / r, over the share that dropout leaves.
         dropped: x with dropout, [T, in].
         mask: 1 where an input was left, 0 where it was dropped, [T, in]; None without dropout.
     """
 
-    a: Tensor
-    b: Tensor
     scale: float
     dropped: Tensor
     mask: Tensor | None
@@ -97,12 +93,12 @@ class FrozenLinear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, a: Tensor | None, b: Tensor | None, layer: "_Layer", lora: Lora | None) -> Tensor:  # noqa: D102, PLR0917
         y = F.linear(x, layer.weight(), layer.bias)
-        ctx.layer, ctx.lora = layer, None
-        if lora is not None:
-            u = lora.dropped @ lora.a.to(x.dtype).t()
-            y.addmm_(u, lora.b.to(x.dtype).t(), alpha=lora.scale)
-            ctx.scale, ctx.masked = lora.scale, lora.mask is not None
-            ctx.save_for_backward(lora.a, lora.b, lora.dropped, u, lora.mask)
+        ctx.layer = layer
+        if lora is not None and a is not None and b is not None:
+            u = lora.dropped @ a.to(x.dtype).t()
+            y.addmm_(u, b.to(x.dtype).t(), alpha=lora.scale)
+            ctx.scale = lora.scale
+            ctx.save_for_backward(a, b, lora.dropped, u, lora.mask)
         return y
 
     @staticmethod
@@ -194,7 +190,7 @@ def _forward_of(module: Any, number: int, dropout: InputDropout, weight_of: _Kep
 
     def adapted(x: Tensor) -> Tensor:
         dropped, mask = dropout(number, x, x.detach().reshape(-1, x.shape[-1]))
-        return _apply(x, layer, a, b, Lora(a.detach(), b.detach(), scale, dropped, mask))
+        return _apply(x, layer, a, b, Lora(scale, dropped, mask))
 
     return adapted
 

@@ -12,11 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgepers.llm import Example, LanguageModel
-from edgepers.train.packing import ROUNDED, Packed, bins, pack
+from edgepers.train.packing import MICRO_BATCH_TOKENS, ROUNDED, Packed, bins, pack
 
 __all__ = ["LowerLayers", "from_8_bits", "lower_layers", "to_8_bits"]
-
-GROUP_TOKENS = 1024  # of one forward pass through the lower layers
 
 
 class _Reached(Exception):
@@ -43,7 +41,7 @@ class LowerLayers:
     def remember(self, llm: LanguageModel, states_of: Callable[[Packed], Tensor], examples: Sequence[Example]) -> None:
         """Run the lower layers on examples that they have not seen."""
         new = list(dict.fromkeys(example for example in examples if example not in self._kept))
-        for group in bins([len(example.ids) for example in new], GROUP_TOKENS):
+        for group in bins([len(example.ids) for example in new], MICRO_BATCH_TOKENS):
             chosen = [new[i] for i in group]
             packed = pack(chosen, llm.device)
             states = self._states_below(states_of, packed)

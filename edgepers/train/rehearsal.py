@@ -13,14 +13,13 @@ from torch import Tensor
 from edgepers.llm import Example, LanguageModel
 from edgepers.train.batching import batches
 from edgepers.train.loss import chunk_rows
-from edgepers.train.packing import Packed, bins, pack
+from edgepers.train.packing import MICRO_BATCH_TOKENS, Packed, bins, pack
 
 __all__ = ["Rehearsal"]
 
 TOP = 64  # most likely next tokens that are kept of each prediction; all others count as one
 WEIGHT = 0.5  # of a step's loss, against 1 for the owner's sets (benchmarks/LOG.md)
 MAX_TOKENS = 128
-GROUP_TOKENS = 1024  # of one forward pass while the base model is asked
 
 
 class Rehearsal:
@@ -50,7 +49,7 @@ class Rehearsal:
         self._examples = {i: llm.example(*pairs[i], MAX_TOKENS) for i in sorted({i for chosen in self._plan for i in chosen})}
         self._predictions: dict[int, tuple[Tensor, Tensor]] = {}
         names = list(self._examples)
-        for group in bins([len(self._examples[i].ids) for i in names], GROUP_TOKENS):
+        for group in bins([len(self._examples[i].ids) for i in names], MICRO_BATCH_TOKENS):
             chosen = [self._examples[names[i]] for i in group]
             top = _predictions(llm, states_of(pack(chosen, llm.device)))
             sizes = [example.response_tokens for example in chosen]

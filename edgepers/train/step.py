@@ -25,7 +25,6 @@ def backward(
     step: int = 0,
     lower: LowerLayers | None = None,
     dropout: InputDropout | None = None,
-    between: Callable[[], None] = lambda: None,
 ) -> Tensor:
     """Add the gradient of the mean loss over all response tokens of a step, and of what is rehearsed in it.
 
@@ -38,7 +37,6 @@ def backward(
         step: from 0.
         lower: what the layers below the adapted ones say of each set.
         dropout: told of each micro-batch before it begins.
-        between: called after each micro-batch.
 
     Returns:
         float32 [], the examples' loss in nats a response token, before anything is rehearsed.
@@ -64,5 +62,4 @@ def backward(
             loss = loss + head_loss(states[rows:], llm.head, divergence, llm.vocabulary)
         del states
         loss.backward()
-        between()
     return total

@@ -19,7 +19,7 @@ from edgepers.train.checkpoint import Progress, load_checkpoint, save_checkpoint
 from edgepers.train.frozen import InputDropout, lean_layers
 from edgepers.train.kept import keep_less
 from edgepers.train.lower import LowerLayers, lower_layers
-from edgepers.train.packing import States, packing
+from edgepers.train.packing import MICRO_BATCH_TOKENS, States, packing
 from edgepers.train.recompute import blocks_of, recomputed_blocks
 from edgepers.train.rehearsal import Rehearsal
 from edgepers.train.step import backward
@@ -28,7 +28,6 @@ __all__ = ["Recipe", "TrainResult", "TrainStep", "default_learning_rate", "learn
 
 WARMUP_SHARE = 0.1
 CLIP_NORM = 1.0
-MICRO_BATCH_TOKENS = 1024  # tokens in one forward and backward pass
 LEAST_TOKENS = 64  # a micro-batch below it is one set, whatever it is given
 CHECKPOINT_SECONDS = 30.0
 CHECKPOINTING_FROM = 500_000_000  # parameters: above it activations are recomputed, since they would outweigh the 4-bit weights
@@ -129,31 +128,31 @@ def train(
     """
     most = max_tokens_of(llm.parameter_count)
     examples = [llm.example(question, response, most) for question, response in pairs]
-    with _prepared(llm, examples, recipe, general) as run:
-        progress = run.resumed(checkpoint)
-        began = saved = time.monotonic() - progress.seconds
-        while progress.step < run.steps:
-            rate = learning_rate_at(progress.step, run.steps, run.peak)
-            try:
+    began = saved = time.monotonic()
+    run: _Run | None = None
+    progress: Progress | None = None
+    try:
+        with _prepared(llm, examples, recipe, general) as run:
+            progress = run.resumed(checkpoint)
+            earlier = progress.seconds
+            while progress.step < run.steps:
+                rate = learning_rate_at(progress.step, run.steps, run.peak)
                 run.step(progress, rate)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                progress.micro_batch_tokens //= 2
-                run.save(checkpoint, progress)
-                cure = "take a smaller model"
-                if checkpoint is not None and progress.micro_batch_tokens >= LEAST_TOKENS:
-                    cure = f"do it again: it goes on from there with micro-batches of {progress.micro_batch_tokens} tokens, half as many"
-                raise BudgetError(f"training ran out of memory at step {progress.step + 1} of {run.steps}; {cure}") from error
-            now = time.monotonic()
-            progress.seconds = now - began
-            if now - saved >= CHECKPOINT_SECONDS:
-                run.save(checkpoint, progress)
-                saved = now
-            if told is not None:
-                told(TrainStep(progress.step, run.steps, progress.last_loss, progress.tokens / progress.seconds, rate))
-        run.model.save_pretrained(folder, save_embedding_layers=False)  # else PEFT asks the Hub for the base's vocabulary
-        (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
+                now = time.monotonic()
+                progress.seconds = earlier + now - began
+                if now - saved >= CHECKPOINT_SECONDS:
+                    run.save(checkpoint, progress)
+                    saved = now
+                if told is not None:
+                    told(TrainStep(progress.step, run.steps, progress.last_loss, progress.tokens / progress.seconds, rate))
+            run.model.save_pretrained(folder, save_embedding_layers=False)  # else PEFT asks the Hub for the base's vocabulary
+            (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        if run is None or progress is None:
+            raise BudgetError("training ran out of memory before its first step; take a smaller model") from error
+        raise run.with_less(checkpoint, progress) from error
     cut = sum(example.cut for example in examples)
     return TrainResult(run.steps, progress.tokens, progress.seconds, cut, progress.first_loss, progress.last_loss)
 
@@ -191,6 +190,15 @@ class _Run:
         """Make what is done durable."""
         if checkpoint is not None:
             save_checkpoint(checkpoint, self.identity, progress, self.weights, self.optimizer)
+
+    def with_less(self, checkpoint: Path | None, progress: Progress) -> BudgetError:
+        """After memory ran out: the next call has half the micro-batch. The error that says so."""
+        progress.micro_batch_tokens //= 2
+        self.save(checkpoint, progress)
+        cure = "take a smaller model"
+        if checkpoint is not None and progress.micro_batch_tokens >= LEAST_TOKENS:
+            cure = f"do it again: it goes on from there with micro-batches of {progress.micro_batch_tokens} tokens, half as many"
+        return BudgetError(f"training ran out of memory at step {progress.step + 1} of {self.steps}; {cure}")
 
     def step(self, progress: Progress, rate: float) -> None:
         """One optimizer step, and how far it comes."""

@@ -107,3 +107,14 @@ def test_out_of_memory_goes_on_from_the_last_step_with_half_the_micro_batch(llm,
     assert [step.step for step in told] == list(range(1, 9))
     assert result.steps == 8
     assert seen[3:6] == [(3, 1024), (3, 512), (3, 256)]
+
+
+def test_out_of_memory_before_the_first_step_is_one_line_too(llm, tmp_path, monkeypatch):
+    def none_left(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(trainer, "Rehearsal", none_left)
+    with pytest.raises(BudgetError, match="before its first step; take a smaller model"):
+        train(llm, PAIRS, tmp_path, RECIPE, checkpoint=tmp_path / "c")
+    assert not (tmp_path / "c").exists()
+    assert llm.answer(["Hi"], max_new_tokens=2)
