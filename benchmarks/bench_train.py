@@ -27,6 +27,7 @@ from typing import Any
 
 from benchmarks.harness import RESULTS, describe, timed
 from edgepers.assets import model_folder
+from edgepers.heap import settle_heap
 
 BATCH, RANK, RATE = 16, 8, 2e-4
 _LENGTHS = Path(__file__).parent / "train_lengths.json"
@@ -181,6 +182,8 @@ CONTENDERS: dict[str, tuple[Callable[..., dict[str, Any]], dict[str, Any]]] = {
 
 def child(name: str, model: str, steps: int) -> dict[str, Any]:
     """One contender's run in this process."""
+    if name.startswith("ours"):
+        settle_heap()  # as the command line does first of all
     import bitsandbytes  # noqa: F401
     import peft as _peft  # noqa: F401
     import torch

@@ -19,6 +19,14 @@ SHAPES: dict[str, dict[str, Any]] = {
         "vocab_size": 49152, "hidden_size": 1024, "intermediate_size": 2816, "num_hidden_layers": 12,
         "num_attention_heads": 16, "num_key_value_heads": 4, "head_dim": 64,
     },
+    "0.36B": {  # SmolLM2-360M
+        "vocab_size": 49152, "hidden_size": 960, "intermediate_size": 2560, "num_hidden_layers": 32,
+        "num_attention_heads": 15, "num_key_value_heads": 5, "head_dim": 64,
+    },
+    "0.5B": {  # Qwen2.5-0.5B, but for its biases
+        "vocab_size": 151936, "hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24,
+        "num_attention_heads": 14, "num_key_value_heads": 2, "head_dim": 64,
+    },
     "1B": _LLAMA_32 | {"hidden_size": 2048, "num_hidden_layers": 16, "num_attention_heads": 32, "head_dim": 64},  # Llama-3.2-1B
     "3B": _LLAMA_32 | {"hidden_size": 3072, "num_hidden_layers": 28, "num_attention_heads": 24, "head_dim": 128},  # Llama-3.2-3B
 }  # fmt: skip

@@ -15,6 +15,7 @@ from edgepers import __version__
 from edgepers import commands as actions
 from edgepers.config import EXPORT_FORMATS, EXPORT_ONTO, LORA_TARGETS, PLAN_DEVICES, Settings, Size, parse_size
 from edgepers.errors import EdgepersError, UsageError, VerdictError
+from edgepers.heap import settle_heap
 
 __all__ = ["build_parser", "main"]
 
@@ -273,6 +274,7 @@ def _interrupt(*_: object) -> NoReturn:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command: 0 done, 1 a known failure in one line, 2 wrong usage."""
     args = build_parser().parse_args(argv)
+    settle_heap()  # before torch makes a tensor
     signal.signal(signal.SIGTERM, _interrupt)
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))  # a core file would hold what was decrypted
     try:

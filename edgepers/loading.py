@@ -17,6 +17,7 @@ from edgepers.assets import model_folder
 from edgepers.config import format_size
 from edgepers.device import compute_device
 from edgepers.errors import BudgetError, ModelError
+from edgepers.heap import settle_heap, trim_heap
 from edgepers.ollama import hub_name_of_gguf, hub_name_of_tag, is_tag
 
 __all__ = ["check_memory", "identity_of", "load_pretrained", "quiet", "resolve"]
@@ -148,8 +149,9 @@ def load_pretrained(model: str, bits: int, device: torch.device | None) -> tuple
     """
     name = resolve(model)
     local = Path(name).is_dir()
+    settle_heap()
     try:
-        with quiet():
+        with quiet(), _read_not_mapped():
             try:
                 config, tokenizer, loaded, dtype = _from_pretrained(name, bits, device, offline=True)
             except OSError:  # a Hub name that is not on this machine yet: the one time that the network is asked
@@ -164,7 +166,32 @@ def load_pretrained(model: str, bits: int, device: torch.device | None) -> tuple
     loaded.requires_grad_(False)
     if bits == 4:
         _settle_4bit(loaded, dtype)
+    trim_heap()
     return loaded, tokenizer, name, identity_of(name, config, tokenizer, bits)
+
+
+@contextlib.contextmanager
+def _read_not_mapped() -> Iterator[None]:
+    """Let transformers read weight files instead of mapping them.
+
+    A mapping stays, with every page that was touched, as long as one tensor of its file does: with the embeddings in 16 bits,
+    the whole file. transformers itself reads on Windows for a reason like this.
+    """
+    from transformers import modeling_utils
+
+    opened = modeling_utils.safe_open
+
+    def reading(file: Any, framework: str = "pt", device: Any = "cpu", **_: Any) -> Any:
+        try:
+            return opened(file, framework=framework, device=device, backend="pread")
+        except TypeError:  # safetensors before 0.8 only maps
+            return opened(file, framework=framework, device=device)
+
+    modeling_utils.safe_open = reading
+    try:
+        yield
+    finally:
+        modeling_utils.safe_open = opened
 
 
 def _from_pretrained(name: str, bits: int, device: torch.device | None, *, offline: bool) -> tuple[Any, Any, Any, torch.dtype]:

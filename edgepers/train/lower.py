@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgepers.llm import Example, LanguageModel
-from edgepers.train.packing import MICRO_BATCH_TOKENS, ROUNDED, Packed, bins, pack
+from edgepers.train.configuration import MICRO_BATCH_TOKENS
+from edgepers.train.packing import ROUNDED, Packed, bins, pack
 
 __all__ = ["LowerLayers", "from_8_bits", "lower_layers", "to_8_bits"]
 

@@ -11,9 +11,8 @@ from torch.nn.utils.rnn import pad_sequence
 from edgepers.llm import Example, LanguageModel
 from edgepers.train.attention import NAME, packed_attention
 
-__all__ = ["MICRO_BATCH_TOKENS", "ROUNDED", "Packed", "States", "bins", "pack", "packing"]
+__all__ = ["ROUNDED", "Packed", "States", "bins", "pack", "packing"]
 
-MICRO_BATCH_TOKENS = 1024  # of one pass through the model, where memory has room
 ROUNDED = 64
 TOLERANCE = (
     0.1  # of states in a pack against the same sets padded, as a share of the largest: bfloat16 is off by .01, another set's words by .5

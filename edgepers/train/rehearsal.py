@@ -12,8 +12,9 @@ from torch import Tensor
 
 from edgepers.llm import Example, LanguageModel
 from edgepers.train.batching import batches
-from edgepers.train.loss import chunk_rows
-from edgepers.train.packing import MICRO_BATCH_TOKENS, Packed, bins, pack
+from edgepers.train.configuration import MICRO_BATCH_TOKENS
+from edgepers.train.loss import chunk_rows, log_shares
+from edgepers.train.packing import Packed, bins, pack
 
 __all__ = ["Rehearsal"]
 
@@ -76,7 +77,7 @@ class Rehearsal:
         weight = WEIGHT / sum(len(self._predictions[i][0]) for i in self._plan[step])
 
         def divergence(logits: Tensor, chunk: slice) -> Tensor:
-            own = logits.log_softmax(-1).gather(1, token[chunk])
+            own = log_shares(logits, token[chunk])
             return weight * F.kl_div(_with_rest(own), _with_rest(base[chunk]), log_target=True, reduction="sum")
 
         return divergence

@@ -16,10 +16,11 @@ from edgepers.llm import Example, LanguageModel
 from edgepers.select.hashing import hash_text, mix
 from edgepers.train.batching import batches
 from edgepers.train.checkpoint import Progress, load_checkpoint, save_checkpoint
+from edgepers.train.configuration import Configuration
 from edgepers.train.frozen import InputDropout, lean_layers
 from edgepers.train.kept import keep_less
 from edgepers.train.lower import LowerLayers, lower_layers
-from edgepers.train.packing import MICRO_BATCH_TOKENS, States, packing
+from edgepers.train.packing import States, packing
 from edgepers.train.recompute import blocks_of, recomputed_blocks
 from edgepers.train.rehearsal import Rehearsal
 from edgepers.train.step import backward
@@ -69,6 +70,11 @@ def max_tokens_of(parameters: int) -> int:
     return 256 if parameters < 50_000_000 else 512
 
 
+def default_configuration(llm: LanguageModel) -> Configuration:
+    """Where memory is not counted: activations of models from `CHECKPOINTING_FROM` parameters on are recomputed."""
+    return Configuration(recomputed_blocks=len(blocks_of(llm.decoder)) if llm.parameter_count >= CHECKPOINTING_FROM else 0)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """What a training run does; the same recipe, sets and model give the same adapter.
@@ -107,6 +113,7 @@ def train(
     recipe: Recipe,
     *,
     general: Sequence[tuple[str, str]] = (),
+    configuration: Configuration | None = None,
     checkpoint: Path | None = None,
     told: Callable[[TrainStep], None] | None = None,
 ) -> TrainResult:
@@ -118,6 +125,7 @@ def train(
         folder: exists.
         recipe: how.
         general: (question, response) of the sets to rehearse: each step also holds the adapter to what the base model says of some.
+        configuration: how it is laid out in memory; None: with room to spare.
         checkpoint: a file to go on from, where a run of the same recipe and sets was interrupted; on a CPU the result is the same to
             the bit. It is written every `CHECKPOINT_SECONDS`.
         told: called after each step.
@@ -132,7 +140,7 @@ def train(
     run: _Run | None = None
     progress: Progress | None = None
     try:
-        with _prepared(llm, examples, recipe, general) as run:
+        with _prepared(llm, examples, recipe, general, configuration or default_configuration(llm)) as run:
             progress = run.resumed(checkpoint)
             earlier = progress.seconds
             while progress.step < run.steps:
@@ -164,6 +172,7 @@ class _Run:
     llm: LanguageModel
     model: Any
     recipe: Recipe
+    configuration: Configuration
     examples: list[Example]
     steps: int
     peak: float
@@ -184,7 +193,7 @@ class _Run:
     def resumed(self, checkpoint: Path | None) -> Progress:
         """Where to go on, with weights and optimizer as they were there."""
         found = None if checkpoint is None else load_checkpoint(checkpoint, self.identity, self.weights, self.optimizer)
-        return found or Progress(micro_batch_tokens=MICRO_BATCH_TOKENS)
+        return found or Progress(micro_batch_tokens=self.configuration.micro_batch_tokens)
 
     def save(self, checkpoint: Path | None, progress: Progress) -> None:
         """Make what is done durable."""
@@ -222,7 +231,9 @@ class _Run:
 
 
 @contextlib.contextmanager
-def _prepared(llm: LanguageModel, examples: list[Example], recipe: Recipe, general: Sequence[tuple[str, str]]) -> Iterator[_Run]:
+def _prepared(
+    llm: LanguageModel, examples: list[Example], recipe: Recipe, general: Sequence[tuple[str, str]], configuration: Configuration
+) -> Iterator[_Run]:
     """Put a fresh adapter on the model and everything else in place; leaving gives the model back as it was."""
     steps = recipe.steps_for(len(examples))
     peak = recipe.learning_rate or default_learning_rate(llm.parameter_count)
@@ -239,13 +250,12 @@ def _prepared(llm: LanguageModel, examples: list[Example], recipe: Recipe, gener
         model = llm.start_lora(recipe.rank, recipe.seed, recipe.targets, recipe.top)
         if lower is not None:
             stack.enter_context(lower.passed_over())
-        if llm.parameter_count >= CHECKPOINTING_FROM:
-            stack.enter_context(recomputed_blocks(model, len(blocks_of(model))))
+        stack.enter_context(recomputed_blocks(model, configuration.recomputed_blocks))
         model.train()
-        dropout = stack.enter_context(lean_layers(model, seed=recipe.seed))
+        dropout = stack.enter_context(lean_layers(model, seed=recipe.seed, resident_bytes=configuration.resident_bytes))
         weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
         yield _Run(
-            llm=llm, model=model, recipe=recipe, examples=examples, steps=steps, peak=peak,
+            llm=llm, model=model, recipe=recipe, configuration=configuration, examples=examples, steps=steps, peak=peak,
             plan=list(batches(len(examples), recipe.batch, steps, recipe.seed)), states_of=states_of, rehearsal=rehearsal, lower=lower,
             dropout=dropout, weights=weights, optimizer=torch.optim.AdamW(weights.values(), lr=peak, weight_decay=0.0),
         )  # fmt: skip

@@ -1,0 +1,22 @@
+"""How a training run is laid out in memory: nothing of it changes what is learned, but for rounding."""
+
+from dataclasses import dataclass
+
+__all__ = ["MICRO_BATCH_TOKENS", "Configuration"]
+
+MICRO_BATCH_TOKENS = 1024  # of one pass through the model, where memory has room
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """What trades memory for time.
+
+    Attributes:
+        micro_batch_tokens: of one forward and backward pass, at most; a longer set has one of its own.
+        recomputed_blocks: uppermost blocks whose activations are computed again for the backward pass.
+        resident_bytes: of 4-bit weights that are dequantized once and kept, at most.
+    """
+
+    micro_batch_tokens: int = MICRO_BATCH_TOKENS
+    recomputed_blocks: int = 0
+    resident_bytes: int = 0

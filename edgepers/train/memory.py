@@ -1,0 +1,177 @@
+"""What training takes, found by doing a step without memory: the same code on the meta device, its live bytes counted."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from edgepers.llm import Example
+from edgepers.train.attention import NAME, packed_attention
+from edgepers.train.configuration import Configuration
+from edgepers.train.frozen import is_quantized, lean_layers, stored_weight
+from edgepers.train.kept import keep_less
+from edgepers.train.live import LiveBytes
+from edgepers.train.lower import lower_layers
+from edgepers.train.packing import Packed, States
+from edgepers.train.recompute import recomputed_blocks
+from edgepers.train.step import backward
+from edgepers.weightless import Weightless
+
+__all__ = ["StepBytes", "Trained", "encoding_bytes", "loading_bytes", "step_bytes", "training_parts"]
+
+_SCALES = 64  # weights that share a scale in NF4; double quantization makes float32 scales of them at every use
+
+
+# Measured with models of 8 M to 1.2 B parameters on a CPU (benchmarks/results/memory.jsonl), beside what is counted.
+OPENED = 20_000_000  # what a model, a tokenizer and their code open at loading
+WORKING = 60_000_000  # oneDNN's code for the shapes it meets, threads, small blocks of the heap
+SCATTERED = 0.03  # of a step's peak: what the heap has free between small blocks
+_LOADED = 16  # bytes of each weight of the layer that is being quantized
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """What of a recipe decides memory.
+
+    Attributes:
+        rank: of LoRA.
+        targets: "attention" or "all-linear".
+        top: blocks that the adapter is on; 0: all.
+    """
+
+    rank: int
+    targets: str
+    top: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StepBytes:
+    """Bytes above weights, adapter, gradients and optimizer.
+
+    Attributes:
+        activations: what autograd keeps of a micro-batch at the end of its forward pass.
+        logits: the most that the vocabulary product and its loss took beside them.
+        workspace: what else there was at the peak: dequantized layers, temporaries of the backward pass.
+    """
+
+    activations: int
+    logits: int
+    workspace: int
+
+    @property
+    def peak(self) -> int:
+        """All three."""
+        return self.activations + self.logits + self.workspace
+
+
+def _shaped_weight(layer: Any) -> Callable[[], Tensor]:
+    """What dequantizing a layer allocates, twice its scales among it."""
+    if not is_quantized(layer):
+        return stored_weight(layer)
+    size = layer.out_features * layer.in_features
+
+    def dequantize() -> Tensor:
+        scales = torch.empty(size // _SCALES, dtype=torch.float32, device="meta")
+        scales = scales + 0  # the offset of the quantized scales
+        return torch.empty(layer.out_features, layer.in_features, dtype=layer.compute_dtype, device="meta")
+
+    return dequantize
+
+
+@contextlib.contextmanager
+def _adapted(llm: Weightless, trained: Trained) -> Iterator[Any]:
+    with contextlib.ExitStack() as stack:
+        stack.callback(llm.use_adapter, None)
+        stack.enter_context(keep_less(llm.decoder))
+        model = llm.start_lora(trained.rank, 0, trained.targets, trained.top)
+        model.train()
+        yield model
+
+
+def _adapter_bytes(model: Any) -> int:
+    return sum(weight.nbytes for weight in model.parameters() if weight.requires_grad)
+
+
+def step_bytes(llm: Weightless, sets: Sequence[tuple[int, int]], trained: Trained, configuration: Configuration) -> tuple[StepBytes, int]:
+    """Bytes of one micro-batch, and of the adapter.
+
+    Args:
+        llm: the model's shapes.
+        sets: (prompt tokens, response tokens) of what is in it.
+        trained: the adapter.
+        configuration: of which the micro-batch is `sets`, whatever it says; resident weights are not counted.
+    """
+    from transformers import AttentionInterface
+
+    AttentionInterface.register(NAME, packed_attention)
+    llm.decoder.set_attn_implementation(NAME)
+    examples = [Example((0,) * (prompt + response), prompt, False) for prompt, response in sets]
+    kept = after_loss = 0
+
+    def states_of(packed: Packed) -> Tensor:
+        nonlocal kept
+        made = States(llm, True)(packed)
+        live.mark()
+        kept = live.now
+        made.register_hook(told)
+        return made
+
+    def told(_: Tensor) -> None:  # the loss is made, with its gradient for the states; the backward pass begins
+        nonlocal after_loss
+        after_loss = live.mark()
+
+    with contextlib.ExitStack() as stack:
+        if trained.top and (lower := lower_layers(llm, trained.top, 16)) is not None:
+            stack.enter_context(lower.passed_over())
+        model = stack.enter_context(_adapted(llm, trained))
+        for weight in model.parameters():
+            if weight.requires_grad:
+                weight.grad = torch.zeros_like(weight)
+        stack.enter_context(recomputed_blocks(model, configuration.recomputed_blocks))
+        dropout = stack.enter_context(lean_layers(model, resident_bytes=configuration.resident_bytes, weight_of=_shaped_weight))
+        live = stack.enter_context(LiveBytes())
+        backward(llm, states_of, examples, micro_batch_tokens=sum(map(sum, sets)), dropout=dropout)
+        logits = max(after_loss - kept, 0)
+        return StepBytes(kept, logits, max(live.peak - kept - logits, 0)), _adapter_bytes(model)
+
+
+def training_parts(step: StepBytes, adapter: int, *, resident_bytes: int = 0, kept_states: int = 0) -> dict[str, int]:
+    """Bytes of training by part, beside the base model's.
+
+    Args:
+        step: of its largest micro-batch.
+        adapter: bytes of the adapter; its gradients are as many, AdamW's two moments twice as many.
+        resident_bytes: of 4-bit weights that are kept dequantized.
+        kept_states: bytes of what frozen lower layers say of all sets.
+    """
+    parts = {
+        "resident weights": resident_bytes,
+        "states of lower layers": kept_states,
+        "adapter": adapter,
+        "gradients": adapter,
+        "optimizer": 2 * adapter,
+        "activations": step.activations,
+        "logits": step.logits,
+        "workspace": step.workspace,
+        "libraries and heap": OPENED + WORKING + int(SCATTERED * step.peak),
+    }
+    return {part: size for part, size in parts.items() if size or part not in {"resident weights", "states of lower layers"}}
+
+
+@torch.no_grad()
+def encoding_bytes(llm: Weightless, tokens: int) -> int:
+    """Peak of one forward pass over so many padded tokens, in rows of 512 and fewer."""
+    row = min(tokens, 512)
+    ids = torch.zeros(max(tokens // row, 1), row, dtype=torch.int64, device="meta")
+    llm.decoder.set_attn_implementation("sdpa")
+    with LiveBytes() as live:
+        llm.decoder(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
+    return live.peak
+
+
+def loading_bytes(llm: Weightless) -> int:
+    """Beside the weights while they are quantized, one layer after the other."""
+    return _LOADED * llm.largest_layer if llm.bits == 4 else 0
