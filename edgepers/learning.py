@@ -18,9 +18,18 @@ __all__ = ["guard", "learn"]
 
 
 def learn(
-    llm: LanguageModel, settings: Settings, pairs: Sequence[tuple[str, str]], folder: Path, told: Callable[[TrainStep], None]
+    llm: LanguageModel,
+    settings: Settings,
+    pairs: Sequence[tuple[str, str]],
+    folder: Path,
+    told: Callable[[TrainStep], None],
+    *,
+    names: Sequence[str] = (),
 ) -> TrainResult:
-    """Train an adapter on (question, response) pairs; its folder appears when it is whole. Interrupted, it goes on from its checkpoint."""
+    """Train an adapter on (question, response) pairs; its folder appears when it is whole. Interrupted, it goes on from its checkpoint.
+
+    `names` and what is raised: as for `train`.
+    """
     made = folder.with_name(".training")
     shutil.rmtree(made, ignore_errors=True)
     made.mkdir(parents=True)
@@ -30,7 +39,7 @@ def learn(
         rank=settings.lora_rank, targets=settings.lora_targets, top=settings.top_layers, rehearsal=settings.rehearsal, seed=settings.seed,
     )  # fmt: skip
     general = _pairs(rehearsal_sets()) if settings.rehearsal else ()
-    result = train(llm, pairs, made, recipe, general=general, checkpoint=checkpoint, told=told)
+    result = train(llm, pairs, made, recipe, general=general, checkpoint=checkpoint, told=told, names=names)
     replace_folder(made, folder)
     checkpoint.unlink(missing_ok=True)
     return result

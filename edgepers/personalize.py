@@ -323,7 +323,11 @@ class Personalizer:
         verdict = Verdict(False, "no annotated set to train on", None, None)
         if pairs:
             self._listener.stage("train", number)
-            result = self._train(pairs, name)
+            names = [kept.name for kept in training]
+            of = {kept.position: kept.name for kept in training}
+            result = self._train(pairs, [*names, *(of[v.position] for v in varied for _ in v.pairs)], name)
+            if result.ended is not None:
+                self._listener.note(f"round {number}: {result.ended}")
             self._listener.stage("guard", number)
             verdict = guard(self.llm, self.settings, reserve, self._folder(self.buffer.progress.published), self._folder(name))
         self.meter.check("the round")
@@ -358,14 +362,14 @@ class Personalizer:
         self.state.prune_adapters(self.settings.keep_adapters, progress.published, progress.earlier)
         return done
 
-    def _train(self, pairs: Sequence[tuple[str, str]], name: str) -> TrainResult:
+    def _train(self, pairs: Sequence[tuple[str, str]], names: Sequence[str], name: str) -> TrainResult:
         def told(step: TrainStep) -> None:
             self._listener.trained(step)
             log.write(step, self.meter.now_bytes())
             self.meter.check("training")
 
         with StepLog(self.state.rounds, name) as log:
-            return learn(self.llm, self.settings, pairs, self.state.adapters / name, told)
+            return learn(self.llm, self.settings, pairs, self.state.adapters / name, told, names=names)
 
     # -- measuring
 

@@ -155,13 +155,14 @@ def memory_parts(shapes: Shapes, *, batch: int, tokens: int, rank: int, on_cpu: 
     - quantization state: 1 byte for 64 of them, 4 bytes for 64 x 256; none where dequantized.
     - kept in 16 bits: s for every other parameter (embeddings, norms, biases, head).
     - adapter: 4 x rank x (inputs + outputs of the adapted layers). gradients: the same. optimizer: twice the same.
+      last good adapter: the same, to go back to where training diverges.
     - activations: n x one block x blocks, where one block is s x (inputs + outputs of its linear layers) + 5 x the inputs of adapted
       layers (float32 and a dropout mask) + 8 x d (two norms in float32). From 500 M parameters on, n x (s x d x blocks + one block).
     - logits: 16 x V (logits, log-softmax and a gradient of each, float32) for half of n; for all of n where the family needs them.
     - temporaries and allocator: 0.5 x (activations + logits).
     - dequantized layer: s x the largest linear layer, where weights stay in 4 bits.
     - scoring beyond training: 8192 tokens x s x (6 d + feed-forward inputs and outputs), without gradient, less what training's
-      own six parts above already take; the two never run at once.
+      own seven parts above already take; the two never run at once.
     """
     resident = shapes.linear * shapes.itemsize <= RESIDENT_BYTES
     size = 4 if resident and on_cpu else shapes.itemsize
@@ -173,6 +174,7 @@ def memory_parts(shapes: Shapes, *, batch: int, tokens: int, rank: int, on_cpu: 
         "adapter": adapter,
         "gradients": adapter,
         "optimizer": 2 * adapter,
+        "last good adapter": adapter,
         "activations": micro * (size * shapes.width * shapes.blocks + block if checkpointed else block * shapes.blocks),
         "logits": math.ceil(micro * (1.0 if shapes.all_logits else RESPONSE_SHARE)) * 16 * shapes.vocabulary,
     }

@@ -12,7 +12,7 @@ from edgepers.train.lower import LowerLayers
 from edgepers.train.packing import Packed, bins, pack
 from edgepers.train.rehearsal import Rehearsal
 
-__all__ = ["backward"]
+__all__ = ["backward", "own_losses"]
 
 
 def backward(
@@ -63,3 +63,26 @@ def backward(
         del states
         loss.backward()
     return total
+
+
+@torch.no_grad()
+def own_losses(
+    llm: LanguageModel,
+    states_of: Callable[[Packed], Tensor],
+    examples: Sequence[Example],
+    *,
+    step: int = 0,
+    lower: LowerLayers | None = None,
+    dropout: InputDropout | None = None,
+) -> list[float]:
+    """Each example's loss alone, in nats a response token; arguments as for `backward`."""
+    losses = []
+    for example in examples:
+        packed = pack([example], llm.device)
+        if dropout is not None:
+            dropout.begin(step, 0, packed.ids.numel(), llm.dtype, llm.device)
+        if lower is not None:
+            lower.hand_over([example], llm.dtype)
+        negative = cross_entropy(packed.targets, 1 / example.response_tokens)
+        losses.append(head_loss(states_of(packed), llm.head, negative, llm.vocabulary).item())
+    return losses
