@@ -12,6 +12,7 @@ from edgepers.files import replace_folder
 from edgepers.llm import LanguageModel
 from edgepers.select.records import KeptSet
 from edgepers.state import CHECKPOINT
+from edgepers.train.pause import Pause
 from edgepers.train.trainer import Recipe, TrainResult, TrainStep, train
 
 __all__ = ["guard", "learn"]
@@ -25,10 +26,11 @@ def learn(
     told: Callable[[TrainStep], None],
     *,
     names: Sequence[str] = (),
+    note: Callable[[str], None] | None = None,
 ) -> TrainResult:
     """Train an adapter on (question, response) pairs; its folder appears when it is whole. Interrupted, it goes on from its checkpoint.
 
-    `names` and what is raised: as for `train`.
+    `names` and what is raised: as for `train`. `note` is told of pauses.
     """
     made = folder.with_name(".training")
     shutil.rmtree(made, ignore_errors=True)
@@ -39,7 +41,8 @@ def learn(
         rank=settings.lora_rank, targets=settings.lora_targets, top=settings.top_layers, rehearsal=settings.rehearsal, seed=settings.seed,
     )  # fmt: skip
     general = _pairs(rehearsal_sets()) if settings.rehearsal else ()
-    result = train(llm, pairs, made, recipe, general=general, checkpoint=checkpoint, told=told, names=names)
+    pause = Pause(settings.busy_bounds, note or (lambda _: None)) if settings.busy_bounds else None
+    result = train(llm, pairs, made, recipe, general=general, checkpoint=checkpoint, told=told, names=names, pause=pause)
     replace_folder(made, folder)
     checkpoint.unlink(missing_ok=True)
     return result

@@ -369,7 +369,7 @@ class Personalizer:
             self.meter.check("training")
 
         with StepLog(self.state.rounds, name) as log:
-            return learn(self.llm, self.settings, pairs, self.state.adapters / name, told, names=names)
+            return learn(self.llm, self.settings, pairs, self.state.adapters / name, told, names=names, note=self._listener.note)
 
     # -- measuring
 

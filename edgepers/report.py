@@ -73,6 +73,7 @@ def round_report(
         "train_steps": result.steps if result else 0,
         "train_tokens": result.tokens if result else 0,
         "train_seconds": round(result.seconds, 3) if result else 0.0,
+        "train_paused_seconds": round(result.paused_seconds, 3) if result else 0.0,
         "train_ended": str(result.ended) if result and result.ended else None,
         "train_cut": result.cut if result else 0,
         "train_loss_first": result.first_loss if result else None,

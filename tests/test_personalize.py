@@ -26,7 +26,7 @@ from edgepers.train import trainer
 
 README = Path(__file__).parent.parent / "README.md"
 QUICK = {"annotations": "gold", "every": 24, "annotations_per_round": 6, "generations": 1, "steps": 3, "storage": 64_000, "seed": 3}
-VOLATILE = ("train_seconds", "peak_memory_bytes", "state_bytes", "buffer_bytes", "buffer_peak_bytes")
+VOLATILE = ("train_seconds", "train_paused_seconds", "peak_memory_bytes", "state_bytes", "buffer_bytes", "buffer_peak_bytes")
 
 
 def head(source: Path, target: Path, n: int) -> Path:

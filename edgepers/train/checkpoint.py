@@ -26,6 +26,7 @@ class Progress:
         step: optimizer steps done.
         tokens: real tokens seen.
         seconds: spent on them, those of interrupted processes included.
+        paused_seconds: spent waiting beside those.
         first_loss: of the first step.
         last_loss: of the last one.
         micro_batch_tokens: that memory allowed; halved where it ran out.
@@ -37,6 +38,7 @@ class Progress:
     step: int = 0
     tokens: int = 0
     seconds: float = 0.0
+    paused_seconds: float = 0.0
     first_loss: float = float("nan")
     last_loss: float = float("nan")
     micro_batch_tokens: int = 0

@@ -25,6 +25,7 @@ def backward(
     step: int = 0,
     lower: LowerLayers | None = None,
     dropout: InputDropout | None = None,
+    between: Callable[[], None] | None = None,
 ) -> Tensor:
     """Add the gradient of the mean loss over all response tokens of a step, and of what is rehearsed in it.
 
@@ -37,6 +38,7 @@ def backward(
         step: from 0.
         lower: what the layers below the adapted ones say of each set.
         dropout: told of each micro-batch before it begins.
+        between: called before each micro-batch; it may take its time.
 
     Returns:
         float32 [], the examples' loss in nats a response token, before anything is rehearsed.
@@ -46,6 +48,8 @@ def backward(
     weight = 1 / sum(example.response_tokens for example in examples)
     total = torch.zeros((), device=llm.device)
     for number, group in enumerate(bins([len(example.ids) - 1 for example in everything], micro_batch_tokens)):
+        if between is not None:
+            between()
         chosen = sorted(group)  # one's own first
         here = [everything[i] for i in chosen]
         packed = pack(here, llm.device)

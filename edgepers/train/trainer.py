@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,7 @@ class TrainResult:
     cut: int  # examples that were too long
     first_loss: float
     last_loss: float
+    paused_seconds: float = 0.0  # not in `seconds`
     ended: Ended | None = None  # before its last step, and why
 
 
@@ -112,6 +114,7 @@ def train(
     checkpoint: Path | None = None,
     told: Callable[[TrainStep], None] | None = None,
     names: Sequence[str] = (),
+    pause: Callable[[Callable[[], None]], float] | None = None,
 ) -> TrainResult:
     """Train a fresh adapter and save it to `folder` in PEFT's own format.
 
@@ -129,6 +132,7 @@ def train(
             the bit. It is written every `CHECKPOINT_SECONDS`.
         told: called after each step.
         names: what the owner calls each of `pairs`, where one makes the run end; without them, its number from 0.
+        pause: called between micro-batches with what writes the checkpoint; returns the seconds that it waited (`pause.Pause`).
 
     Raises:
         ModelError: the run ended before any step was good; names the sets.
@@ -143,15 +147,15 @@ def train(
     try:
         with _prepared(llm, examples, recipe, general) as run:
             progress = run.resumed(checkpoint)
-            earlier = progress.seconds
+            clock = _Clock(progress, began)
+            between = None if pause is None else partial(clock.pause, pause, partial(run.save, checkpoint, progress))
             while progress.step < run.steps:
                 rate = learning_rate_at(progress.step, run.steps, run.peak)
-                wrong = run.step(progress, rate)
+                wrong = run.step(progress, rate, between)
                 if wrong:
                     ended = run.end(progress, wrong, names)
                     break
-                now = time.monotonic()
-                progress.seconds = earlier + now - began
+                now = clock.read()
                 if now - saved >= CHECKPOINT_SECONDS:
                     run.save(checkpoint, progress)
                     saved = now
@@ -168,7 +172,34 @@ def train(
             raise BudgetError("training ran out of memory before its first step; take a smaller model") from error
         raise run.with_less(checkpoint, progress) from error
     cut = sum(example.cut for example in examples)
-    return TrainResult(progress.step, progress.tokens, progress.seconds, cut, progress.first_loss, progress.last_loss, ended)
+    return TrainResult(
+        progress.step, progress.tokens, progress.seconds, cut, progress.first_loss, progress.last_loss, progress.paused_seconds, ended
+    )
+
+
+class _Clock:
+    """Seconds of a run's progress: from a moment of `time.monotonic` on, without pauses."""
+
+    def __init__(self, progress: Progress, began: float) -> None:
+        self._progress = progress
+        self._zero = began - progress.seconds
+
+    def read(self) -> float:
+        """Note the seconds; the present moment."""
+        now = time.monotonic()
+        self._progress.seconds = now - self._zero
+        return now
+
+    def pause(self, wait: Callable[[Callable[[], None]], float], save: Callable[[], None]) -> None:
+        """Wait where there is reason to, with everything saved before."""
+
+        def before() -> None:
+            self.read()
+            save()
+
+        waited = wait(before)
+        self._zero += waited
+        self._progress.paused_seconds += waited
 
 
 @dataclass(slots=True, kw_only=True)
@@ -217,7 +248,7 @@ class _Run:
             cure = f"do it again: it goes on from there with micro-batches of {progress.micro_batch_tokens} tokens, half as many"
         return BudgetError(f"training ran out of memory at step {progress.step + 1} of {self.steps}; {cure}")
 
-    def step(self, progress: Progress, rate: float) -> str:
+    def step(self, progress: Progress, rate: float, between: Callable[[], None] | None) -> str:
         """One optimizer step, and how far it comes; or what is wrong with its loss, and then nothing has changed."""
         number = progress.step
         torch.manual_seed(mix(self.recipe.seed, number))  # of the model's own dropout, where it has any
@@ -225,7 +256,7 @@ class _Run:
         self.optimizer.zero_grad()
         loss = backward(
             self.llm, self.states_of, chosen, micro_batch_tokens=progress.micro_batch_tokens, rehearsal=self.rehearsal, step=number,
-            lower=self.lower, dropout=self.dropout,
+            lower=self.lower, dropout=self.dropout, between=between,
         ).item()  # fmt: skip
         norm = float(torch.nn.utils.clip_grad_norm_(self.weights.values(), CLIP_NORM))
         if not (math.isfinite(loss) and math.isfinite(norm)):
