@@ -23,5 +23,5 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     text = str(error)
     return isinstance(error, RuntimeError) and any(
-        s in text for s in ("out of memory", "can't allocate memory", "NVML_SUCCESS == r", "NvMapMemAlloc")
+        s in text for s in ("out of memory", "can't allocate memory", "NVML_SUCCESS == r", "NvMapMemAlloc", "bad_alloc", "ALLOC_FAILED")
     )

@@ -11,7 +11,7 @@ from edgepers.annotate.requests import annotate, pending
 from edgepers.annotate.sources import Source, ask, from_file, gold
 from edgepers.config import Settings
 from edgepers.dialogue import Arrival, DialogueSet, FileStream, Stream, open_stream
-from edgepers.errors import StateError, UsageError
+from edgepers.errors import MicroBatchHalvedError, StateError, UsageError
 from edgepers.evaluate.evaluator import evaluate, floors, test_digest, test_sets
 from edgepers.evaluate.guard import Verdict, split_reserve
 from edgepers.forget import finish_forgetting
@@ -368,8 +368,12 @@ class Personalizer:
             log.write(step, self.meter.now_bytes())
             self.meter.check("training")
 
-        with StepLog(self.state.rounds, name) as log:
-            return learn(self.llm, self.settings, pairs, self.state.adapters / name, told, names=names, note=self._listener.note)
+        try:
+            with StepLog(self.state.rounds, name) as log:
+                return learn(self.llm, self.settings, pairs, self.state.adapters / name, told, names=names, note=self._listener.note)
+        except MicroBatchHalvedError as error:
+            error.round, error.hand_over = name, self.buffer.sealer.hand_over
+            raise
 
     # -- measuring
 

@@ -3,6 +3,7 @@
 import contextlib
 import math
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +13,7 @@ from typing import Any
 import torch
 
 from edgepers.device import is_out_of_memory
-from edgepers.errors import BudgetError, ModelError
+from edgepers.errors import BudgetError, MicroBatchHalvedError, ModelError
 from edgepers.llm import Example, LanguageModel
 from edgepers.select.hashing import hash_text, mix
 from edgepers.train.batching import batches
@@ -136,7 +137,8 @@ def train(
 
     Raises:
         ModelError: the run ended before any step was good; names the sets.
-        BudgetError: memory ran out; with `checkpoint`, the next call goes on from the last step with half the micro-batch.
+        MicroBatchHalvedError: memory ran out; the next call goes on from the last step with half the micro-batch.
+        BudgetError: memory ran out, and there is no less to go on with, or no `checkpoint`.
     """
     most = max_tokens_of(llm.parameter_count)
     examples = [llm.example(question, response, most) for question, response in pairs]
@@ -170,6 +172,7 @@ def train(
             raise
         if run is None or progress is None:
             raise BudgetError("training ran out of memory before its first step; take a smaller model") from error
+        traceback.clear_frames(error.__traceback__)  # what filled the memory would stand in the way of saving
         raise run.with_less(checkpoint, progress) from error
     cut = sum(example.cut for example in examples)
     return TrainResult(
@@ -242,11 +245,12 @@ class _Run:
     def with_less(self, checkpoint: Path | None, progress: Progress) -> BudgetError:
         """After memory ran out: the next call has half the micro-batch. The error that says so."""
         progress.micro_batch_tokens //= 2
+        self.optimizer.zero_grad()
         self.save(checkpoint, progress)
-        cure = "take a smaller model"
+        what = f"training ran out of memory at step {progress.step + 1} of {self.steps}"
         if checkpoint is not None and progress.micro_batch_tokens >= LEAST_TOKENS:
-            cure = f"do it again: it goes on from there with micro-batches of {progress.micro_batch_tokens} tokens, half as many"
-        return BudgetError(f"training ran out of memory at step {progress.step + 1} of {self.steps}; {cure}")
+            return MicroBatchHalvedError(what, progress.micro_batch_tokens)
+        return BudgetError(f"{what}; take a smaller model")
 
     def step(self, progress: Progress, rate: float, between: Callable[[], None] | None) -> str:
         """One optimizer step, and how far it comes; or what is wrong with its loss, and then nothing has changed."""
