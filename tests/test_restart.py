@@ -118,6 +118,42 @@ demo._draw = lambda *_: None
     assert lasting(report) == lasting(plain)
 
 
+LIMITED = """
+import argparse, re, resource, sys
+from pathlib import Path
+from edgepers.errors import MicroBatchHalvedError
+from edgepers.llm import LanguageModel
+from edgepers.restart import can_restart, restart
+from edgepers.train import trainer
+real = trainer.backward
+def backward(*args, **kwargs):
+    if resource.getrlimit(resource.RLIMIT_DATA)[0] == resource.RLIM_INFINITY:  # it stays for the program that comes after
+        now = 1024 * int(re.search(r"VmData:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+        resource.setrlimit(resource.RLIMIT_DATA, (now + 160_000_000, resource.RLIM_INFINITY))
+    return real(*args, **kwargs)
+trainer.backward = backward
+words = "the cat sat on a mat and then it went away to find some food in the house of my old friend".split()
+pairs = [(" ".join(words[(i + k) % 20] for k in range(70)), " ".join(words[(3 * i + k) % 20] for k in range(120))) for i in range(16)]
+folder = Path(sys.argv[1])
+try:
+    result = trainer.train(LanguageModel.load(), pairs, folder, trainer.Recipe(steps=2), checkpoint=folder / "checkpoint")
+except MicroBatchHalvedError as error:
+    if can_restart(error, argparse.Namespace()):
+        restart(error)
+    raise
+print(result.steps)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux")
+def test_memory_that_really_runs_out_is_gone_on_from(tmp_path):
+    env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", LIMITED, str(tmp_path)], capture_output=True, text=True, env=env, check=False)
+    assert (done.returncode, done.stdout) == (0, "2\n"), done.stderr
+    assert "going on by itself from there, with micro-batches of 512 tokens" in done.stderr
+
+
 def error(tokens=512, name="0001"):
     found = MicroBatchHalvedError("training ran out of memory at step 1 of 3", tokens)
     found.round = name
