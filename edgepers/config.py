@@ -100,6 +100,11 @@ class Settings:
     key_file: str = option("", "file outside the state that holds its key; empty: in your configuration folder")
     durability: str = option("every", "every: each admission is a commit of its own; batch:N: up to N of a micro-batch share one")
     passphrase: bool = option(False, "wrap a new state's key with a passphrase: EDGEPERS_PASSPHRASE, or asked for")
+    pause_when_busy: str = option(
+        "",
+        "training waits while the device is busy: on, or bounds such as load:0.5,battery:30,temperature:85 (share of the cores that other"
+        " programs take, percent left unplugged, degrees Celsius)",
+    )
     stream: str = option("", "stream file last read: where gold annotation looks references up", given=False)
     preset: str = option("", "paper: every choice as in Qin et al. (DAC 2024) where it is known", choices=("", "paper"))
 
@@ -126,6 +131,11 @@ class Settings:
             raise UsageError(f"--durability is {self.durability!r}; give every, or batch:N with N of at least 1")
         if self.top_layers < 0:
             raise UsageError(f"--lora-layers is {self.lora_layers!r}; give all, or top:K with K of at least 1")
+        if (wrong := _wrong_bound(self.pause_when_busy)) is not None:
+            raise UsageError(
+                f"--pause-when-busy is {self.pause_when_busy!r}, where {wrong!r} is no bound; give on, or some of load:0.5 (above 0, at"
+                f" most 1), battery:30 (percent), temperature:85 (degrees Celsius), with commas between, or nothing"
+            )
         if not math.isfinite(self.learning_rate):
             raise UsageError(f"--learning-rate is {self.learning_rate}; give a number such as 2e-4, or 0 for the model's own")
 
@@ -141,6 +151,13 @@ class Settings:
         match = re.fullmatch(r"top:([1-9]\d{0,3})", self.lora_layers)
         return int(match[1]) if match else -(self.lora_layers != "all")
 
+    @property
+    def busy_bounds(self) -> dict[str, float]:
+        """Of `pause_when_busy`, by sensor; none where it is off."""
+        if self.pause_when_busy == "on":
+            return dict(BUSY)
+        return {name: float(value) for name, _, value in map(_parted, self.pause_when_busy.split(",")) if name}
+
     @classmethod
     def make(cls, given: Mapping[str, Any], saved: Mapping[str, Any] | None = None) -> "Settings":
         """Defaults, then what the state has saved, then a preset that is given now, then what else is given now."""
@@ -154,6 +171,28 @@ class Settings:
     def hints(cls) -> dict[str, type]:
         """Name and type of each setting."""
         return get_type_hints(cls)
+
+
+BUSY = {"load": 0.5, "battery": 30.0, "temperature": 85.0}  # what `on` means
+_MOST = {"load": 1.0, "battery": 100.0, "temperature": 150.0}
+
+
+def _parted(bound: str) -> tuple[str, str, str]:
+    name, colon, value = bound.partition(":")
+    return name.strip(), colon, value.strip()
+
+
+def _wrong_bound(text: str) -> str | None:
+    """The part of `--pause-when-busy` that is no bound; None where all are."""
+    if text in ("", "on"):
+        return None
+    seen = set()
+    for bound in text.split(","):
+        name, _, value = _parted(bound)
+        if name not in BUSY or name in seen or not re.fullmatch(r"\d+(\.\d+)?|\.\d+", value) or not 0 < float(value) <= _MOST[name]:
+            return bound
+        seen.add(name)
+    return None
 
 
 _LEAST = {

@@ -7,6 +7,16 @@ if TYPE_CHECKING:
 
 __all__ = ["compute_device", "is_out_of_memory"]
 
+_SIGNS = (
+    "out of memory",
+    "can't allocate memory",
+    "Cannot allocate memory",  # of mapping a file
+    "bad_alloc",
+    "ALLOC_FAILED",  # cuBLAS, cuDNN
+    "NVML_SUCCESS == r",
+    "NvMapMemAlloc",
+)
+
 
 def compute_device() -> "torch.device":
     """The first CUDA device where torch can use one, else the CPU."""
@@ -22,6 +32,4 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     text = str(error)
-    return isinstance(error, RuntimeError) and any(
-        s in text for s in ("out of memory", "can't allocate memory", "NVML_SUCCESS == r", "NvMapMemAlloc")
-    )
+    return isinstance(error, RuntimeError) and any(sign in text for sign in _SIGNS)

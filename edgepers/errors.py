@@ -7,14 +7,17 @@ EdgepersError            exit 1: a known failure, one line, with its cure
 ├── ModelError           a model that cannot be loaded or does not fit its use
 ├── StateError           a state folder that is missing, busy, damaged or of another kind
 ├── BudgetError          bytes of storage or memory that do not suffice
+│   └── MicroBatchHalvedError   memory ran out in training, which goes on with less when it is asked for again
 └── VerdictError         a question that was answered with no; the answer is with it
 """
 
+from collections.abc import Callable
 from typing import Any
 
 __all__ = [
     "BudgetError",
     "EdgepersError",
+    "MicroBatchHalvedError",
     "ModelError",
     "ShapeError",
     "StateError",
@@ -51,6 +54,24 @@ class StateError(EdgepersError):
 
 class BudgetError(EdgepersError):
     """Bytes of storage or memory that do not suffice."""
+
+
+class MicroBatchHalvedError(BudgetError):
+    """Memory ran out in training: asked for again, it goes on from its last step with half the micro-batch.
+
+    Attributes:
+        what: happened, without a cure.
+        micro_batch_tokens: of the next attempt.
+        round: name of the adapter that was trained, "" where a caller trained outside a round.
+        hand_over: leaves what a program needs that takes this one's place.
+    """
+
+    def __init__(self, what: str, micro_batch_tokens: int) -> None:
+        super().__init__(f"{what}; do it again: it goes on from there with micro-batches of {micro_batch_tokens} tokens, half as many")
+        self.what = what
+        self.micro_batch_tokens = micro_batch_tokens
+        self.round = ""
+        self.hand_over: Callable[[], None] = lambda: None
 
 
 class VerdictError(EdgepersError):

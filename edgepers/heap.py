@@ -5,16 +5,20 @@ the peak more than half of its memory was such pieces (benchmarks/LOG.md, 2026-1
 Mapping costs a page fault for every page touched, 512 times fewer with huge pages.
 """
 
+import contextlib
 import ctypes
 import os
+from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["settle_heap", "trim_heap"]
+__all__ = ["few_pieces", "settle_heap", "trim_heap"]
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of mallopt(3)
 _MAPPED_FROM = 1 << 20  # bytes of a block that is mapped on its own
+_MAPPED_IN_TRAINING = 1 << 17  # the same while training, whose blocks vary; answering a word at a time would take half as long again
 _TRIMMED_FROM = 32 << 20  # free bytes at the heap's end that go back; the default of 128 KB slows answering by a quarter
 _HUGE_PAGES = "THP_MEM_ALLOC_ENABLE"  # torch aligns tensors of 2 MB and more for them, and asks for them
+_ONEDNN = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "96"}  # code that is kept for shapes met: up to 256 KB each, and 1024 without this
 
 
 def settle_heap() -> None:
@@ -22,12 +26,29 @@ def settle_heap() -> None:
 
     Nothing is done where glibc is not the C library, nor to what the user has set: GLIBC_TUNABLES, MALLOC_*, THP_MEM_ALLOC_ENABLE.
     """
-    os.environ.setdefault(_HUGE_PAGES, "1")
+    for name, value in {_HUGE_PAGES: "1", **_ONEDNN}.items():
+        os.environ.setdefault(name, value)
+    _set(_M_MMAP_THRESHOLD, _MAPPED_FROM)
+    _set(_M_TRIM_THRESHOLD, _TRIMMED_FROM)
+
+
+@contextlib.contextmanager
+def few_pieces() -> Iterator[None]:
+    """Let smaller blocks, too, be mapped on their own for a while."""
+    trim_heap()
+    _set(_M_MMAP_THRESHOLD, _MAPPED_IN_TRAINING)
+    try:
+        yield
+    finally:
+        _set(_M_MMAP_THRESHOLD, _MAPPED_FROM)
+        trim_heap()
+
+
+def _set(option: int, value: int) -> None:
     if "GLIBC_TUNABLES" in os.environ or any(name.startswith("MALLOC_") for name in os.environ):
         return
     if (mallopt := _of_glibc("mallopt")) is not None:
-        mallopt(_M_MMAP_THRESHOLD, _MAPPED_FROM)
-        mallopt(_M_TRIM_THRESHOLD, _TRIMMED_FROM)
+        mallopt(option, value)
 
 
 def trim_heap() -> None:

@@ -12,15 +12,30 @@ from edgepers.files import replace_folder
 from edgepers.llm import LanguageModel
 from edgepers.select.records import KeptSet
 from edgepers.state import CHECKPOINT
-from edgepers.train.trainer import Recipe, TrainResult, TrainStep, train
+from edgepers.train.configuration import Configuration
+from edgepers.train.fit import UNCOUNTABLE, fit, over_budget
+from edgepers.train.memory import Trained
+from edgepers.train.pause import Pause
+from edgepers.train.trainer import Recipe, TrainResult, TrainStep, max_tokens_of, train
+from edgepers.weightless import Weightless
 
-__all__ = ["guard", "learn"]
+__all__ = ["fitting", "guard", "learn"]
 
 
 def learn(
-    llm: LanguageModel, settings: Settings, pairs: Sequence[tuple[str, str]], folder: Path, told: Callable[[TrainStep], None]
+    llm: LanguageModel,
+    settings: Settings,
+    pairs: Sequence[tuple[str, str]],
+    folder: Path,
+    told: Callable[[TrainStep], None],
+    *,
+    names: Sequence[str] = (),
+    note: Callable[[str], None] | None = None,
 ) -> TrainResult:
-    """Train an adapter on (question, response) pairs; its folder appears when it is whole. Interrupted, it goes on from its checkpoint."""
+    """Train an adapter on (question, response) pairs; its folder appears when it is whole. Interrupted, it goes on from its checkpoint.
+
+    `names` and what is raised: as for `train`. `note` is told of pauses, and of the configuration that was chosen.
+    """
     made = folder.with_name(".training")
     shutil.rmtree(made, ignore_errors=True)
     made.mkdir(parents=True)
@@ -30,10 +45,39 @@ def learn(
         rank=settings.lora_rank, targets=settings.lora_targets, top=settings.top_layers, rehearsal=settings.rehearsal, seed=settings.seed,
     )  # fmt: skip
     general = _pairs(rehearsal_sets()) if settings.rehearsal else ()
-    result = train(llm, pairs, made, recipe, general=general, checkpoint=checkpoint, told=told)
+    configuration = fitting(llm, settings, [*pairs, *general])
+    if note is not None and configuration is not None:
+        note(f"training in {configuration}")
+    pause = Pause(settings.busy_bounds, note or (lambda _: None)) if settings.busy_bounds else None
+    result = train(
+        llm, pairs, made, recipe, general=general, configuration=configuration, checkpoint=checkpoint, told=told, names=names, pause=pause
+    )
     replace_folder(made, folder)
     checkpoint.unlink(missing_ok=True)
     return result
+
+
+def fitting(llm: LanguageModel, settings: Settings, pairs: Sequence[tuple[str, str]]) -> Configuration | None:
+    """The fastest configuration in which (question, response) pairs are trained within `--memory`; None where it cannot be counted.
+
+    Raises:
+        BudgetError: none fits.
+    """
+    most = max_tokens_of(llm.parameter_count)
+    examples = [llm.example(question, response, most) for question, response in pairs]
+    top = settings.top_layers
+    trained = Trained(rank=settings.lora_rank, targets=settings.lora_targets, top=top)
+    kept_states = sum(len(example.ids) for example in examples) * llm.hidden_size * 2 if top else 0
+    lengths = [(example.prompt_tokens, example.response_tokens) for example in examples]
+    try:
+        found = fit(
+            Weightless.like(llm), lengths, trained, int(settings.memory), batch=settings.batch + settings.rehearsal, kept_states=kept_states
+        )
+    except UNCOUNTABLE:
+        return None
+    if not found.fits:
+        raise over_budget(found.parts, settings)
+    return found.configuration
 
 
 def guard(llm: LanguageModel, settings: Settings, reserve: Sequence[KeptSet], published: Path | None, new: Path | None) -> Verdict:

@@ -19,7 +19,7 @@ __all__ = ["MAX_NEW_TOKENS", "Example", "LanguageModel", "Sampling", "length_gro
 
 MAX_NEW_TOKENS = 64
 MAX_ENCODED_TOKENS = 512
-ENCODE_TOKENS = 8192  # padded tokens in one forward pass of `encode`: 16 sets of the longest kind
+ENCODE_TOKENS = 8192  # padded tokens in one forward pass of `encode`, at most: 16 sets of the longest kind
 _PLAIN_PROMPT = "User: {question}\nAssistant:"  # for models without a chat template
 
 
@@ -55,6 +55,7 @@ class LanguageModel:
         hidden_size: d of the hidden states.
         device: where it runs.
         parameter_count: of the base model, before quantization.
+        encode_tokens: padded tokens in one forward pass of `encode`, and in one batch of `answer`.
     """
 
     def __init__(self, model: Any, tokenizer: Any, name: str, identity: str, bits: int) -> None:
@@ -67,6 +68,7 @@ class LanguageModel:
         self.parameter_count = int(model.num_parameters())
         self.hidden_size = int(model.config.get_text_config().hidden_size)
         self.device = model.get_input_embeddings().weight.device
+        self.encode_tokens = ENCODE_TOKENS
         self.stop_ids = _stop_ids(model, tokenizer)
 
     @classmethod
@@ -156,7 +158,7 @@ class LanguageModel:
 
     def token_ids(self, text: str) -> list[int]:
         """Tokens of text that already carries its special tokens."""
-        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        return list(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
     @torch.no_grad()
     def encode(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
@@ -176,7 +178,7 @@ class LanguageModel:
             return torch.empty(0, self.hidden_size, dtype=self._model.dtype, device=self.device), offsets
         hidden: list[Tensor] = [torch.empty(0)] * len(rows)
         with self._adapter_off():
-            for group in length_groups([len(row) for row in rows], ENCODE_TOKENS):
+            for group in length_groups([len(row) for row in rows], self.encode_tokens):
                 ids, mask = self._pad([rows[i] for i in group], left=False)
                 states = self._base().get_decoder()(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
                 for row, i in enumerate(group):
@@ -194,23 +196,35 @@ class LanguageModel:
         batch: int = 32,
     ) -> list[str]:
         """Answers to B questions, batched: greedy, or sampled with a seed a question; `adapter=False`: the base model's."""
-        answers: list[str] = []
+        rows = [self._prompt_ids(question, max_new_tokens) for question in questions]
+        answers = [""] * len(rows)
         with contextlib.nullcontext() if adapter else self._adapter_off():
-            for start in range(0, len(questions), batch):
-                seeds = None if sampling is None else sampling.seeds[start : start + batch]
-                answers += self._generate(questions[start : start + batch], max_new_tokens, sampling, seeds)
+            for group in length_groups([len(row) + max_new_tokens for row in rows], self.encode_tokens, batch):
+                seeds = None if sampling is None else [sampling.seeds[i] for i in group]
+                for i, answer in zip(group, self._generate([rows[i] for i in group], max_new_tokens, sampling, seeds), strict=True):
+                    answers[i] = answer
         return answers
 
     @torch.no_grad()
     def stream(self, question: str, told: Callable[[str], None], *, max_new_tokens: int = MAX_NEW_TOKENS) -> str:
         """The greedy answer to one question, told in pieces as it is written; the pieces make up the answer."""
         pieces = _Pieces(self.tokenizer, told)
-        (answer,) = self._generate([question], max_new_tokens, None, None, pieces)
+        (answer,) = self._generate([self._prompt_ids(question, max_new_tokens)], max_new_tokens, None, None, pieces)
         return answer
+
+    @property
+    def _window(self) -> int:
+        """Tokens that the model takes, question and answer together."""
+        return getattr(self._base().config.get_text_config(), "max_position_embeddings", None) or 4096
+
+    def _prompt_ids(self, question: str, max_new_tokens: int) -> list[int]:
+        """Tokens of the prompt; a question too long loses its left."""
+        most = self._window - min(max_new_tokens, self._window // 2)  # the other half is the question's
+        return self.token_ids(self.prompt(question))[-most:]
 
     def _generate(
         self,
-        questions: Sequence[str],
+        rows: Sequence[Sequence[int]],
         max_new_tokens: int,
         sampling: Sampling | None,
         seeds: Sequence[int] | None,
@@ -218,9 +232,7 @@ class LanguageModel:
     ) -> list[str]:
         from transformers import GenerationConfig, LogitsProcessorList
 
-        window = getattr(self._base().config.get_text_config(), "max_position_embeddings", None) or 4096
-        max_new_tokens = min(max_new_tokens, window // 2)  # the other half is the question's
-        rows = [self.token_ids(self.prompt(question))[-(window - max_new_tokens) :] for question in questions]
+        max_new_tokens = min(max_new_tokens, self._window // 2)
         ids, mask = self._pad(rows, left=True)
         processors = LogitsProcessorList()
         if sampling is not None and seeds is not None:
@@ -271,6 +283,11 @@ class LanguageModel:
         """That hidden states have."""
         dtype: torch.dtype = self._base().get_input_embeddings().weight.dtype
         return dtype
+
+    @property
+    def config(self) -> Any:
+        """Of transformers."""
+        return self._base().config
 
     @property
     def decoder(self) -> Any:
@@ -348,10 +365,10 @@ def _stop_ids(model: Any, tokenizer: Any) -> list[int]:
     return sorted(int(i) for i in ids if i is not None)
 
 
-def length_groups(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Indices by falling length, cut into groups of at most `budget` padded tokens."""
+def length_groups(lengths: Sequence[int], budget: int, most: int | None = None) -> Iterator[list[int]]:
+    """Indices by falling length, cut into groups of at most `budget` padded tokens and `most` rows."""
     order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
     while order:
-        count = max(budget // max(lengths[order[0]], 1), 1)
+        count = max(min(budget // max(lengths[order[0]], 1), most or len(order)), 1)
         yield order[:count]
         order = order[count:]

@@ -20,7 +20,7 @@ from edgepers.errors import BudgetError, ModelError
 from edgepers.heap import settle_heap, trim_heap
 from edgepers.ollama import hub_name_of_gguf, hub_name_of_tag, is_tag
 
-__all__ = ["check_memory", "identity_of", "load_pretrained", "quiet", "resolve"]
+__all__ = ["check_memory", "identity_of", "import_libraries", "load_pretrained", "quiet", "resolve"]
 
 NF4_BYTES = 0.516  # of a parameter: 4 bits, a byte of scale for 64 of them, and a float for 256 scales
 _HUB_NAME = re.compile(r"[\w-][\w.-]*(?:/[\w-][\w.-]*)?")
@@ -47,6 +47,13 @@ def quiet() -> Iterator[None]:
         hf_logging.set_verbosity(verbosity)
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+def import_libraries() -> None:
+    """All code that a model needs: about 0.5 GB of memory with torch's, which no budget counts."""
+    import bitsandbytes  # noqa: F401
+    import peft  # noqa: F401
+    import transformers.modeling_utils  # noqa: F401
 
 
 def resolve(model: str) -> str:

@@ -11,15 +11,16 @@ from edgepers.annotate.requests import annotate, pending
 from edgepers.annotate.sources import Source, ask, from_file, gold
 from edgepers.config import Settings
 from edgepers.dialogue import Arrival, DialogueSet, FileStream, Stream, open_stream
-from edgepers.errors import StateError, UsageError
+from edgepers.errors import MicroBatchHalvedError, StateError, UsageError
 from edgepers.evaluate.evaluator import evaluate, floors, test_digest, test_sets
 from edgepers.evaluate.guard import Verdict, split_reserve
 from edgepers.forget import finish_forgetting
 from edgepers.learning import guard, learn
 from edgepers.listener import Listener
 from edgepers.llm import MAX_NEW_TOKENS, LanguageModel
-from edgepers.loading import check_memory
+from edgepers.loading import check_memory, import_libraries
 from edgepers.meter.memory import MemoryMeter
+from edgepers.plan import check_plan
 from edgepers.privacy.keyring import key_source
 from edgepers.report import report, round_report, versions
 from edgepers.rollback import roll_back
@@ -87,6 +88,8 @@ class Personalizer:
         if self.settings.lexicons:
             self.settings = replace(self.settings, lexicons=str(Path(self.settings.lexicons).expanduser().resolve()))
         lexicons = load_lexicons(Path(self.settings.lexicons) if self.settings.lexicons else None)
+        if llm is None:
+            import_libraries()
         self.meter = MemoryMeter(self.settings.memory)
         self._listener = listener or Listener()
         self._source = source
@@ -122,7 +125,10 @@ class Personalizer:
 
     def _load(self) -> LanguageModel:
         check_memory(self.settings.model, self.settings.bits, self.settings.memory)
-        return LanguageModel.load(self.settings.model, bits=self.settings.bits)
+        encode_tokens = check_plan(self.settings)
+        llm = LanguageModel.load(self.settings.model, bits=self.settings.bits)
+        llm.encode_tokens = encode_tokens
+        return llm
 
     def __enter__(self) -> "Personalizer":
         return self
@@ -323,7 +329,11 @@ class Personalizer:
         verdict = Verdict(False, "no annotated set to train on", None, None)
         if pairs:
             self._listener.stage("train", number)
-            result = self._train(pairs, name)
+            names = [kept.name for kept in training]
+            of = {kept.position: kept.name for kept in training}
+            result = self._train(pairs, [*names, *(of[v.position] for v in varied for _ in v.pairs)], name)
+            if result.ended is not None:
+                self._listener.note(f"round {number}: {result.ended}")
             self._listener.stage("guard", number)
             verdict = guard(self.llm, self.settings, reserve, self._folder(self.buffer.progress.published), self._folder(name))
         self.meter.check("the round")
@@ -358,14 +368,18 @@ class Personalizer:
         self.state.prune_adapters(self.settings.keep_adapters, progress.published, progress.earlier)
         return done
 
-    def _train(self, pairs: Sequence[tuple[str, str]], name: str) -> TrainResult:
+    def _train(self, pairs: Sequence[tuple[str, str]], names: Sequence[str], name: str) -> TrainResult:
         def told(step: TrainStep) -> None:
             self._listener.trained(step)
             log.write(step, self.meter.now_bytes())
             self.meter.check("training")
 
-        with StepLog(self.state.rounds, name) as log:
-            return learn(self.llm, self.settings, pairs, self.state.adapters / name, told)
+        try:
+            with StepLog(self.state.rounds, name) as log:
+                return learn(self.llm, self.settings, pairs, self.state.adapters / name, told, names=names, note=self._listener.note)
+        except MicroBatchHalvedError as error:
+            error.round, error.hand_over = name, self.buffer.sealer.hand_over
+            raise
 
     # -- measuring
 

@@ -58,7 +58,10 @@ def round_report(
     rouge1: float | None,
     tested_on: str,
 ) -> dict[str, Any]:
-    """What one round did; `trained_on` are positions, `result` is None where there was nothing to train on."""
+    """What one round did; `trained_on` are positions, `result` is None where there was nothing to train on.
+
+    `train_ended` is None, or where and why training ended before its last step; `train_steps` are those behind the adapter.
+    """
     return {
         "round": number,
         "seen": seen,
@@ -70,6 +73,8 @@ def round_report(
         "train_steps": result.steps if result else 0,
         "train_tokens": result.tokens if result else 0,
         "train_seconds": round(result.seconds, 3) if result else 0.0,
+        "train_paused_seconds": round(result.paused_seconds, 3) if result else 0.0,
+        "train_ended": str(result.ended) if result and result.ended else None,
         "train_cut": result.cut if result else 0,
         "train_loss_first": result.first_loss if result else None,
         "train_loss_last": result.last_loss if result else None,
@@ -87,5 +92,5 @@ def round_report(
 
 def versions() -> dict[str, str]:
     """Of everything that may change a result."""
-    packages = ("edgepers", "torch", "transformers", "peft", "bitsandbytes", "rouge-score", "numpy")
+    packages = ("edgepers", "torch", "transformers", "peft", "bitsandbytes", "numpy")
     return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in packages}}

@@ -1,11 +1,12 @@
 """A model without its weights: the same code on the meta device, by which plans are made before anything is loaded."""
 
+import copy
 from typing import Any
 
 import torch
 from torch import nn
 
-from edgepers.llm import LanguageModel
+from edgepers.llm import ENCODE_TOKENS, MAX_ENCODED_TOKENS, LanguageModel
 from edgepers.loading import RESIDENT_BYTES, quiet
 from edgepers.train.frozen import is_quantized
 
@@ -29,7 +30,7 @@ class Weightless(LanguageModel):
 
         dtype = getattr(config.get_text_config(), "dtype", None) or torch.bfloat16
         with quiet(), torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config, dtype=dtype)
+            model = AutoModelForCausalLM.from_config(copy.deepcopy(config), dtype=dtype)  # the copy's attention is ours to change
         model.requires_grad_(False)
         self._model: Any = model
         self._adapter = None
@@ -38,6 +39,7 @@ class Weightless(LanguageModel):
         self.bits = bits
         self.parameter_count = int(model.num_parameters())
         self.hidden_size = int(config.get_text_config().hidden_size)
+        self.encode_tokens = ENCODE_TOKENS
         linear = self._linear_layers()
         if bits != 4:
             return
@@ -63,6 +65,16 @@ class Weightless(LanguageModel):
     def quantized_layers(self) -> list[Any]:
         """That stay in 4 bits."""
         return [layer for layer in self._base().modules() if is_quantized(layer)]
+
+    def fit_encoding(self, memory: int) -> None:
+        """Halve `encode_tokens` until model and pass fit into so many bytes; one set of the longest kind is the least."""
+        from edgepers.train.fit import MARGIN
+        from edgepers.train.memory import OPENED, WORKING, encoding_bytes
+
+        room = memory / MARGIN - sum(self.weight_bytes().values()) - OPENED - WORKING[self.dtype.itemsize]
+        a_set = encoding_bytes(self, MAX_ENCODED_TOKENS)
+        while self.encode_tokens > MAX_ENCODED_TOKENS and a_set * self.encode_tokens // MAX_ENCODED_TOKENS > room:
+            self.encode_tokens //= 2
 
     @property
     def largest_layer(self) -> int:

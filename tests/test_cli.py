@@ -111,6 +111,7 @@ def test_help_loads_no_torch():
         (["run", "STREAM", "--state", "S", "--eval", "missing.jsonl"], 1, "missing.jsonl: no such file"),
         (["run", "-", "--state", "S", "--annotations", "gold"], 2, "standard input"),
         (["run", "STREAM", "--state", "S", "--memory", "100MB", "--bits", "3"], 2, "--bits is 3"),
+        (["run", "STREAM", "--state", "S", "--pause-when-busy", "fan:3"], 2, "--pause-when-busy is 'fan:3', where 'fan:3' is no bound"),
         (["run", "STREAM"], 2, "--state"),
         (["status", "--state", "S"], 1, "nothing there yet; make it with"),
         (["rollback", "--state", "S"], 1, "nothing there yet"),

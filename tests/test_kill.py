@@ -49,7 +49,7 @@ def lasting(folder: Path, settings: dict) -> dict:
     for name in ("state_bytes", "buffer_bytes", "buffer_peak_bytes"):
         del found[name]
     for done in found["rounds"]:
-        for name in ("train_seconds", "peak_memory_bytes"):
+        for name in ("train_seconds", "train_paused_seconds", "peak_memory_bytes"):
             del done[name]
     adapters = {file.parent.name: file.read_bytes() for file in sorted((folder / "adapters").rglob("*.safetensors"))}
     return found | {"kept": kept, "weights": adapters}

@@ -16,15 +16,17 @@ from edgepers import DialogueSet, Personalizer
 from edgepers.assets import sample_stream, sample_test
 from edgepers.config import Settings
 from edgepers.dialogue import IterableStream
-from edgepers.errors import EdgepersError, StateError, StreamError, UsageError
+from edgepers.errors import EdgepersError, ModelError, StateError, StreamError, UsageError
+from edgepers.forget import find
 from edgepers.listener import Listener
 from edgepers.rollback import roll_back
 from edgepers.select.buffer import Buffer
 from edgepers.state import State
+from edgepers.train import trainer
 
 README = Path(__file__).parent.parent / "README.md"
 QUICK = {"annotations": "gold", "every": 24, "annotations_per_round": 6, "generations": 1, "steps": 3, "storage": 64_000, "seed": 3}
-VOLATILE = ("train_seconds", "peak_memory_bytes", "state_bytes", "buffer_bytes", "buffer_peak_bytes")
+VOLATILE = ("train_seconds", "train_paused_seconds", "peak_memory_bytes", "state_bytes", "buffer_bytes", "buffer_peak_bytes")
 
 
 def head(source: Path, target: Path, n: int) -> Path:
@@ -137,6 +139,56 @@ def test_the_published_adapter_loads_with_plain_peft(whole, tmp_path):
     assert name == whole["published"]
     base = json.loads((state.adapters / name / "adapter_config.json").read_text())["base_model_name_or_path"]
     PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), state.adapters / name)
+
+
+class Notes(Listener):
+    """Keeps what is noted."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def spoil_step(monkeypatch, number):
+    """The loss of this step, from 0, is not a number."""
+    real = trainer.backward
+
+    def backward(*args, step, **kwargs):
+        loss = real(*args, step=step, **kwargs)
+        return loss * float("nan") if step == number else loss
+
+    monkeypatch.setattr(trainer, "backward", backward)
+
+
+@pytest.mark.usefixtures("own_keys")
+def test_training_that_ends_early_is_guarded_published_and_reported_with_sets_that_can_be_forgotten(whole, tmp_path, llm, monkeypatch):
+    spoil_step(monkeypatch, 2)
+    listener = Notes()
+    with Personalizer(tmp_path / "whole", llm=llm, listener=listener) as owner:
+        done = owner.train()
+        assert (done["train_steps"], done["published"]) == (2, True)
+        assert re.match(r"training ended at step 3 of 3: the loss is not a finite number \(sets? ", done["train_ended"])
+        assert listener.notes == [f"round 4: {done['train_ended']}"]
+        assert json.loads(json.dumps(done, allow_nan=False)) == done
+        named = re.search(r"\(sets? (.*?)( and \d+ more)?\)", done["train_ended"])[1].split(", ")
+        trained_on = {kept.name for kept in owner.buffer if kept.position in done["trained_on"]}
+        assert set(named) <= trained_on  # a variation goes by the name of its set
+        assert find(owner.buffer, name=named[0])
+
+
+@pytest.mark.usefixtures("own_keys")
+def test_training_without_a_good_step_is_one_line_and_leaves_what_is_published(whole, tmp_path, llm, monkeypatch):
+    spoil_step(monkeypatch, 0)
+    with Personalizer(tmp_path / "whole", llm=llm) as owner:
+        with pytest.raises(
+            ModelError, match=r"diverged at step 1 of 3, before any step was good: .*; lower --learning-rate .*, or forget sets? "
+        ):
+            owner.train()
+        assert owner.buffer.progress.published == whole["published"]
+        assert owner.answer(["Hi"], max_new_tokens=2)
+        assert owner.report(None)["rounds"] == whole["rounds"]
 
 
 def test_rollback_goes_back_one_at_a_time_to_the_base_model(whole, tmp_path, llm):

@@ -1,4 +1,4 @@
-"""Estimates against what was measured, hand-computed parts, and the command."""
+"""Plans against measurement, parts computed by hand, what is chosen within a budget, and the command."""
 
 import json
 import subprocess
@@ -11,9 +11,13 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from edgepers import plan as planning
 from edgepers.assets import model_folder
 from edgepers.cli import main
-from edgepers.config import PLAN_DEVICES
-from edgepers.errors import ModelError
-from edgepers.plan import DEVICES, memory_left, memory_parts, micro_batch_tokens, plan, shapes_of
+from edgepers.config import PLAN_DEVICES, Settings, Size
+from edgepers.errors import BudgetError, ModelError
+from edgepers.loading import RESIDENT_BYTES
+from edgepers.plan import DEVICES, check_plan, memory_left, plan, weightless
+from edgepers.train.configuration import Configuration
+from edgepers.train.fit import MARGIN, fit, heaviest
+from edgepers.train.memory import Trained, step_bytes
 
 LLAMA_3B = {
     "hidden_size": 3072, "intermediate_size": 8192, "num_hidden_layers": 28, "num_attention_heads": 24, "num_key_value_heads": 8,
@@ -23,23 +27,24 @@ SMALL = {
     "hidden_size": 512, "intermediate_size": 1408, "num_hidden_layers": 4, "num_attention_heads": 8, "num_key_value_heads": 4,
     "head_dim": 64, "vocab_size": 8192, "tie_word_embeddings": True, "bos_token_id": None, "eos_token_id": 1, "pad_token_id": 0,
 }  # fmt: skip
+ATTENTION = Trained(rank=8, targets="attention")
 
-# In a process of its own: a tiny training first, so that what is imported late is not counted; then load and train, measured.
+# In a process of its own: loading and two steps, measured above what the libraries take.
 MEASURE = """
 import sys, tempfile
 from pathlib import Path
+from edgepers.heap import settle_heap
+settle_heap()
+from edgepers.loading import import_libraries
+import_libraries()
 from edgepers.llm import LanguageModel
 from edgepers.meter.memory import MemoryMeter
 from edgepers.train.trainer import Recipe, train
-def go(model, repeats, sets):
-    llm = LanguageModel.load(model)
-    text = " ".join(["house"] * repeats)
-    train(llm, [(text, text)] * sets, Path(tempfile.mkdtemp(dir=sys.argv[2])), Recipe(steps=1, batch=sets, learning_rate=1e-3))
-    return len(llm.example(text, text, 256).ids)
-go("", 2, 1)
 meter = MemoryMeter()
-tokens = go(sys.argv[1], 110, 4)
-print(tokens, meter.peak_bytes())
+llm = LanguageModel.load(sys.argv[1])
+text = " ".join(["house"] * 110)
+train(llm, [(text, text)] * 8, Path(tempfile.mkdtemp(dir=sys.argv[2])), Recipe(steps=2, batch=4))
+print(len(llm.example(text, text, 256).ids), meter.peak_bytes())
 """
 
 
@@ -51,7 +56,7 @@ def llama_3b(tmp_path_factory):
 
 
 @pytest.mark.parametrize("model", ["packaged", pytest.param("random", marks=pytest.mark.slow)])
-def test_a_prediction_is_within_a_factor_of_two_of_a_measured_training(tmp_path, model):
+def test_a_plan_is_near_what_a_training_takes(tmp_path, model):
     name = model_folder()
     if model == "random":
         name = tmp_path / "random"
@@ -63,58 +68,89 @@ def test_a_prediction_is_within_a_factor_of_two_of_a_measured_training(tmp_path,
     tokens, measured = map(int, done.stdout.split()[-2:])
     predicted = plan(str(name), batch=4, tokens=tokens)["total_bytes"]
     print(f"predicted {predicted / 1e6:.0f} MB, measured {measured / 1e6:.0f} MB")
-    assert 0.5 < predicted / measured < 2
+    assert 0.75 < predicted / measured < 1.33  # the machine may be any; benchmarks/bench_memory.py is where the tenth is measured
 
 
 def test_parts_of_a_3b_shape_are_those_computed_by_hand(llama_3b):
-    shapes = shapes_of(llama_3b)
+    llm = weightless(llama_3b, on_cpu=True)
     linear = 28 * (3072 * (3072 + 1024 + 1024 + 3072) + 3 * 3072 * 8192)
-    assert (shapes.linear, shapes.parameters, shapes.largest) == (linear, 3_212_749_824, 3072 * 8192)
-    assert shapes.lora == 28 * (3072 + 3072 + 2 * (3072 + 1024) + 3072 + 3072)
-    parts = memory_parts(shapes, batch=1, tokens=512, rank=8, on_cpu=False)
-    assert parts["weights"] == linear // 2
-    assert parts["quantization state"] * 8 / linear == pytest.approx(0.127, abs=1e-3)  # bits a weight
-    assert parts["kept in 16 bits"] == 2 * (3_212_749_824 - linear)
-    assert parts["optimizer"] == 2 * parts["gradients"] == 2 * parts["adapter"] == 2 * 4 * 8 * shapes.lora
-    assert parts["dequantized layer"] == 2 * 3072 * 8192
-    assert parts["logits"] == 256 * 16 * 128256
-    block = 2 * shapes.through + 5 * shapes.adapted + 8 * 3072
-    assert parts["activations"] == 512 * (2 * 3072 * 28 + block)  # recomputed, above 500 M parameters
+    assert (llm.parameter_count, llm.largest_layer) == (3_212_749_824, 3072 * 8192)
+    weights = llm.weight_bytes()
+    assert weights["weights"] == linear // 2
+    assert weights["quantization state"] * 8 / linear == pytest.approx(0.127, abs=2e-3)  # bits a weight
+    assert weights["kept in 16 bits"] == 2 * (3_212_749_824 - linear)
+    step, adapter = step_bytes(llm, [(256, 256)], ATTENTION, Configuration(recomputed_blocks=28))
+    assert adapter == 4 * 8 * 28 * (3072 + 3072 + 2 * (3072 + 1024) + 3072 + 3072)
+    inputs = 28 * 511 * 3072 * 2  # one for each block that is recomputed
+    assert inputs < step.activations < 1.25 * inputs
+    chunk = 62 // 32 * 32 * 128256  # a chunk of logits: one array in float32, one in 16 bits, and a copy
+    assert 6 * chunk < step.logits < 10 * chunk
+    assert step.workspace > 2 * 3072 * 8192  # a layer dequantized
 
 
 def test_small_models_are_dequantized_once_and_in_float32_on_a_cpu():
-    shapes = shapes_of()
-    here, there = (memory_parts(shapes, batch=16, tokens=256, rank=8, on_cpu=on_cpu) for on_cpu in (True, False))
-    assert (here["weights"], there["weights"]) == (4 * shapes.linear, 2 * shapes.linear)
-    assert here["quantization state"] == there["quantization state"] == here["dequantized layer"] == 0
-    assert "kept in 16 bits" in there and "kept in 16 bits" not in here
+    here, there = (weightless(on_cpu=on_cpu) for on_cpu in (True, False))
+    assert here.parameter_count * 2 < RESIDENT_BYTES
+    assert here.weight_bytes() == {"weights": 0, "quantization state": 0, "kept unquantized": 4 * here.parameter_count}
+    assert there.weight_bytes()["kept in 16 bits"] == 2 * here.parameter_count
 
 
 def test_more_of_anything_takes_more(llama_3b):
-    shapes, wider = shapes_of(llama_3b), shapes_of(llama_3b, "all-linear")
-    given = {"batch": 1, "tokens": 256, "rank": 8, "on_cpu": False}
-    least = sum(memory_parts(shapes, **given).values())
-    for change in ({"tokens": 512}, {"rank": 64}, {"batch": 4}):
-        assert sum(memory_parts(shapes, **(given | change)).values()) >= least
-    assert wider.lora > shapes.lora and wider.adapted > shapes.adapted
-    assert memory_parts(wider, **given)["activations"] > memory_parts(shapes, **given)["activations"]
-    assert [micro_batch_tokens(*x) for x in ((16, 256), (2, 256), (16, 512), (4, 2000))] == [1024, 512, 1024, 2000]
+    llm = weightless(llama_3b, on_cpu=True)
+    none = Configuration()
+
+    def peak(sets, trained=ATTENTION, configuration=none):
+        step, adapter = step_bytes(llm, sets, trained, configuration)
+        return step.peak + adapter
+
+    least = peak([(64, 64)])
+    assert peak([(64, 64)] * 2) > least
+    assert peak([(128, 128)]) > least
+    assert peak([(64, 64)], Trained(rank=64, targets="attention")) > least
+    assert peak([(64, 64)], Trained(rank=8, targets="all-linear")) > least
+    assert peak([(64, 64)], Trained(rank=8, targets="attention", top=4)) < least
+    assert peak([(64, 64)], configuration=Configuration(recomputed_blocks=28)) < least
+
+
+def test_the_heaviest_micro_batch_has_the_longest_sets():
+    assert heaviest([(10, 10), (200, 312), (5, 5), (200, 300)], 1024, 16) == [(200, 312), (200, 300), (5, 5)]  # what still has room
+    assert heaviest([(10, 10)] * 9, 1024, 4) == [(10, 10)] * 4
+    assert heaviest([(600, 600), (10, 10)], 64, 16) == [(600, 600)]  # a set too long has a micro-batch of its own
+
+
+def test_less_memory_is_met_by_what_costs_least_time(llama_3b):
+    llm = weightless(llama_3b, on_cpu=True)
+    lengths = [(64, 64)] * 16
+    rooms = [30, 6, 3.6, 3.0]
+    found = [fit(llm, lengths, ATTENTION, int(room * 1e9), batch=16) for room in rooms]
+    for room, one in zip(rooms, found, strict=True):
+        assert one.fits
+        assert one.total * MARGIN <= room * 1e9
+    plenty, much, some, little = (one.configuration for one in found)
+    assert (plenty.micro_batch_tokens, plenty.recomputed_blocks) == (1024, 0)
+    assert plenty.resident_bytes == 2 * sum(layer.weight.numel() for layer in llm.quantized_layers)
+    assert 0 < much.resident_bytes < plenty.resident_bytes
+    assert some.resident_bytes < much.resident_bytes
+    assert little.recomputed_blocks > 0
+    assert not fit(llm, lengths, ATTENTION, 2_000_000_000, batch=16).fits
 
 
 @pytest.mark.parametrize(
     ("config", "layers"),
     [
-        ({"model_type": "gpt2", "n_embd": 64, "n_layer": 2, "n_head": 4, "vocab_size": 512}, 12 * 64 * 64 * 2),  # Conv1D
-        ({"model_type": "gemma2", **SMALL, "query_pre_attn_scalar": 16}, None),  # logits at every token
-        ({"model_type": "gpt_neox", "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4}, None),
+        ({"model_type": "gpt2", "n_embd": 64, "n_layer": 2, "n_head": 4, "vocab_size": 512}, 4),  # Conv1D
+        ({"model_type": "gemma2", **SMALL, "query_pre_attn_scalar": 16}, 7),
+        ({"model_type": "qwen3", **SMALL}, 7),
+        ({"model_type": "gpt_neox", "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4}, 4),
+        ({"model_type": "mpt", "d_model": 64, "n_heads": 4, "n_layers": 2, "vocab_size": 512}, 4),  # its sets are padded
     ],
 )
-def test_families_are_planned_from_their_configuration(tmp_path, config, layers):
+def test_families_are_planned_from_their_configuration(tmp_path, monkeypatch, config, layers):
+    monkeypatch.setattr("edgepers.weightless.RESIDENT_BYTES", 0)
     (tmp_path / "config.json").write_text(json.dumps(config))
-    shapes = shapes_of(str(tmp_path))
-    assert layers in (None, shapes.linear)
-    assert shapes.all_logits == (config["model_type"] == "gemma2")
-    assert plan(str(tmp_path))["total_bytes"] > 0
+    llm = weightless(str(tmp_path), on_cpu=True)
+    assert len(llm.quantized_layers) == layers * llm.decoder.config.num_hidden_layers
+    assert plan(str(tmp_path), tokens=64)["parts_bytes"]["activations"] > 0
 
 
 def test_what_a_device_leaves_and_what_is_given_bound_it(monkeypatch):
@@ -128,22 +164,24 @@ def test_what_a_device_leaves_and_what_is_given_bound_it(monkeypatch):
     assert memory_left("this", None) == (123, "available on this machine now")
 
 
-def test_a_model_that_fits_not_is_one_line_with_the_largest_part_and_a_cure_that_fits(llama_3b, capsys):
-    args = ["plan", "--model", llama_3b, "--device", "orin-nano-8gb", "--json"]
-    assert main([*args, "--memory", "1GB"]) == 1
+def test_a_model_that_fits_not_is_one_line_with_the_largest_part_and_a_cure(llama_3b, capsys):
+    args = ["plan", "--model", llama_3b, "--device", "orin-nano-8gb", "--json", "--memory", "1GB"]
+    assert main(args) == 1
     out, err = capsys.readouterr()
     found = json.loads(out)
     assert (found["fits"], found["largest"], found["estimate"], found["verified"]) == (False, "weights", True, False)
     assert err.startswith("edgepers: does not fit: about ") and len(err.splitlines()) == 1
     assert "largest: weights" in err and "take a smaller model" in err
-    one = plan(llama_3b, device="orin-nano-8gb", batch=1)["total_bytes"]
-    assert main([*args, "--memory", str(one)]) == 1
-    found = json.loads(capsys.readouterr().out)
-    assert found["cure"] == "--batch 1 would fit"
-    assert plan(llama_3b, device="orin-nano-8gb", batch=1, memory=one)["fits"]
 
 
-def test_what_fits_is_a_table_that_says_it_is_an_estimate(capsys):
+def test_what_cannot_be_trained_within_memory_is_refused_before_it_is_loaded(llama_3b):
+    with pytest.raises(BudgetError, match=r"--memory 2\.00 GB is too little: .* needs about \d\.\d\d GB \(weights 1\.41 GB, .*raise it"):
+        check_plan(Settings(model=llama_3b, memory=Size(2_000_000_000)))
+    assert check_plan(Settings(model=llama_3b, memory=Size(30_000_000_000))) == 8192
+    assert 512 <= check_plan(Settings(model=llama_3b, memory=Size(3_500_000_000))) < 8192
+
+
+def test_what_fits_is_a_table_that_says_what_is_measured(capsys):
     assert main(["plan", "--device", "orin-nano-8gb", "--storage", "1MB"]) == 0
     out, err = capsys.readouterr()
     assert err == ""
@@ -154,8 +192,8 @@ def test_what_fits_is_a_table_that_says_it_is_an_estimate(capsys):
 def test_a_model_that_is_not_here_says_how_to_get_its_configuration(tmp_path, monkeypatch):
     monkeypatch.setattr(AutoConfig, "from_pretrained", lambda *args, **options: (_ for _ in ()).throw(OSError("not cached")))
     with pytest.raises(ModelError, match=r"hf download owner/name config\.json"):
-        shapes_of("owner/name")
+        weightless("owner/name", on_cpu=True)
     monkeypatch.undo()
     (tmp_path / "config.json").write_text('{"model_type": "no-such-thing"}')
     with pytest.raises(ModelError, match=r"check its config\.json"):
-        shapes_of(str(tmp_path))
+        weightless(str(tmp_path), on_cpu=True)

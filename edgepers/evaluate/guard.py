@@ -11,6 +11,7 @@ __all__ = ["LEAST_RESERVE", "MOST_RESERVE", "Verdict", "default_perplexity_rise"
 
 MOST_RESERVE = 32
 LEAST_RESERVE = 8
+MOST_NATS = 700.0  # a rise of more has no float
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,10 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None  # reports are JSON, which has no other numbers
+
+
 def default_perplexity_rise(parameters: int) -> float:
     """The most that general perplexity may rise over the base model's, as a share.
 
@@ -51,11 +56,13 @@ def default_perplexity_rise(parameters: int) -> float:
 
 def perplexity_rise(base: Sequence[float], after: Sequence[float]) -> float:
     """From losses in nats a token on the same sets, as a share."""
-    return math.exp(_mean(after) - _mean(base)) - 1
+    return math.exp(min(_mean(after) - _mean(base), MOST_NATS)) - 1
 
 
 def judge(before: Sequence[float], after: Sequence[float], rise: float, most_rise: float) -> Verdict:
     """Refuse an adapter whose paired reserve loss is worse by over one standard error, or that costs too much general perplexity.
+
+    One without finite losses is refused however little there is to judge by.
 
     Perplexity is compared with the base model's, not with that of the adapter it replaces: small rises would add up over rounds.
 
@@ -68,7 +75,8 @@ def judge(before: Sequence[float], after: Sequence[float], rise: float, most_ris
     n = len(before)
     if n < LEAST_RESERVE:
         loss_before, loss_after = (_mean(before), _mean(after)) if n else (None, None)
-        return Verdict(True, "unguarded", loss_before, loss_after, rise)
+        finite = all(map(math.isfinite, [*after, rise]))
+        return Verdict(finite, "unguarded" if finite else "it has no finite loss", loss_before, _finite(loss_after), _finite(rise))
     differences = [b - a for a, b in zip(before, after, strict=True)]
     worse = _mean(differences)
     error = math.sqrt(sum((d - worse) ** 2 for d in differences) / (n - 1) / n)
@@ -77,4 +85,4 @@ def judge(before: Sequence[float], after: Sequence[float], rise: float, most_ris
         reason = f"loss on {n} sets in reserve is worse by {worse:.3f} (standard error {error:.3f})"
     elif not rise <= most_rise:
         reason = f"perplexity on general sets is {100 * rise:.1f} % above the base model's (at most {100 * most_rise:.0f} %)"
-    return Verdict(not reason, reason, _mean(before), _mean(after), rise)
+    return Verdict(not reason, reason, _mean(before), _finite(_mean(after)), _finite(rise))

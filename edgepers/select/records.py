@@ -17,6 +17,7 @@ from edgepers.select.embedding import Int8
 __all__ = ["CENTER", "CHECK", "PROGRESS", "SEALED_NAMES", "SPOKEN", "CenterSum", "KeptSet", "Progress", "pack_record", "unpack_record"]
 
 MOST_SPANS = 32
+NAME_LENGTH = 60
 _PROGRESS_BYTES = 416  # padded to a multiple, so that a number gaining a digit never moves a page; sealed, one fits a page of 512 bytes
 _HEAD = struct.Struct("<BfffH")  # version of the dictionaries; entropy, domain score, loss; bytes of the embedding
 
@@ -49,6 +50,11 @@ class KeptSet:
     def annotated(self) -> bool:
         """Whether the owner has given a verdict."""
         return bool(self.verdict)
+
+    @property
+    def name(self) -> str:
+        """What its owner may call it: its id in its stream, or its position where there is none that fits a line."""
+        return self.id if 0 < len(self.id) <= NAME_LENGTH and self.id.isprintable() else str(self.position)
 
     @property
     def wanted(self) -> str:

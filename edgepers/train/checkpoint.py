@@ -15,7 +15,7 @@ from edgepers.files import replace_file
 
 __all__ = ["Progress", "load_checkpoint", "save_checkpoint"]
 
-_VERSION = "1"
+_VERSION = "2"
 
 
 @dataclass(slots=True)
@@ -26,20 +26,36 @@ class Progress:
         step: optimizer steps done.
         tokens: real tokens seen.
         seconds: spent on them, those of interrupted processes included.
+        paused_seconds: spent waiting beside those.
         first_loss: of the first step.
         last_loss: of the last one.
         micro_batch_tokens: that memory allowed; halved where it ran out.
+        above: steps in a row whose loss was far above the first one's.
+        good_step: optimizer steps behind the weights that last had a good loss.
+        good_loss: `last_loss` of those weights.
     """
 
     step: int = 0
     tokens: int = 0
     seconds: float = 0.0
+    paused_seconds: float = 0.0
     first_loss: float = float("nan")
     last_loss: float = float("nan")
     micro_batch_tokens: int = 0
+    above: int = 0
+    good_step: int = 0
+    good_loss: float = float("nan")
 
 
-def save_checkpoint(file: Path, run: str, progress: Progress, weights: Mapping[str, Tensor], optimizer: torch.optim.Optimizer) -> None:
+def save_checkpoint(
+    file: Path,
+    run: str,
+    progress: Progress,
+    weights: Mapping[str, Tensor],
+    optimizer: torch.optim.Optimizer,
+    *,
+    good: Mapping[str, Tensor] | None = None,
+) -> None:
     """Replace the checkpoint in one step; killed before that, the earlier one stays.
 
     Args:
@@ -48,8 +64,10 @@ def save_checkpoint(file: Path, run: str, progress: Progress, weights: Mapping[s
         progress: how far it is.
         weights: the adapter's, by name.
         optimizer: AdamW over `weights`, in that order.
+        good: the weights that last had a good loss, by name.
     """
     tensors = {f"weight.{name}": weight.detach() for name, weight in weights.items()}
+    tensors |= {f"good.{name}": weight for name, weight in (good or {}).items()}
     for name, weight in weights.items():
         state = optimizer.state[weight]
         tensors |= {f"{key}.{name}": state[key] for key in ("exp_avg", "exp_avg_sq", "step") if key in state}
@@ -57,8 +75,15 @@ def save_checkpoint(file: Path, run: str, progress: Progress, weights: Mapping[s
     replace_file(file, save({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, metadata=about), mode=0o600)
 
 
-def load_checkpoint(file: Path, run: str, weights: Mapping[str, Tensor], optimizer: torch.optim.Optimizer) -> Progress | None:
-    """Put a checkpoint of this run into its adapter and optimizer; None where there is none, or another run's."""
+def load_checkpoint(
+    file: Path,
+    run: str,
+    weights: Mapping[str, Tensor],
+    optimizer: torch.optim.Optimizer,
+    *,
+    good: Mapping[str, Tensor] | None = None,
+) -> Progress | None:
+    """Put a checkpoint of this run into its adapter, optimizer and good weights; None where there is none, or another run's."""
     try:
         with safe_open(file, "pt") as kept:
             about = kept.metadata() or {}
@@ -71,6 +96,8 @@ def load_checkpoint(file: Path, run: str, weights: Mapping[str, Tensor], optimiz
     with torch.no_grad():
         for name, weight in weights.items():
             weight.copy_(tensors[f"weight.{name}"])
+            if good is not None:
+                good[name].copy_(tensors[f"good.{name}"])
             keys = [key for key in ("exp_avg", "exp_avg_sq", "step") if f"{key}.{name}" in tensors]
             optimizer.state[weight] = {key: tensors[f"{key}.{name}"].to(weight.device if key != "step" else "cpu") for key in keys}
     return progress

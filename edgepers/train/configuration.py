@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from edgepers.config import format_size
+
 __all__ = ["MICRO_BATCH_TOKENS", "Configuration"]
 
 MICRO_BATCH_TOKENS = 1024  # of one pass through the model, where memory has room
@@ -20,3 +22,9 @@ class Configuration:
     micro_batch_tokens: int = MICRO_BATCH_TOKENS
     recomputed_blocks: int = 0
     resident_bytes: int = 0
+
+    def __str__(self) -> str:
+        """As people read it."""
+        recomputed = f", {self.recomputed_blocks} blocks computed again" if self.recomputed_blocks else ""
+        resident = f", {format_size(self.resident_bytes)} of weights kept dequantized" if self.resident_bytes else ""
+        return f"micro-batches of {self.micro_batch_tokens} tokens{recomputed}{resident}"

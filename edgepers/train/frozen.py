@@ -156,8 +156,14 @@ class _Kept:
     def __init__(self, weight_of: "WeightOf", room_bytes: int) -> None:
         self._weight_of = weight_of
         self._room = room_bytes
+        self._known: dict[int, Callable[[], Tensor]] = {}  # by layer: an adapted one is met twice, in its adapter and by itself
 
     def __call__(self, layer: Any) -> Callable[[], Tensor]:
+        if id(layer) not in self._known:
+            self._known[id(layer)] = self._weight(layer)
+        return self._known[id(layer)]
+
+    def _weight(self, layer: Any) -> Callable[[], Tensor]:
         anew = self._weight_of(layer)
         if not is_quantized(layer):
             return anew

@@ -39,10 +39,16 @@ class LowerLayers:
         self._here: Tensor | None = None
 
     @torch.no_grad()
-    def remember(self, llm: LanguageModel, states_of: Callable[[Packed], Tensor], examples: Sequence[Example]) -> None:
+    def remember(
+        self,
+        llm: LanguageModel,
+        states_of: Callable[[Packed], Tensor],
+        examples: Sequence[Example],
+        micro_batch_tokens: int = MICRO_BATCH_TOKENS,
+    ) -> None:
         """Run the lower layers on examples that they have not seen."""
         new = list(dict.fromkeys(example for example in examples if example not in self._kept))
-        for group in bins([len(example.ids) for example in new], MICRO_BATCH_TOKENS):
+        for group in bins([len(example.ids) for example in new], micro_batch_tokens):
             chosen = [new[i] for i in group]
             packed = pack(chosen, llm.device)
             states = self._states_below(states_of, packed)

@@ -15,7 +15,7 @@ from edgepers.train.frozen import is_quantized, lean_layers, stored_weight
 from edgepers.train.kept import keep_less
 from edgepers.train.live import LiveBytes
 from edgepers.train.lower import lower_layers
-from edgepers.train.packing import Packed, States
+from edgepers.train.packing import Packed, States, pack
 from edgepers.train.recompute import recomputed_blocks
 from edgepers.train.step import backward
 from edgepers.weightless import Weightless
@@ -25,9 +25,9 @@ __all__ = ["StepBytes", "Trained", "encoding_bytes", "loading_bytes", "step_byte
 _SCALES = 64  # weights that share a scale in NF4; double quantization makes float32 scales of them at every use
 
 
-# Measured with models of 8 M to 1.2 B parameters on a CPU (benchmarks/results/memory.jsonl), beside what is counted.
+# Measured with models of 8 M to 1.2 B parameters on a CPU (benchmarks/bench_memory.py), beside what is counted.
 OPENED = 20_000_000  # what a model, a tokenizer and their code open at loading
-WORKING = 60_000_000  # oneDNN's code for the shapes it meets, threads, small blocks of the heap
+WORKING = {4: 43_000_000, 2: 75_000_000}  # by bytes of a number: libraries' code for the shapes they meet, threads, small blocks
 SCATTERED = 0.03  # of a step's peak: what the heap has free between small blocks
 _LOADED = 16  # bytes of each weight of the layer that is being quantized
 
@@ -95,6 +95,15 @@ def _adapter_bytes(model: Any) -> int:
     return sum(weight.nbytes for weight in model.parameters() if weight.requires_grad)
 
 
+def _pack_without_weights(llm: Weightless) -> bool:
+    """Whether its attention is looked up by name; else sets are padded."""
+    from transformers import AttentionInterface
+
+    AttentionInterface.register(NAME, packed_attention)
+    llm.decoder.set_attn_implementation(NAME)
+    return bool(llm.decoder.config._attn_implementation == NAME)
+
+
 def step_bytes(llm: Weightless, sets: Sequence[tuple[int, int]], trained: Trained, configuration: Configuration) -> tuple[StepBytes, int]:
     """Bytes of one micro-batch, and of the adapter.
 
@@ -102,18 +111,15 @@ def step_bytes(llm: Weightless, sets: Sequence[tuple[int, int]], trained: Traine
         llm: the model's shapes.
         sets: (prompt tokens, response tokens) of what is in it.
         trained: the adapter.
-        configuration: of which the micro-batch is `sets`, whatever it says; resident weights are not counted.
+        configuration: how many blocks are recomputed; its micro-batch is `sets`, and resident weights are not counted.
     """
-    from transformers import AttentionInterface
-
-    AttentionInterface.register(NAME, packed_attention)
-    llm.decoder.set_attn_implementation(NAME)
+    packs = _pack_without_weights(llm)
     examples = [Example((0,) * (prompt + response), prompt, False) for prompt, response in sets]
     kept = after_loss = 0
 
     def states_of(packed: Packed) -> Tensor:
         nonlocal kept
-        made = States(llm, True)(packed)
+        made = States(llm, packs)(packed)
         live.mark()
         kept = live.now
         made.register_hook(told)
@@ -131,19 +137,20 @@ def step_bytes(llm: Weightless, sets: Sequence[tuple[int, int]], trained: Traine
             if weight.requires_grad:
                 weight.grad = torch.zeros_like(weight)
         stack.enter_context(recomputed_blocks(model, configuration.recomputed_blocks))
-        dropout = stack.enter_context(lean_layers(model, resident_bytes=configuration.resident_bytes, weight_of=_shaped_weight))
+        dropout = stack.enter_context(lean_layers(model, weight_of=_shaped_weight))
         live = stack.enter_context(LiveBytes())
         backward(llm, states_of, examples, micro_batch_tokens=sum(map(sum, sets)), dropout=dropout)
         logits = max(after_loss - kept, 0)
         return StepBytes(kept, logits, max(live.peak - kept - logits, 0)), _adapter_bytes(model)
 
 
-def training_parts(step: StepBytes, adapter: int, *, resident_bytes: int = 0, kept_states: int = 0) -> dict[str, int]:
+def training_parts(step: StepBytes, adapter: int, itemsize: int, *, resident_bytes: int = 0, kept_states: int = 0) -> dict[str, int]:
     """Bytes of training by part, beside the base model's.
 
     Args:
         step: of its largest micro-batch.
         adapter: bytes of the adapter; its gradients are as many, AdamW's two moments twice as many.
+        itemsize: bytes of a number in the type that is computed in.
         resident_bytes: of 4-bit weights that are kept dequantized.
         kept_states: bytes of what frozen lower layers say of all sets.
     """
@@ -153,23 +160,24 @@ def training_parts(step: StepBytes, adapter: int, *, resident_bytes: int = 0, ke
         "adapter": adapter,
         "gradients": adapter,
         "optimizer": 2 * adapter,
+        "last good adapter": adapter,
         "activations": step.activations,
         "logits": step.logits,
         "workspace": step.workspace,
-        "libraries and heap": OPENED + WORKING + int(SCATTERED * step.peak),
+        "libraries and heap": OPENED + WORKING[itemsize] + int(SCATTERED * step.peak),
     }
     return {part: size for part, size in parts.items() if size or part not in {"resident weights", "states of lower layers"}}
 
 
 @torch.no_grad()
 def encoding_bytes(llm: Weightless, tokens: int) -> int:
-    """Peak of one forward pass over so many padded tokens, in rows of 512 and fewer."""
-    row = min(tokens, 512)
-    ids = torch.zeros(max(tokens // row, 1), row, dtype=torch.int64, device="meta")
-    llm.decoder.set_attn_implementation("sdpa")
-    with LiveBytes() as live:
-        llm.decoder(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
-    return live.peak
+    """Peak of one forward pass over so many tokens: that of 512, as often as they go into them."""
+    packs = _pack_without_weights(llm)
+    short = Example((0,) * 33, 1, False)  # the fused attention that `encode` uses keeps nothing that grows with n x n
+    packed = pack([short] * 16, llm.device)
+    with lean_layers(llm.decoder, weight_of=_shaped_weight), LiveBytes() as live:
+        States(llm, packs)(packed)
+    return int(live.peak) * tokens // 512
 
 
 def loading_bytes(llm: Weightless) -> int:

@@ -99,7 +99,7 @@ class States:
             sets = packed.ids[0][: sum(packed.lengths)].split(packed.lengths)
             mask = pad_sequence([torch.ones_like(ids) for ids in sets], batch_first=True)
             out = self.llm.decoder(input_ids=pad_sequence(list(sets), batch_first=True), attention_mask=mask, use_cache=False)
-            states = out.last_hidden_state[mask.bool()]
+            states = torch.cat([row[:n] for row, n in zip(out.last_hidden_state, packed.lengths, strict=True)])
         return states[packed.rows]
 
 

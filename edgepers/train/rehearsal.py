@@ -33,6 +33,7 @@ class Rehearsal:
         size: sets a step; 0 for none.
         steps: optimizer steps of the run.
         seed: of the order.
+        micro_batch_tokens: of one pass, at most.
     """
 
     @torch.no_grad()
@@ -45,12 +46,13 @@ class Rehearsal:
         size: int,
         steps: int,
         seed: int,
+        micro_batch_tokens: int = MICRO_BATCH_TOKENS,
     ) -> None:
         self._plan = list(batches(len(pairs), size, steps, seed)) if size and pairs else [[] for _ in range(steps)]
         self._examples = {i: llm.example(*pairs[i], MAX_TOKENS) for i in sorted({i for chosen in self._plan for i in chosen})}
         self._predictions: dict[int, tuple[Tensor, Tensor]] = {}
         names = list(self._examples)
-        for group in bins([len(self._examples[i].ids) for i in names], MICRO_BATCH_TOKENS):
+        for group in bins([len(self._examples[i].ids) for i in names], micro_batch_tokens):
             chosen = [self._examples[names[i]] for i in group]
             top = _predictions(llm, states_of(pack(chosen, llm.device)))
             sizes = [example.response_tokens for example in chosen]
@@ -87,9 +89,11 @@ def _predictions(llm: LanguageModel, states: Tensor) -> tuple[Tensor, Tensor]:
     """Log shares [n, k] and tokens [n, k] of the likeliest next tokens at n places."""
     found: list[tuple[Tensor, Tensor]] = []
     for part in states.split(chunk_rows(llm.vocabulary)):
-        log_shares = llm.head(part).float().log_softmax(-1)
-        top = log_shares.topk(min(TOP, log_shares.shape[1] - 1))
-        found.append((top.values, top.indices.to(torch.int32)))
+        logits = llm.head(part).float()
+        top = logits.topk(min(TOP, logits.shape[1] - 1))
+        largest = top.values[:, :1]
+        total = logits.sub_(largest).exp_().sum(1, keepdim=True)  # where they stand: a second array of V numbers a row is much
+        found.append((top.values - largest - total.log(), top.indices.to(torch.int32)))
     shares, tokens = zip(*found, strict=True)
     return torch.cat(shares), torch.cat(tokens)
 

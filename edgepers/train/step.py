@@ -12,7 +12,7 @@ from edgepers.train.lower import LowerLayers
 from edgepers.train.packing import Packed, bins, pack
 from edgepers.train.rehearsal import Rehearsal
 
-__all__ = ["backward"]
+__all__ = ["backward", "own_losses"]
 
 
 def backward(
@@ -25,6 +25,7 @@ def backward(
     step: int = 0,
     lower: LowerLayers | None = None,
     dropout: InputDropout | None = None,
+    between: Callable[[], None] | None = None,
 ) -> Tensor:
     """Add the gradient of the mean loss over all response tokens of a step, and of what is rehearsed in it.
 
@@ -37,6 +38,7 @@ def backward(
         step: from 0.
         lower: what the layers below the adapted ones say of each set.
         dropout: told of each micro-batch before it begins.
+        between: called before each micro-batch; it may take its time.
 
     Returns:
         float32 [], the examples' loss in nats a response token, before anything is rehearsed.
@@ -46,6 +48,8 @@ def backward(
     weight = 1 / sum(example.response_tokens for example in examples)
     total = torch.zeros((), device=llm.device)
     for number, group in enumerate(bins([len(example.ids) - 1 for example in everything], micro_batch_tokens)):
+        if between is not None:
+            between()
         chosen = sorted(group)  # one's own first
         here = [everything[i] for i in chosen]
         packed = pack(here, llm.device)
@@ -63,3 +67,26 @@ def backward(
         del states
         loss.backward()
     return total
+
+
+@torch.no_grad()
+def own_losses(
+    llm: LanguageModel,
+    states_of: Callable[[Packed], Tensor],
+    examples: Sequence[Example],
+    *,
+    step: int = 0,
+    lower: LowerLayers | None = None,
+    dropout: InputDropout | None = None,
+) -> list[float]:
+    """Each example's loss alone, in nats a response token; arguments as for `backward`."""
+    losses = []
+    for example in examples:
+        packed = pack([example], llm.device)
+        if dropout is not None:
+            dropout.begin(step, 0, packed.ids.numel(), llm.dtype, llm.device)
+        if lower is not None:
+            lower.hand_over([example], llm.dtype)
+        negative = cross_entropy(packed.targets, 1 / example.response_tokens)
+        losses.append(head_loss(states_of(packed), llm.head, negative, llm.vocabulary).item())
+    return losses

@@ -3,27 +3,31 @@
 import contextlib
 import math
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from edgepers.device import is_out_of_memory
-from edgepers.errors import BudgetError, ModelError
+from edgepers.errors import BudgetError, MicroBatchHalvedError, ModelError
+from edgepers.heap import few_pieces
 from edgepers.llm import Example, LanguageModel
 from edgepers.select.hashing import hash_text, mix
 from edgepers.train.batching import batches
 from edgepers.train.checkpoint import Progress, load_checkpoint, save_checkpoint
 from edgepers.train.configuration import Configuration
+from edgepers.train.divergence import DIVERGED_STEPS, Ended, LastGood, culprits, far_above, limit_of
 from edgepers.train.frozen import InputDropout, lean_layers
 from edgepers.train.kept import keep_less
 from edgepers.train.lower import LowerLayers, lower_layers
 from edgepers.train.packing import States, packing
 from edgepers.train.recompute import blocks_of, recomputed_blocks
 from edgepers.train.rehearsal import Rehearsal
-from edgepers.train.step import backward
+from edgepers.train.step import backward, own_losses
 
 __all__ = ["Recipe", "TrainResult", "TrainStep", "default_learning_rate", "learning_rate_at", "max_tokens_of", "train"]
 
@@ -49,12 +53,14 @@ class TrainStep:
 class TrainResult:
     """What a training run was; seconds include everything but loading."""
 
-    steps: int
+    steps: int  # behind the adapter
     tokens: int  # real tokens, prompt and response
     seconds: float
     cut: int  # examples that were too long
     first_loss: float
     last_loss: float
+    paused_seconds: float = 0.0  # not in `seconds`
+    ended: Ended | None = None  # before its last step, and why
 
 
 def default_learning_rate(parameters: int) -> float:
@@ -116,8 +122,14 @@ def train(
     configuration: Configuration | None = None,
     checkpoint: Path | None = None,
     told: Callable[[TrainStep], None] | None = None,
+    names: Sequence[str] = (),
+    pause: Callable[[Callable[[], None]], float] | None = None,
 ) -> TrainResult:
     """Train a fresh adapter and save it to `folder` in PEFT's own format.
+
+    A step whose loss or gradient is not finite is not taken, and the run ends there; so it does at the last of `DIVERGED_STEPS`
+    steps in a row with a loss above `limit_of`. What is saved is the adapter that last had a good loss: that of the step before,
+    or, where the loss became bad because of the adapter, an earlier one. The result says so in `ended`.
 
     Args:
         llm: the base model; its adapter is taken off.
@@ -129,30 +141,39 @@ def train(
         checkpoint: a file to go on from, where a run of the same recipe and sets was interrupted; on a CPU the result is the same to
             the bit. It is written every `CHECKPOINT_SECONDS`.
         told: called after each step.
+        names: what the owner calls each of `pairs`, where one makes the run end; without them, its number from 0.
+        pause: called between micro-batches with what writes the checkpoint; returns the seconds that it waited (`pause.Pause`).
 
     Raises:
-        ModelError: the loss stopped being a number.
-        BudgetError: memory ran out; with `checkpoint`, the next call goes on from the last step with half the micro-batch.
+        ModelError: the run ended before any step was good; names the sets.
+        MicroBatchHalvedError: memory ran out; the next call goes on from the last step with half the micro-batch.
+        BudgetError: memory ran out, and there is no less to go on with, or no `checkpoint`.
     """
     most = max_tokens_of(llm.parameter_count)
     examples = [llm.example(question, response, most) for question, response in pairs]
     began = saved = time.monotonic()
     run: _Run | None = None
     progress: Progress | None = None
+    ended: Ended | None = None
     try:
         with _prepared(llm, examples, recipe, general, configuration or default_configuration(llm)) as run:
             progress = run.resumed(checkpoint)
-            earlier = progress.seconds
+            clock = _Clock(progress, began)
+            between = None if pause is None else partial(clock.pause, pause, partial(run.save, checkpoint, progress))
             while progress.step < run.steps:
                 rate = learning_rate_at(progress.step, run.steps, run.peak)
-                run.step(progress, rate)
-                now = time.monotonic()
-                progress.seconds = earlier + now - began
+                wrong = run.step(progress, rate, between)
+                if wrong:
+                    ended = run.end(progress, wrong, names)
+                    break
+                now = clock.read()
                 if now - saved >= CHECKPOINT_SECONDS:
                     run.save(checkpoint, progress)
                     saved = now
                 if told is not None:
                     told(TrainStep(progress.step, run.steps, progress.last_loss, progress.tokens / progress.seconds, rate))
+            if ended is None and not run.good.finite:  # what the last step left: no later step has looked
+                ended = run.end(progress, "the weights are not finite", names)
             run.model.save_pretrained(folder, save_embedding_layers=False)  # else PEFT asks the Hub for the base's vocabulary
             (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
     except (RuntimeError, MemoryError) as error:
@@ -160,9 +181,37 @@ def train(
             raise
         if run is None or progress is None:
             raise BudgetError("training ran out of memory before its first step; take a smaller model") from error
+        traceback.clear_frames(error.__traceback__)  # what filled the memory would stand in the way of saving
         raise run.with_less(checkpoint, progress) from error
     cut = sum(example.cut for example in examples)
-    return TrainResult(run.steps, progress.tokens, progress.seconds, cut, progress.first_loss, progress.last_loss)
+    return TrainResult(
+        progress.step, progress.tokens, progress.seconds, cut, progress.first_loss, progress.last_loss, progress.paused_seconds, ended
+    )
+
+
+class _Clock:
+    """Seconds of a run's progress: from a moment of `time.monotonic` on, without pauses."""
+
+    def __init__(self, progress: Progress, began: float) -> None:
+        self._progress = progress
+        self._zero = began - progress.seconds
+
+    def read(self) -> float:
+        """Note the seconds; the present moment."""
+        now = time.monotonic()
+        self._progress.seconds = now - self._zero
+        return now
+
+    def pause(self, wait: Callable[[Callable[[], None]], float], save: Callable[[], None]) -> None:
+        """Wait where there is reason to, with everything saved before."""
+
+        def before() -> None:
+            self.read()
+            save()
+
+        waited = wait(before)
+        self._zero += waited
+        self._progress.paused_seconds += waited
 
 
 @dataclass(slots=True, kw_only=True)
@@ -183,6 +232,7 @@ class _Run:
     dropout: InputDropout
     weights: dict[str, torch.nn.Parameter]
     optimizer: torch.optim.Optimizer
+    good: LastGood
 
     @property
     def identity(self) -> str:
@@ -192,42 +242,90 @@ class _Run:
 
     def resumed(self, checkpoint: Path | None) -> Progress:
         """Where to go on, with weights and optimizer as they were there."""
-        found = None if checkpoint is None else load_checkpoint(checkpoint, self.identity, self.weights, self.optimizer)
+        found = None
+        if checkpoint is not None:
+            found = load_checkpoint(checkpoint, self.identity, self.weights, self.optimizer, good=self.good.kept)
         return found or Progress(micro_batch_tokens=self.configuration.micro_batch_tokens)
 
     def save(self, checkpoint: Path | None, progress: Progress) -> None:
         """Make what is done durable."""
         if checkpoint is not None:
-            save_checkpoint(checkpoint, self.identity, progress, self.weights, self.optimizer)
+            save_checkpoint(checkpoint, self.identity, progress, self.weights, self.optimizer, good=self.good.kept)
 
     def with_less(self, checkpoint: Path | None, progress: Progress) -> BudgetError:
         """After memory ran out: the next call has half the micro-batch. The error that says so."""
         progress.micro_batch_tokens //= 2
+        self.optimizer.zero_grad()
         self.save(checkpoint, progress)
-        cure = "take a smaller model"
+        what = f"training ran out of memory at step {progress.step + 1} of {self.steps}"
         if checkpoint is not None and progress.micro_batch_tokens >= LEAST_TOKENS:
-            cure = f"do it again: it goes on from there with micro-batches of {progress.micro_batch_tokens} tokens, half as many"
-        return BudgetError(f"training ran out of memory at step {progress.step + 1} of {self.steps}; {cure}")
+            return MicroBatchHalvedError(what, progress.micro_batch_tokens)
+        return BudgetError(f"{what}; take a smaller model")
 
-    def step(self, progress: Progress, rate: float) -> None:
-        """One optimizer step, and how far it comes."""
+    def step(self, progress: Progress, rate: float, between: Callable[[], None] | None) -> str:
+        """One optimizer step, and how far it comes; or what is wrong with its loss, and then nothing has changed."""
         number = progress.step
         torch.manual_seed(mix(self.recipe.seed, number))  # of the model's own dropout, where it has any
         chosen = [self.examples[i] for i in self.plan[number]]
         self.optimizer.zero_grad()
         loss = backward(
             self.llm, self.states_of, chosen, micro_batch_tokens=progress.micro_batch_tokens, rehearsal=self.rehearsal, step=number,
-            lower=self.lower, dropout=self.dropout,
+            lower=self.lower, dropout=self.dropout, between=between,
         ).item()  # fmt: skip
-        if not math.isfinite(loss):
-            raise ModelError(f"training diverged at step {number + 1} of {self.steps} (loss {loss}); lower --learning-rate {self.peak:g}")
-        torch.nn.utils.clip_grad_norm_(self.weights.values(), CLIP_NORM)
+        norm = float(torch.nn.utils.clip_grad_norm_(self.weights.values(), CLIP_NORM))
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            return f"the {'gradient' if math.isfinite(loss) else 'loss'} is not a finite number"
+        first = progress.first_loss if number else loss
+        above = progress.above + 1 if far_above(loss, first, self.llm.vocabulary) else 0
+        if above == DIVERGED_STEPS:
+            return (
+                f"the loss was above {limit_of(first, self.llm.vocabulary):.1f} in {above} steps in a row, after {first:.1f} in the first"
+            )
+        if not above:
+            self.good.keep()
+            progress.good_step, progress.good_loss = number, progress.last_loss
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
-        progress.step, progress.last_loss = number + 1, loss
-        progress.first_loss = progress.first_loss if number else loss
+        progress.step, progress.last_loss, progress.first_loss, progress.above = number + 1, loss, first, above
         progress.tokens += sum(len(example.ids) for example in (*chosen, *self.rehearsal.examples(number)))
+        return ""
+
+    def end(self, progress: Progress, why: str, names: Sequence[str]) -> Ended:
+        """Put the adapter of the last good step in place, and find the sets that did it.
+
+        Raises:
+            ModelError: no step was good.
+        """
+        at = min(progress.step, self.steps - 1)
+        plan, losses = self.plan[at], self._own_losses(at)
+        chosen = culprits(losses, len(plan))
+        if progress.step == self.steps or progress.above or self._healed(at, [i for i in chosen if not math.isfinite(losses[i])]):
+            self.good.swap()
+            progress.step, progress.last_loss = progress.good_step, progress.good_loss
+        found = tuple(names[plan[i]] if names else str(plan[i]) for i in chosen if i < len(plan))
+        ended = Ended(at + 1, self.steps, progress.step, why, found)
+        if not ended.good:
+            forget = f"forget {ended.sets}" if found else "give --rehearsal 0"
+            raise ModelError(
+                f"training diverged at step {ended.step} of {self.steps}, before any step was good: {why}; "
+                f"lower --learning-rate {self.peak:g}, or {forget}"
+            )
+        return ended
+
+    def _own_losses(self, number: int, only: Sequence[int] | None = None) -> list[float]:
+        """Of each set of a step, then of each general one beside it."""
+        sets = [*(self.examples[i] for i in self.plan[number]), *self.rehearsal.examples(number)]
+        here = sets if only is None else [sets[i] for i in only]
+        return own_losses(self.llm, self.states_of, here, step=number, lower=self.lower, dropout=self.dropout)
+
+    def _healed(self, number: int, broken: Sequence[int]) -> bool:
+        """Whether sets of a step without a finite loss have one with the good weights: then the adapter is to blame, not they."""
+        self.good.swap()
+        try:
+            return any(map(math.isfinite, self._own_losses(number, broken)))
+        finally:
+            self.good.swap()
 
 
 @contextlib.contextmanager
@@ -238,14 +336,16 @@ def _prepared(
     steps = recipe.steps_for(len(examples))
     peak = recipe.learning_rate or default_learning_rate(llm.parameter_count)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(few_pieces())
         stack.callback(llm.use_adapter, None)
         stack.enter_context(torch.random.fork_rng(devices=[llm.device] if llm.device.type == "cuda" else []))
         llm.use_adapter(None)
         states_of = stack.enter_context(packing(llm))
-        rehearsal = Rehearsal(llm, states_of, general, size=recipe.rehearsal, steps=steps, seed=recipe.seed)
+        tokens = configuration.micro_batch_tokens
+        rehearsal = Rehearsal(llm, states_of, general, size=recipe.rehearsal, steps=steps, seed=recipe.seed, micro_batch_tokens=tokens)
         lower = lower_layers(llm, recipe.top, 16) if recipe.top and states_of.packs else None
         if lower is not None:
-            lower.remember(llm, states_of, [*examples, *rehearsal.all_examples])
+            lower.remember(llm, states_of, [*examples, *rehearsal.all_examples], tokens)
         stack.enter_context(keep_less(llm.decoder))
         model = llm.start_lora(recipe.rank, recipe.seed, recipe.targets, recipe.top)
         if lower is not None:
@@ -258,6 +358,7 @@ def _prepared(
             llm=llm, model=model, recipe=recipe, configuration=configuration, examples=examples, steps=steps, peak=peak,
             plan=list(batches(len(examples), recipe.batch, steps, recipe.seed)), states_of=states_of, rehearsal=rehearsal, lower=lower,
             dropout=dropout, weights=weights, optimizer=torch.optim.AdamW(weights.values(), lr=peak, weight_decay=0.0),
+            good=LastGood(weights),
         )  # fmt: skip
 
 

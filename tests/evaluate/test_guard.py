@@ -49,6 +49,14 @@ def test_too_small_a_reserve_publishes_unguarded():
     assert judge([], [], 0.0, 0.05).loss_before is None
 
 
+@pytest.mark.parametrize(("after", "rise"), [([3.0, float("nan")], 0.0), ([3.0, 3.0], float("nan"))])
+def test_an_adapter_without_finite_losses_is_refused_however_little_there_is_to_judge_by(after, rise):
+    verdict = judge([3.0, 3.0], after, rise, 0.05)
+    assert (verdict.publish, verdict.reason) == (False, "it has no finite loss")
+    assert all(value is None or np.isfinite(value) for value in (verdict.loss_after, verdict.perplexity_rise))
+    assert perplexity_rise([0.0], [1e6]) > 1e300
+
+
 def test_the_reserve_is_a_fifth_for_ever_capped_at_the_newest_and_never_trained_on():
     sets = [kept(i) for i in range(1000)]
     training, reserve = split_reserve(sets)

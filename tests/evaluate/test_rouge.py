@@ -2,8 +2,10 @@ import re
 from collections import Counter
 
 import pytest
+from rouge_score.rouge_scorer import RougeScorer
 
-from edgepers.dialogue import DialogueSet
+from edgepers.assets import sample_stream
+from edgepers.dialogue import DialogueSet, read_dialogue_sets
 from edgepers.evaluate.evaluator import floors
 from edgepers.evaluate.rouge import rouge1, rouge1_unicode
 
@@ -20,6 +22,14 @@ PAIRS = [("The cat sat.", "the cat sat down"), ("a a b", "a b b"), ("", "x"), ("
 def test_rouge1_is_the_mean_f_of_counted_words():
     assert rouge1(*zip(*PAIRS, strict=True)) == pytest.approx(sum(slow_rouge1(*p) for p in PAIRS) / len(PAIRS))
     assert rouge1([], []) == 0.0
+
+
+def test_rouge1_is_that_of_rouge_score_to_the_bit():
+    scorer = RougeScorer(["rouge1"], use_stemmer=False)
+    owners = read_dialogue_sets(sample_stream(), need_reference=True)
+    pairs = [*PAIRS, *((d.reference, d.response or d.question) for d in owners)]
+    assert len(pairs) > 500
+    assert [rouge1([a], [b]) for a, b in pairs] == [scorer.score(a, b)["rouge1"].fmeasure for a, b in pairs]
 
 
 @pytest.mark.parametrize("text", ["The cat sat.", "Кошка сидит", "القط جالس", "बिल्ली बैठी है", "猫坐着", "แมวนั่ง"])

@@ -5,7 +5,7 @@ import time
 import pytest
 import torch
 
-from edgepers.errors import BudgetError
+from edgepers.errors import BudgetError, MicroBatchHalvedError
 from edgepers.train import step as step_module
 from edgepers.train import trainer
 from edgepers.train.checkpoint import Progress, load_checkpoint, save_checkpoint
@@ -101,12 +101,31 @@ def test_out_of_memory_goes_on_from_the_last_step_with_half_the_micro_batch(llm,
     monkeypatch.setattr(trainer, "backward", backward)
     (tmp_path / "made").mkdir()
     for _ in range(2):
-        with pytest.raises(BudgetError, match="ran out of memory"):
+        with pytest.raises(MicroBatchHalvedError, match="ran out of memory at step 4 of 8; do it again: it goes on from there"):
             train(llm, PAIRS, tmp_path / "made", RECIPE, checkpoint=tmp_path / "c", told=told.append)
     result = train(llm, PAIRS, tmp_path / "made", RECIPE, checkpoint=tmp_path / "c", told=told.append)
     assert [step.step for step in told] == list(range(1, 9))
     assert result.steps == 8
     assert seen[3:6] == [(3, 1024), (3, 512), (3, 256)]
+
+
+def test_out_of_memory_with_the_least_micro_batch_or_without_a_checkpoint_cannot_be_gone_on_from(llm, tmp_path, monkeypatch):
+    def none_left(*_, **__):
+        raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
+
+    monkeypatch.setattr(trainer, "backward", none_left)
+    halved = []
+    while len(halved) < 10:
+        with pytest.raises(BudgetError, match="ran out of memory at step 1 of 8") as error:
+            train(llm, PAIRS, tmp_path, RECIPE, checkpoint=tmp_path / "c")
+        if not isinstance(error.value, MicroBatchHalvedError):
+            break
+        halved.append(error.value.micro_batch_tokens)
+    assert halved == [512, 256, 128, 64]
+    assert str(error.value).endswith("; take a smaller model")
+    with pytest.raises(BudgetError) as error:
+        train(llm, PAIRS, tmp_path, RECIPE)
+    assert not isinstance(error.value, MicroBatchHalvedError)
 
 
 def test_out_of_memory_before_the_first_step_is_one_line_too(llm, tmp_path, monkeypatch):

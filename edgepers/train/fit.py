@@ -1,0 +1,143 @@
+"""The fastest way to lay a training run out in a given memory."""
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from edgepers.config import Settings, format_size
+from edgepers.errors import BudgetError
+from edgepers.train.configuration import MICRO_BATCH_TOKENS, Configuration
+from edgepers.train.memory import StepBytes, Trained, step_bytes, training_parts
+from edgepers.train.packing import bins
+from edgepers.train.recompute import blocks_of
+from edgepers.weightless import Weightless
+
+__all__ = ["UNCOUNTABLE", "Fit", "fit", "heaviest", "over_budget"]
+
+# of models that look into their tensors' values, or whose configuration says too little to build them
+UNCOUNTABLE = (TypeError, ValueError, KeyError, AttributeError, AssertionError, NotImplementedError, RuntimeError)
+
+LEAST_TOKENS = 64  # a micro-batch below it is one set, whatever it is given
+MARGIN = 1.06  # of what is counted, left for what is not: it was off by less wherever it was measured
+_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of blocks that are recomputed
+# Time to dequantize a layer, in tokens that pass forward through it meanwhile: 160 to 260 measured on a CPU with AVX-512; on an
+# Orin its bandwidth and its rate of products give 245.
+_DEQUANTIZED = 180
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """A configuration, and what it takes.
+
+    Attributes:
+        configuration: that was chosen.
+        parts: bytes by part, the base model's among them.
+        fits: they are no more than there is.
+    """
+
+    configuration: Configuration
+    parts: dict[str, int]
+    fits: bool
+
+    @property
+    def total(self) -> int:
+        """Bytes of all parts."""
+        return sum(self.parts.values())
+
+
+def heaviest(lengths: Sequence[tuple[int, int]], micro_batch_tokens: int, batch: int) -> list[tuple[int, int]]:
+    """Of all micro-batches that a run may meet, about the heaviest: its longest sets, at most `batch` of them.
+
+    Args:
+        lengths: (prompt tokens, response tokens) of each set.
+        micro_batch_tokens: see `Configuration`.
+        batch: sets of one optimizer step.
+    """
+    longest = sorted(lengths, key=sum, reverse=True)[:batch]
+    group = bins([sum(length) - 1 for length in longest], micro_batch_tokens)[0]
+    return [longest[i] for i in group]
+
+
+def _cost(micro_batch: Sequence[tuple[int, int]], recomputed: float, resident: float) -> float:
+    """Time a token, in forward passes through linear layers: forward, its gradient, what is recomputed, what is dequantized for it."""
+    passes = 2 + recomputed
+    return passes + passes * (1 - resident) * _DEQUANTIZED / max(sum(map(sum, micro_batch)), 1)
+
+
+def fit(llm: Weightless, lengths: Sequence[tuple[int, int]], trained: Trained, memory: int, *, batch: int, kept_states: int = 0) -> Fit:
+    """Choose the configuration; the smallest there is where none fits.
+
+    Activations between no and all blocks recomputed are taken to be proportional; what is chosen is counted once more.
+
+    Args:
+        llm: the model's shapes.
+        lengths: (prompt tokens, response tokens) of the sets.
+        trained: the adapter.
+        memory: bytes for model and training; `MARGIN` of what is counted must fit.
+        batch: sets of one optimizer step.
+        kept_states: bytes of what frozen lower layers say of all sets.
+    """
+    memory = int(memory / MARGIN)
+    weights = llm.weight_bytes()
+    blocks = len(blocks_of(llm.decoder))
+    plain = sum(layer.weight.numel() * llm.dtype.itemsize for layer in llm.quantized_layers)
+    sizes: dict[int, list[tuple[int, int]]] = {}
+    tokens = MICRO_BATCH_TOKENS
+    while tokens >= LEAST_TOKENS:
+        micro_batch = heaviest(lengths, tokens, batch)
+        if micro_batch not in sizes.values():
+            sizes[tokens] = micro_batch
+        tokens //= 2
+
+    @functools.cache
+    def step_of(tokens: int, recomputed: int) -> tuple[StepBytes, int]:
+        return step_bytes(llm, sizes[tokens], trained, Configuration(recomputed_blocks=recomputed))
+
+    def counted(tokens: int, share: float, room: int | None = None) -> Fit:
+        shape = Configuration(micro_batch_tokens=tokens, recomputed_blocks=round(share * blocks))
+        step, adapter = step_of(tokens, shape.recomputed_blocks)
+        parts = {**weights, **training_parts(step, adapter, llm.dtype.itemsize, kept_states=kept_states)}
+        left = memory - sum(parts.values())
+        resident = _resident(llm, left if room is None else min(left, room))
+        if resident:
+            shape = Configuration(micro_batch_tokens=tokens, recomputed_blocks=shape.recomputed_blocks, resident_bytes=resident)
+            parts = {**weights, **training_parts(step, adapter, llm.dtype.itemsize, kept_states=kept_states, resident_bytes=resident)}
+        return Fit(shape, parts, left >= 0)
+
+    best = counted(MICRO_BATCH_TOKENS, 0.0)
+    if best.fits and best.configuration.resident_bytes >= plain:
+        return best  # none is faster
+    ends = {(tokens, share): counted(tokens, share, 0).total for tokens in sizes for share in (0.0, 1.0)}
+    ways: list[tuple[float, int, float]] = []
+    for tokens, micro_batch in sizes.items():
+        for share in _SHARES:
+            left = memory - (1 - share) * ends[tokens, 0.0] - share * ends[tokens, 1.0]
+            resident = min(max(left, 0) / plain, 1.0) if plain else 1.0
+            if left >= 0:
+                ways.append((_cost(micro_batch, share, resident), tokens, share))
+    for _, tokens, share in sorted(ways):
+        found = counted(tokens, share)
+        if found.fits:
+            return found
+    return min((counted(tokens, 1.0) for tokens in sizes), key=lambda found: found.total)
+
+
+def over_budget(parts: Mapping[str, int], settings: Settings) -> BudgetError:
+    """The line that says what does not fit within `--memory`."""
+    largest = sorted(parts.items(), key=lambda part: -part[1])[:4]
+    what = ", ".join(f"{part} {format_size(size)}" for part, size in largest)
+    return BudgetError(
+        f"--memory {format_size(int(settings.memory))} is too little: {settings.model or 'the packaged model'} needs about"
+        f" {format_size(int(MARGIN * sum(parts.values())))} ({what}, ...); raise it, or take a smaller model"
+    )
+
+
+def _resident(llm: Any, room: int) -> int:
+    """Bytes of the first 4-bit layers that fit dequantized, in the order in which `lean_layers` keeps them."""
+    kept = 0
+    for layer in llm.quantized_layers:
+        size = layer.weight.numel() * llm.dtype.itemsize
+        if kept + size <= room:
+            kept += size
+    return kept
