@@ -301,7 +301,7 @@ def main() -> None:
     quick = args.quick
     runs: dict[str, Iterator[Row]] = {
         "growth": growth(memory, (100,) if quick else (100, 1_000, 10_000), 64 if quick else 4_000),
-        "stream": stream(memory, 2 if quick else 6, 64 if quick else 10_000),
+        "stream": stream(memory, 2 if quick else 10, 64 if quick else 10_000),
         "durable": durable(args.folder, 100_000 if quick else 281_000, 32, 1 if quick else 16),
         "wear": wear(args.folder, 100_000 if quick else 281_000, 64 if quick else 2_000),
         "kcenter": kcenter(memory, (100,) if quick else (100, 1_000), 64 if quick else 320),

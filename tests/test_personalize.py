@@ -170,7 +170,7 @@ def test_training_that_ends_early_is_guarded_published_and_reported_with_sets_th
         done = owner.train()
         assert (done["train_steps"], done["published"]) == (2, True)
         assert re.match(r"training ended at step 3 of 3: the loss is not a finite number \(sets? ", done["train_ended"])
-        assert listener.notes == [f"round 4: {done['train_ended']}"]
+        assert listener.notes == ["training in micro-batches of 1024 tokens", f"round 4: {done['train_ended']}"]
         assert json.loads(json.dumps(done, allow_nan=False)) == done
         named = re.search(r"\(sets? (.*?)( and \d+ more)?\)", done["train_ended"])[1].split(", ")
         trained_on = {kept.name for kept in owner.buffer if kept.position in done["trained_on"]}
