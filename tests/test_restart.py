@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from edgepers import demo
 from edgepers.assets import sample_stream
@@ -45,6 +46,15 @@ def start(room, *args, prepared="", **options):
     env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", PROGRAM.replace("PREPARED", prepared), str(room), *map(str, args)]
     return subprocess.run(command, capture_output=True, text=True, env=env, check=False, **options)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """As the programs have that are compared: sums over more threads are rounded otherwise."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture
