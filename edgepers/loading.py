@@ -51,9 +51,10 @@ def quiet() -> Iterator[None]:
 
 def import_libraries() -> None:
     """All code that a model needs: about 0.5 GB of memory with torch's, which no budget counts."""
-    import bitsandbytes  # noqa: F401
-    import peft  # noqa: F401
-    import transformers.modeling_utils  # noqa: F401
+    with quiet():
+        import bitsandbytes  # noqa: F401
+        import peft  # noqa: F401
+        import transformers.modeling_utils  # noqa: F401
 
 
 def resolve(model: str) -> str:

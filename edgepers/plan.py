@@ -14,7 +14,7 @@ from edgepers.config import Settings, format_size
 from edgepers.device import compute_device
 from edgepers.errors import ModelError
 from edgepers.llm import ENCODE_TOKENS
-from edgepers.loading import quiet, resolve
+from edgepers.loading import import_libraries, quiet, resolve
 from edgepers.select.embedding import stored_width
 from edgepers.train.configuration import Configuration
 from edgepers.train.fit import MARGIN, UNCOUNTABLE, Fit, fit, over_budget
@@ -62,6 +62,7 @@ def weightless(model: str = "", *, bits: int = 4, on_cpu: bool) -> Weightless:
     Raises:
         ModelError: no such configuration, or not one of a causal language model.
     """
+    import_libraries()
     config = _config_of(model)
     try:
         return Weightless(config, bits=bits, on_cpu=on_cpu)
