@@ -33,10 +33,11 @@ def settle_heap() -> None:
 
 
 @contextlib.contextmanager
-def few_pieces() -> Iterator[None]:
-    """Let smaller blocks, too, be mapped on their own for a while."""
+def few_pieces(*, small: bool) -> Iterator[None]:
+    """Let smaller blocks, too, be mapped on their own for a while; not for a small model, which would wait for page faults."""
     trim_heap()
-    _set(_M_MMAP_THRESHOLD, _MAPPED_IN_TRAINING)
+    if not small:
+        _set(_M_MMAP_THRESHOLD, _MAPPED_IN_TRAINING)
     try:
         yield
     finally:

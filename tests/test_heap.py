@@ -17,7 +17,7 @@ def rss():
 numpy.ones(1)
 before = rss()
 held = [numpy.ones(1000, dtype=numpy.uint8) for i in range(200)]
-with few_pieces():
+with few_pieces(small=False):
     more = [numpy.ones(200_000 + 1000 * i, dtype=numpy.uint8) for i in range(400)]
     last = numpy.ones(90_000, dtype=numpy.uint8)
     del more

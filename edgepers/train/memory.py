@@ -27,7 +27,7 @@ _SCALES = 64  # weights that share a scale in NF4; double quantization makes flo
 
 # Measured with models of 8 M to 1.2 B parameters on a CPU (benchmarks/bench_memory.py), beside what is counted.
 OPENED = 20_000_000  # what a model, a tokenizer and their code open at loading
-WORKING = {4: 43_000_000, 2: 75_000_000}  # by bytes of a number: libraries' code for the shapes they meet, threads, small blocks
+WORKING = {4: 85_000_000, 2: 75_000_000}  # by bytes of a number: libraries' code for the shapes they meet, threads, small blocks
 SCATTERED = 0.03  # of a step's peak: what the heap has free between small blocks
 _LOADED = 16  # bytes of each weight of the layer that is being quantized
 
