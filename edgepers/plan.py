@@ -13,7 +13,7 @@ import torch
 from edgepers.config import Settings, format_size
 from edgepers.device import compute_device
 from edgepers.errors import ModelError
-from edgepers.llm import ENCODE_TOKENS
+from edgepers.llm import ENCODE_TOKENS, MAX_ENCODED_TOKENS
 from edgepers.loading import import_libraries, quiet, resolve
 from edgepers.select.embedding import stored_width
 from edgepers.train.configuration import Configuration
@@ -70,6 +70,14 @@ def weightless(model: str = "", *, bits: int = 4, on_cpu: bool) -> Weightless:
         raise ModelError(f"--model {model}: {str(error).strip().splitlines()[0]}; give a causal language model") from error
 
 
+def _fit_encoding(llm: Weightless, memory: int) -> None:
+    """Halve `encode_tokens` until model and pass fit into so many bytes; one set of the longest kind is the least."""
+    room = memory / MARGIN - sum(llm.weight_bytes().values()) - OPENED - WORKING[llm.dtype.itemsize]
+    a_set = encoding_bytes(llm, MAX_ENCODED_TOKENS)
+    while llm.encode_tokens > MAX_ENCODED_TOKENS and a_set * llm.encode_tokens // MAX_ENCODED_TOKENS > room:
+        llm.encode_tokens //= 2
+
+
 def stage_parts(llm: Weightless, found: Fit) -> dict[str, int]:
     """Bytes by part over all stages, which never run at once: those of training, then what loading and encoding take beyond it."""
     weights = sum(llm.weight_bytes().values())
@@ -97,7 +105,7 @@ def check_plan(settings: Settings) -> int:
     on_cpu = compute_device().type == "cpu"
     try:
         llm = weightless(settings.model, bits=settings.bits, on_cpu=on_cpu)
-        llm.fit_encoding(left)
+        _fit_encoding(llm, left)
         tokens = max_tokens_of(llm.parameter_count)
         found = _fitted(llm, tokens, settings.lora_rank, settings.lora_targets, 1, left, settings.top_layers)
     except (ModelError, *UNCOUNTABLE):  # a configuration that is not here yet, or is wrong: loading says so
@@ -156,7 +164,7 @@ def plan(
     tokens = tokens or max_tokens_of(llm.parameter_count)
     left, source = memory_left(device, memory)
     try:
-        llm.fit_encoding(left)
+        _fit_encoding(llm, left)
         found = _fitted(llm, tokens, rank, targets, batch, left)
     except UNCOUNTABLE as error:
         raise ModelError(f"--model {model}: a step of it cannot be counted without weights ({str(error).strip()[:80]})") from error

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from edgepers.llm import ENCODE_TOKENS, MAX_ENCODED_TOKENS, LanguageModel
+from edgepers.llm import ENCODE_TOKENS, LanguageModel
 from edgepers.loading import RESIDENT_BYTES, quiet
 from edgepers.train.frozen import is_quantized
 
@@ -65,16 +65,6 @@ class Weightless(LanguageModel):
     def quantized_layers(self) -> list[Any]:
         """That stay in 4 bits."""
         return [layer for layer in self._base().modules() if is_quantized(layer)]
-
-    def fit_encoding(self, memory: int) -> None:
-        """Halve `encode_tokens` until model and pass fit into so many bytes; one set of the longest kind is the least."""
-        from edgepers.train.fit import MARGIN
-        from edgepers.train.memory import OPENED, WORKING, encoding_bytes
-
-        room = memory / MARGIN - sum(self.weight_bytes().values()) - OPENED - WORKING[self.dtype.itemsize]
-        a_set = encoding_bytes(self, MAX_ENCODED_TOKENS)
-        while self.encode_tokens > MAX_ENCODED_TOKENS and a_set * self.encode_tokens // MAX_ENCODED_TOKENS > room:
-            self.encode_tokens //= 2
 
     @property
     def largest_layer(self) -> int:

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from edgepers.config import format_size
 
-__all__ = ["MICRO_BATCH_TOKENS", "Configuration"]
+__all__ = ["LEAST_TOKENS", "MICRO_BATCH_TOKENS", "Configuration"]
 
 MICRO_BATCH_TOKENS = 1024  # of one pass through the model, where memory has room
+LEAST_TOKENS = 64  # a micro-batch below it is one set, whatever it is given
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ from edgepers.llm import Example, LanguageModel
 from edgepers.select.hashing import hash_text, mix
 from edgepers.train.batching import batches
 from edgepers.train.checkpoint import Progress, load_checkpoint, save_checkpoint
-from edgepers.train.configuration import Configuration
+from edgepers.train.configuration import LEAST_TOKENS, Configuration
 from edgepers.train.divergence import DIVERGED_STEPS, Ended, LastGood, culprits, far_above, limit_of
 from edgepers.train.frozen import InputDropout, lean_layers
 from edgepers.train.kept import keep_less
@@ -33,7 +33,6 @@ __all__ = ["Recipe", "TrainResult", "TrainStep", "default_learning_rate", "learn
 
 WARMUP_SHARE = 0.1
 CLIP_NORM = 1.0
-LEAST_TOKENS = 64  # a micro-batch below it is one set, whatever it is given
 CHECKPOINT_SECONDS = 30.0
 CHECKPOINTING_FROM = 500_000_000  # parameters: above it activations are recomputed, since they would outweigh the 4-bit weights
 
