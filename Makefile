@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 TORCH ?=
 DEMO ?= edgepers-demo
+JOBS ?= 2
 BIN := $(VENV)/bin
 
 # What the compiled kernels are made of: a change builds them again.
@@ -13,8 +14,9 @@ CSRC := setup.py $(wildcard csrc/*.* csrc/cpu/*)
 demo: $(VENV)/.plot
 	$(BIN)/edgepers demo --out $(DEMO)
 
+# Files of tests go to JOBS processes, which share the cores.
 test: $(VENV)/.dev
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
