@@ -57,8 +57,8 @@ def main() -> None:
     from edgepers.loading import import_libraries
     from edgepers.meter.memory import MemoryMeter
     from edgepers.train.fit import fit
-    from edgepers.train.memory import Trained
-    from edgepers.train.trainer import Recipe, train
+    from edgepers.train.recipe import Recipe
+    from edgepers.train.trainer import train
     from edgepers.weightless import Weightless
 
     import_libraries()
@@ -71,7 +71,7 @@ def main() -> None:
     made = [torch.randint(10, llm.vocabulary, (TOKENS + 1,), generator=generator).tolist() for _ in range(args.steps)]
     llm.example = lambda question, _response, _most: Example(tuple(made[int(question)]), TOKENS // 2 + 1, False)  # type: ignore[method-assign]
     lengths = [(TOKENS // 2 + 1, TOKENS // 2)]
-    found = fit(Weightless.like(llm), lengths, Trained(rank=8, targets="attention"), args.limit - libraries, batch=1)
+    found = fit(Weightless.like(llm), lengths, Recipe(steps=1, batch=1), args.limit - libraries)
     ends: list[float] = []
     losses: list[float] = []
 

@@ -55,7 +55,7 @@ def measured(given: dict[str, Any]) -> dict[str, Any]:
     from edgepers.train import trainer
     from edgepers.train.configuration import Configuration
     from edgepers.train.fit import heaviest
-    from edgepers.train.memory import OPENED, Trained, loading_bytes, step_bytes, training_parts
+    from edgepers.train.memory import OPENED, loading_bytes, step_bytes, training_parts
     from edgepers.weightless import Weightless
 
     steps, model = given.get("steps", _STEPS), given["model"]
@@ -80,8 +80,7 @@ def measured(given: dict[str, Any]) -> dict[str, Any]:
 
     lengths = [(prompt, len(ids) - prompt) for ids, prompt in made]
     plan = Weightless(config, bits=4, on_cpu=True)
-    trained = Trained(rank=recipe.rank, targets=recipe.targets, top=recipe.top)
-    step, adapter = step_bytes(plan, heaviest(lengths, shape.micro_batch_tokens, 20), trained, shape)
+    step, adapter = step_bytes(plan, heaviest(lengths, shape.micro_batch_tokens, recipe.batch + recipe.rehearsal), recipe, shape)
     kept = sum(map(sum, lengths)) * plan.hidden_size * 2 if recipe.top else 0
     resident = min(shape.resident_bytes, sum(layer.weight.numel() * 2 for layer in plan.quantized_layers))
     parts = {**plan.weight_bytes(), **training_parts(step, adapter, plan.dtype.itemsize, kept_states=kept, resident_bytes=resident)}

@@ -5,6 +5,7 @@ EdgepersError            exit 1: a known failure, one line, with its cure
 ├── ShapeError           a tensor argument of the wrong rank, dtype, device or content
 ├── StreamError          a stream, annotation file or test set that cannot be read
 ├── ModelError           a model that cannot be loaded or does not fit its use
+│   └── UncountableError a model whose memory cannot be told before it is used
 ├── StateError           a state folder that is missing, busy, damaged or of another kind
 ├── BudgetError          bytes of storage or memory that do not suffice
 │   └── MicroBatchHalvedError   memory ran out in training, which goes on with less when it is asked for again
@@ -22,6 +23,7 @@ __all__ = [
     "ShapeError",
     "StateError",
     "StreamError",
+    "UncountableError",
     "UsageError",
     "VerdictError",
     "nothing_yet",
@@ -46,6 +48,10 @@ class StreamError(EdgepersError):
 
 class ModelError(EdgepersError):
     """A model that cannot be loaded or does not fit its use."""
+
+
+class UncountableError(ModelError):
+    """A model whose memory cannot be told before it is used."""
 
 
 class StateError(EdgepersError):

@@ -5,18 +5,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from edgepers.assets import general_sets, rehearsal_sets
-from edgepers.config import Settings
+from edgepers.config import Settings, format_size
 from edgepers.dialogue import read_dialogue_sets
+from edgepers.errors import UncountableError
 from edgepers.evaluate.guard import Verdict, default_perplexity_rise, judge, perplexity_rise
 from edgepers.files import replace_folder
 from edgepers.llm import LanguageModel
 from edgepers.select.records import KeptSet
 from edgepers.state import CHECKPOINT
 from edgepers.train.configuration import Configuration
-from edgepers.train.fit import UNCOUNTABLE, fit, over_budget
-from edgepers.train.memory import Trained
+from edgepers.train.fit import fit, over_budget
 from edgepers.train.pause import Pause
-from edgepers.train.trainer import Recipe, TrainResult, TrainStep, max_tokens_of, train
+from edgepers.train.recipe import Recipe, max_tokens_of
+from edgepers.train.trainer import TrainResult, TrainStep, train
 from edgepers.weightless import Weightless
 
 __all__ = ["fitting", "guard", "learn"]
@@ -45,10 +46,14 @@ def learn(
         rank=settings.lora_rank, targets=settings.lora_targets, top=settings.top_layers, rehearsal=settings.rehearsal, seed=settings.seed,
     )  # fmt: skip
     general = _pairs(rehearsal_sets()) if settings.rehearsal else ()
-    configuration = fitting(llm, settings, [*pairs, *general])
-    if note is not None and configuration is not None:
-        note(f"training in {configuration}")
-    pause = Pause(settings.busy_bounds, note or (lambda _: None)) if settings.busy_bounds else None
+    told_of = note or (lambda _: None)
+    try:
+        configuration = fitting(llm, recipe, [*pairs, *general], settings)
+        told_of(f"training in {configuration}")
+    except UncountableError as error:
+        configuration = None
+        told_of(f"--memory {format_size(int(settings.memory))} does not bound training: {error}")
+    pause = Pause(settings.busy_bounds, told_of) if settings.busy_bounds else None
     result = train(
         llm, pairs, made, recipe, general=general, configuration=configuration, checkpoint=checkpoint, told=told, names=names, pause=pause
     )
@@ -57,24 +62,17 @@ def learn(
     return result
 
 
-def fitting(llm: LanguageModel, settings: Settings, pairs: Sequence[tuple[str, str]]) -> Configuration | None:
-    """The fastest configuration in which (question, response) pairs are trained within `--memory`; None where it cannot be counted.
+def fitting(llm: LanguageModel, recipe: Recipe, pairs: Sequence[tuple[str, str]], settings: Settings) -> Configuration:
+    """The fastest configuration in which (question, response) pairs are trained within `--memory`.
 
     Raises:
         BudgetError: none fits.
+        UncountableError: what it takes cannot be told.
     """
     most = max_tokens_of(llm.parameter_count)
     examples = [llm.example(question, response, most) for question, response in pairs]
-    top = settings.top_layers
-    trained = Trained(rank=settings.lora_rank, targets=settings.lora_targets, top=top)
-    kept_states = sum(len(example.ids) for example in examples) * llm.hidden_size * 2 if top else 0
     lengths = [(example.prompt_tokens, example.response_tokens) for example in examples]
-    try:
-        found = fit(
-            Weightless.like(llm), lengths, trained, int(settings.memory), batch=settings.batch + settings.rehearsal, kept_states=kept_states
-        )
-    except UNCOUNTABLE:
-        return None
+    found = fit(Weightless.like(llm), lengths, recipe, int(settings.memory))
     if not found.fits:
         raise over_budget(found.parts, settings)
     return found.configuration

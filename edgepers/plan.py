@@ -12,14 +12,14 @@ import torch
 
 from edgepers.config import Settings, format_size
 from edgepers.device import compute_device
-from edgepers.errors import ModelError
+from edgepers.errors import ModelError, UncountableError
 from edgepers.llm import ENCODE_TOKENS, MAX_ENCODED_TOKENS
 from edgepers.loading import import_libraries, quiet, resolve
 from edgepers.select.embedding import stored_width
 from edgepers.train.configuration import Configuration
-from edgepers.train.fit import MARGIN, UNCOUNTABLE, Fit, fit, over_budget
-from edgepers.train.memory import OPENED, WORKING, Trained, encoding_bytes, loading_bytes
-from edgepers.train.trainer import max_tokens_of
+from edgepers.train.fit import MARGIN, Fit, fit, over_budget
+from edgepers.train.memory import OPENED, WORKING, encoding_bytes, loading_bytes
+from edgepers.train.recipe import Recipe, max_tokens_of
 from edgepers.weightless import Weightless
 
 __all__ = ["DEVICES", "check_plan", "memory_left", "plan", "plan_text", "stage_parts", "verdict", "weightless"]
@@ -66,8 +66,8 @@ def weightless(model: str = "", *, bits: int = 4, on_cpu: bool) -> Weightless:
     config = _config_of(model)
     try:
         return Weightless(config, bits=bits, on_cpu=on_cpu)
-    except (ValueError, KeyError, AttributeError, RuntimeError, ImportError) as error:
-        raise ModelError(f"--model {model}: {str(error).strip().splitlines()[0]}; give a causal language model") from error
+    except UncountableError as error:
+        raise ModelError(f"--model {model}: {error}; give a causal language model") from error
 
 
 def _fit_encoding(llm: Weightless, memory: int) -> None:
@@ -108,7 +108,7 @@ def check_plan(settings: Settings) -> int:
         _fit_encoding(llm, left)
         tokens = max_tokens_of(llm.parameter_count)
         found = _fitted(llm, tokens, settings.lora_rank, settings.lora_targets, 1, left, settings.top_layers)
-    except (ModelError, *UNCOUNTABLE):  # a configuration that is not here yet, or is wrong: loading says so
+    except ModelError:  # a configuration that is not here yet, or is wrong: loading says so; or none to count by: training says it
         return ENCODE_TOKENS
     parts = stage_parts(llm, found)
     if MARGIN * sum(parts.values()) > left:
@@ -118,7 +118,7 @@ def check_plan(settings: Settings) -> int:
 
 def _fitted(llm: Weightless, tokens: int, rank: int, targets: str, batch: int, left: int, top: int = 0) -> Fit:  # noqa: PLR0917
     lengths = [(tokens - tokens // 2, tokens // 2)] * batch
-    return fit(llm, lengths, Trained(rank=rank, targets=targets, top=top), left, batch=batch)
+    return fit(llm, lengths, Recipe(steps=1, batch=batch, rank=rank, targets=targets, top=top), left)
 
 
 def memory_left(device: str, memory: int | None) -> tuple[int, str]:
@@ -166,8 +166,8 @@ def plan(
     try:
         _fit_encoding(llm, left)
         found = _fitted(llm, tokens, rank, targets, batch, left)
-    except UNCOUNTABLE as error:
-        raise ModelError(f"--model {model}: a step of it cannot be counted without weights ({str(error).strip()[:80]})") from error
+    except UncountableError as error:
+        raise ModelError(f"--model {model}: {error}") from error
     parts = stage_parts(llm, found)
     total = sum(parts.values())
     fits = MARGIN * total <= left

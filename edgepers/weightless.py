@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from edgepers.errors import UncountableError
 from edgepers.llm import ENCODE_TOKENS, LanguageModel
 from edgepers.loading import RESIDENT_BYTES, quiet
 from edgepers.train.frozen import is_quantized
@@ -23,14 +24,20 @@ class Weightless(LanguageModel):
         config: of transformers, of a causal language model.
         bits: 4 (NF4) or 16.
         on_cpu: as small models compute there.
+
+    Raises:
+        UncountableError: no model can be built from its configuration alone.
     """
 
     def __init__(self, config: Any, *, bits: int, on_cpu: bool) -> None:  # without a tokenizer: nothing is read or said
         from transformers import AutoModelForCausalLM
 
         dtype = getattr(config.get_text_config(), "dtype", None) or torch.bfloat16
-        with quiet(), torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(copy.deepcopy(config), dtype=dtype)  # the copy's attention is ours to change
+        try:
+            with quiet(), torch.device("meta"):
+                model = AutoModelForCausalLM.from_config(copy.deepcopy(config), dtype=dtype)  # the copy's attention is ours to change
+        except (ValueError, KeyError, AttributeError, RuntimeError, ImportError) as error:
+            raise UncountableError((str(error).strip().splitlines() or [type(error).__name__])[0]) from error
         model.requires_grad_(False)
         self._model: Any = model
         self._adapter = None

@@ -16,7 +16,8 @@ from edgepers.export import export
 from edgepers.llm import LanguageModel
 from edgepers.select.buffer import Buffer
 from edgepers.state import State
-from edgepers.train.trainer import Recipe, train
+from edgepers.train.recipe import Recipe
+from edgepers.train.trainer import train
 from tests.test_families import make
 
 ROWS = [json.loads(line) for line in sample_stream().read_text(encoding="utf-8").splitlines()[:20]]

@@ -13,7 +13,8 @@ from edgepers.assets import model_folder
 from edgepers.llm import LanguageModel
 from edgepers.lora import attention_layers
 from edgepers.train.packing import packing
-from edgepers.train.trainer import Recipe, train
+from edgepers.train.recipe import Recipe
+from edgepers.train.trainer import train
 
 SMALL = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 8192}
 GROUPED = SMALL | {"num_key_value_heads": 2, "head_dim": 16, "max_position_embeddings": 256}

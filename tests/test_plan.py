@@ -17,7 +17,8 @@ from edgepers.loading import RESIDENT_BYTES
 from edgepers.plan import DEVICES, check_plan, memory_left, plan, weightless
 from edgepers.train.configuration import Configuration
 from edgepers.train.fit import MARGIN, fit, heaviest
-from edgepers.train.memory import Trained, step_bytes
+from edgepers.train.memory import step_bytes
+from edgepers.train.recipe import Recipe
 
 LLAMA_3B = {
     "hidden_size": 3072, "intermediate_size": 8192, "num_hidden_layers": 28, "num_attention_heads": 24, "num_key_value_heads": 8,
@@ -27,7 +28,7 @@ SMALL = {
     "hidden_size": 512, "intermediate_size": 1408, "num_hidden_layers": 4, "num_attention_heads": 8, "num_key_value_heads": 4,
     "head_dim": 64, "vocab_size": 8192, "tie_word_embeddings": True, "bos_token_id": None, "eos_token_id": 1, "pad_token_id": 0,
 }  # fmt: skip
-ATTENTION = Trained(rank=8, targets="attention")
+ATTENTION = Recipe(steps=1, rank=8, targets="attention")
 
 # In a process of its own: loading and two steps, measured above what the libraries take.
 MEASURE = """
@@ -39,7 +40,8 @@ from edgepers.loading import import_libraries
 import_libraries()
 from edgepers.llm import LanguageModel
 from edgepers.meter.memory import MemoryMeter
-from edgepers.train.trainer import Recipe, train
+from edgepers.train.recipe import Recipe
+from edgepers.train.trainer import train
 meter = MemoryMeter()
 llm = LanguageModel.load(sys.argv[1])
 text = " ".join(["house"] * 110)
@@ -114,9 +116,9 @@ def test_more_of_anything_takes_more(shallow):
     least = peak([(64, 64)])
     assert peak([(64, 64)] * 2) > least
     assert peak([(128, 128)]) > least
-    assert peak([(64, 64)], Trained(rank=64, targets="attention")) > least
-    assert peak([(64, 64)], Trained(rank=8, targets="all-linear")) > least
-    assert peak([(64, 64)], Trained(rank=8, targets="attention", top=1)) < least
+    assert peak([(64, 64)], Recipe(steps=1, rank=64, targets="attention")) > least
+    assert peak([(64, 64)], Recipe(steps=1, rank=8, targets="all-linear")) > least
+    assert peak([(64, 64)], Recipe(steps=1, rank=8, targets="attention", top=1)) < least
     assert peak([(64, 64)], configuration=Configuration(recomputed_blocks=4)) < least
 
 
@@ -129,15 +131,15 @@ def test_the_heaviest_micro_batch_has_the_longest_sets():
 def test_less_memory_is_met_by_what_costs_least_time(shallow):
     llm = weightless(shallow, on_cpu=True)
     lengths = [(64, 64)] * 16
-    plenty = fit(llm, lengths, ATTENTION, 30_000_000_000, batch=16)
+    plenty = fit(llm, lengths, ATTENTION, 30_000_000_000)
     assert plenty.configuration == Configuration(resident_bytes=2 * sum(layer.weight.numel() for layer in llm.quantized_layers))
-    least = fit(llm, lengths, ATTENTION, 1, batch=16)
+    least = fit(llm, lengths, ATTENTION, 1)
     assert not least.fits
     assert (least.configuration.recomputed_blocks, least.configuration.resident_bytes) == (4, 0)
     before = plenty.total
     for share in (0.8, 0.5, 0.2, 0.05):
         room = least.total + share * (plenty.total - least.total)
-        found = fit(llm, lengths, ATTENTION, int(room * MARGIN) + 1, batch=16)
+        found = fit(llm, lengths, ATTENTION, int(room * MARGIN) + 1)
         assert found.fits
         assert found.total <= room < before  # more memory is used where it is there
         before = found.total + 1

@@ -3,20 +3,18 @@
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from edgepers.config import Settings, format_size
 from edgepers.errors import BudgetError
 from edgepers.train.configuration import LEAST_TOKENS, MICRO_BATCH_TOKENS, Configuration
-from edgepers.train.memory import StepBytes, Trained, step_bytes, training_parts
+from edgepers.train.frozen import Room
+from edgepers.train.memory import StepBytes, step_bytes, training_parts
 from edgepers.train.packing import bins
+from edgepers.train.recipe import Recipe
 from edgepers.train.recompute import blocks_of
 from edgepers.weightless import Weightless
 
-__all__ = ["UNCOUNTABLE", "Fit", "fit", "heaviest", "over_budget"]
-
-# of models that look into their tensors' values, or whose configuration says too little to build them
-UNCOUNTABLE = (TypeError, ValueError, KeyError, AttributeError, AssertionError, RuntimeError)
+__all__ = ["Fit", "fit", "heaviest", "over_budget"]
 
 MARGIN = 1.06  # of what is counted, left for what is not: enough in seven of eight measured configurations, .90 in the other
 _SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of blocks that are recomputed
@@ -64,7 +62,7 @@ def _cost(micro_batch: Sequence[tuple[int, int]], recomputed: float, resident: f
     return passes + passes * (1 - resident) * _DEQUANTIZED / max(sum(map(sum, micro_batch)), 1)
 
 
-def fit(llm: Weightless, lengths: Sequence[tuple[int, int]], trained: Trained, memory: int, *, batch: int, kept_states: int = 0) -> Fit:
+def fit(llm: Weightless, lengths: Sequence[tuple[int, int]], recipe: Recipe, memory: int) -> Fit:
     """Choose the configuration; the smallest there is where none fits.
 
     Activations between no and all blocks recomputed are taken to be proportional; what is chosen is counted once more.
@@ -72,26 +70,28 @@ def fit(llm: Weightless, lengths: Sequence[tuple[int, int]], trained: Trained, m
     Args:
         llm: the model's shapes.
         lengths: (prompt tokens, response tokens) of the sets.
-        trained: the adapter.
+        recipe: what is done with them.
         memory: bytes for model and training; `MARGIN` of what is counted must fit.
-        batch: sets of one optimizer step.
-        kept_states: bytes of what frozen lower layers say of all sets.
+
+    Raises:
+        UncountableError: see `step_bytes`.
     """
     memory = int(memory / MARGIN)
+    kept_states = sum(map(sum, lengths)) * llm.hidden_size * 2 if recipe.top else 0
     weights = llm.weight_bytes()
     blocks = len(blocks_of(llm.decoder))
     plain = sum(layer.weight.numel() * llm.dtype.itemsize for layer in llm.quantized_layers)
     sizes: dict[int, list[tuple[int, int]]] = {}
     tokens = MICRO_BATCH_TOKENS
     while tokens >= LEAST_TOKENS:
-        micro_batch = heaviest(lengths, tokens, batch)
+        micro_batch = heaviest(lengths, tokens, recipe.batch + recipe.rehearsal)
         if micro_batch not in sizes.values():
             sizes[tokens] = micro_batch
         tokens //= 2
 
     @functools.cache
     def step_of(tokens: int, recomputed: int) -> tuple[StepBytes, int]:
-        return step_bytes(llm, sizes[tokens], trained, Configuration(recomputed_blocks=recomputed))
+        return step_bytes(llm, sizes[tokens], recipe, Configuration(recomputed_blocks=recomputed))
 
     def counted(tokens: int, share: float, room: int | None = None) -> Fit:
         shape = Configuration(micro_batch_tokens=tokens, recomputed_blocks=round(share * blocks))
@@ -132,11 +132,7 @@ def over_budget(parts: Mapping[str, int], settings: Settings) -> BudgetError:
     )
 
 
-def _resident(llm: Any, room: int) -> int:
-    """Bytes of the first 4-bit layers that fit dequantized, in the order in which `lean_layers` keeps them."""
-    kept = 0
-    for layer in llm.quantized_layers:
-        size = layer.weight.numel() * llm.dtype.itemsize
-        if kept + size <= room:
-            kept += size
-    return kept
+def _resident(llm: Weightless, room: int) -> int:
+    """Bytes of the 4-bit layers that `lean_layers` would keep dequantized."""
+    fitting = Room(room)
+    return sum(size for layer in llm.quantized_layers if fitting.take(size := layer.weight.numel() * llm.dtype.itemsize))

@@ -150,12 +150,30 @@ def lean_layers(model: Any, *, seed: int = 0, resident_bytes: int = 0, weight_of
             del module.forward
 
 
+class Room:
+    """Bytes that are given to whoever comes first and fits.
+
+    Args:
+        size: in bytes.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._left = size
+
+    def take(self, size: int) -> bool:
+        """Whether so many were left; then they are taken."""
+        if size > self._left:
+            return False
+        self._left -= size
+        return True
+
+
 class _Kept:
     """Weights by function: of the first layers, up to a number of bytes, dequantized once."""
 
     def __init__(self, weight_of: "WeightOf", room_bytes: int) -> None:
         self._weight_of = weight_of
-        self._room = room_bytes
+        self._room = Room(room_bytes)
         self._known: dict[int, Callable[[], Tensor]] = {}  # by layer: an adapted one is met twice, in its adapter and by itself
 
     def __call__(self, layer: Any) -> Callable[[], Tensor]:
@@ -167,10 +185,8 @@ class _Kept:
         anew = self._weight_of(layer)
         if not is_quantized(layer):
             return anew
-        size = layer.in_features * layer.out_features * layer.compute_dtype.itemsize
-        if size > self._room:
+        if not self._room.take(layer.in_features * layer.out_features * layer.compute_dtype.itemsize):
             return anew
-        self._room -= size
         weight = anew()
         return lambda: weight
 

@@ -8,19 +8,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from edgepers.errors import UncountableError
 from edgepers.llm import Example
-from edgepers.train.attention import NAME, packed_attention
 from edgepers.train.configuration import Configuration
 from edgepers.train.frozen import is_quantized, lean_layers, stored_weight
 from edgepers.train.kept import keep_less
 from edgepers.train.live import LiveBytes
 from edgepers.train.lower import lower_layers
-from edgepers.train.packing import Packed, States, pack
+from edgepers.train.packing import Packed, States, pack, take_packed_attention
+from edgepers.train.recipe import Recipe
 from edgepers.train.recompute import recomputed_blocks
 from edgepers.train.step import backward
 from edgepers.weightless import Weightless
 
-__all__ = ["StepBytes", "Trained", "encoding_bytes", "loading_bytes", "step_bytes", "training_parts"]
+__all__ = ["StepBytes", "encoding_bytes", "loading_bytes", "step_bytes", "training_parts"]
 
 _SCALES = 64  # weights that share a scale in NF4; double quantization makes float32 scales of them at every use
 
@@ -30,21 +31,6 @@ OPENED = 20_000_000  # what a model, a tokenizer and their code open at loading
 WORKING = {4: 85_000_000, 2: 75_000_000}  # by bytes of a number: libraries' code for the shapes they meet, threads, small blocks
 SCATTERED = 0.03  # of a step's peak: what the heap has free between small blocks
 _LOADED = 16  # bytes of each weight of the layer that is being quantized
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trained:
-    """What of a recipe decides memory.
-
-    Attributes:
-        rank: of LoRA.
-        targets: "attention" or "all-linear".
-        top: blocks that the adapter is on; 0: all.
-    """
-
-    rank: int
-    targets: str
-    top: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +68,21 @@ def _shaped_weight(layer: Any) -> Callable[[], Tensor]:
 
 
 @contextlib.contextmanager
-def _adapted(llm: Weightless, trained: Trained) -> Iterator[Any]:
+def _countable() -> Iterator[None]:
+    """What a model's own code does on the meta device is known by no other name than that it failed."""
+    try:
+        yield
+    except (TypeError, ValueError, KeyError, AttributeError, AssertionError, RuntimeError) as error:
+        what = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UncountableError(f"a step of this model cannot be counted without its weights ({what[:100]})") from error
+
+
+@contextlib.contextmanager
+def _adapted(llm: Weightless, recipe: Recipe) -> Iterator[Any]:
     with contextlib.ExitStack() as stack:
         stack.callback(llm.use_adapter, None)
         stack.enter_context(keep_less(llm.decoder))
-        model = llm.start_lora(trained.rank, 0, trained.targets, trained.top)
+        model = llm.start_lora(recipe.rank, 0, recipe.targets, recipe.top)
         model.train()
         yield model
 
@@ -95,25 +91,19 @@ def _adapter_bytes(model: Any) -> int:
     return sum(weight.nbytes for weight in model.parameters() if weight.requires_grad)
 
 
-def _pack_without_weights(llm: Weightless) -> bool:
-    """Whether its attention is looked up by name; else sets are padded."""
-    from transformers import AttentionInterface
-
-    AttentionInterface.register(NAME, packed_attention)
-    llm.decoder.set_attn_implementation(NAME)
-    return bool(llm.decoder.config._attn_implementation == NAME)
-
-
-def step_bytes(llm: Weightless, sets: Sequence[tuple[int, int]], trained: Trained, configuration: Configuration) -> tuple[StepBytes, int]:
+def step_bytes(llm: Weightless, sets: Sequence[tuple[int, int]], recipe: Recipe, configuration: Configuration) -> tuple[StepBytes, int]:
     """Bytes of one micro-batch, and of the adapter.
 
     Args:
         llm: the model's shapes.
         sets: (prompt tokens, response tokens) of what is in it.
-        trained: the adapter.
+        recipe: the adapter's.
         configuration: how many blocks are recomputed; its micro-batch is `sets`, and resident weights are not counted.
+
+    Raises:
+        UncountableError: the model looks into values, which only real tensors have.
     """
-    packs = _pack_without_weights(llm)
+    packs = take_packed_attention(llm.decoder)
     examples = [Example((0,) * (prompt + response), prompt, False) for prompt, response in sets]
     kept = after_loss = 0
 
@@ -130,9 +120,10 @@ def step_bytes(llm: Weightless, sets: Sequence[tuple[int, int]], trained: Traine
         after_loss = live.mark()
 
     with contextlib.ExitStack() as stack:
-        if trained.top and (lower := lower_layers(llm, trained.top, 16)) is not None:
+        stack.enter_context(_countable())
+        if recipe.top and (lower := lower_layers(llm, recipe.top, 16)) is not None:
             stack.enter_context(lower.passed_over())
-        model = stack.enter_context(_adapted(llm, trained))
+        model = stack.enter_context(_adapted(llm, recipe))
         for weight in model.parameters():
             if weight.requires_grad:
                 weight.grad = torch.zeros_like(weight)
@@ -171,11 +162,15 @@ def training_parts(step: StepBytes, adapter: int, itemsize: int, *, resident_byt
 
 @torch.no_grad()
 def encoding_bytes(llm: Weightless, tokens: int) -> int:
-    """Peak of one forward pass over so many tokens: that of 512, as often as they go into them."""
-    packs = _pack_without_weights(llm)
+    """Peak of one forward pass over so many tokens: that of 512, as often as they go into them.
+
+    Raises:
+        UncountableError: as in `step_bytes`.
+    """
+    packs = take_packed_attention(llm.decoder)
     short = Example((0,) * 33, 1, False)  # the fused attention that `encode` uses keeps nothing that grows with n x n
     packed = pack([short] * 16, llm.device)
-    with lean_layers(llm.decoder, weight_of=_shaped_weight), LiveBytes() as live:
+    with _countable(), lean_layers(llm.decoder, weight_of=_shaped_weight), LiveBytes() as live:
         States(llm, packs)(packed)
     return int(live.peak) * tokens // 512
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 from edgepers.llm import Example, LanguageModel
 from edgepers.train.attention import NAME, packed_attention
 
-__all__ = ["ROUNDED", "Packed", "States", "bins", "pack", "packing"]
+__all__ = ["ROUNDED", "Packed", "States", "bins", "pack", "packing", "take_packed_attention"]
 
 ROUNDED = 64
 TOLERANCE = (
@@ -103,22 +104,27 @@ class States:
         return states[packed.rows]
 
 
+def take_packed_attention(decoder: Any) -> bool:
+    """Let a decoder's attention be that of packed sets; False where transformers does not look it up by name."""
+    from transformers import AttentionInterface
+
+    AttentionInterface.register(NAME, packed_attention)
+    decoder.set_attn_implementation(NAME)
+    return bool(decoder.config._attn_implementation == NAME)
+
+
 @contextmanager
 def packing(llm: LanguageModel) -> Iterator[States]:
     """Let a model take packed sets where it keeps those of a pack apart, which two sets show; others are padded for it.
 
     Models whose attention transformers does not look up by name do not.
     """
-    from transformers import AttentionInterface
-
-    AttentionInterface.register(NAME, packed_attention)
-    decoder, config = llm.decoder, llm.decoder.config
-    before = config._attn_implementation
+    decoder = llm.decoder
+    before = decoder.config._attn_implementation
     probe = pack([Example((5, 6, 7, 8, 9, 10), 1, False), Example((8, 7, 6, 5), 1, False)], llm.device)
     try:
         truth = _evaluated(States(llm, False), probe)
-        decoder.set_attn_implementation(NAME)
-        if config._attn_implementation == NAME and _same(_evaluated(States(llm, True), probe), truth):
+        if take_packed_attention(decoder) and _same(_evaluated(States(llm, True), probe), truth):
             yield States(llm, True)
             return
     finally:

@@ -25,11 +25,12 @@ from edgepers.train.frozen import InputDropout, lean_layers
 from edgepers.train.kept import keep_less
 from edgepers.train.lower import LowerLayers, lower_layers
 from edgepers.train.packing import States, packing
+from edgepers.train.recipe import Recipe, default_learning_rate, max_tokens_of
 from edgepers.train.recompute import blocks_of, recomputed_blocks
 from edgepers.train.rehearsal import Rehearsal
 from edgepers.train.step import backward, own_losses
 
-__all__ = ["Recipe", "TrainResult", "TrainStep", "default_learning_rate", "learning_rate_at", "max_tokens_of", "train"]
+__all__ = ["Recipe", "TrainResult", "TrainStep", "learning_rate_at", "train"]
 
 WARMUP_SHARE = 0.1
 CLIP_NORM = 1.0
@@ -62,53 +63,9 @@ class TrainResult:
     ended: Ended | None = None  # before its last step, and why
 
 
-def default_learning_rate(parameters: int) -> float:
-    """Peak learning rate by the model's size; chosen on development data for the packaged model, customary above it."""
-    for below, rate in ((50_000_000, 2e-3), (500_000_000, 5e-4), (2_000_000_000, 3e-4)):
-        if parameters < below:
-            return rate
-    return 2e-4
-
-
-def max_tokens_of(parameters: int) -> int:
-    """Tokens of one training set, at most: the packaged model was pre-trained on 256."""
-    return 256 if parameters < 50_000_000 else 512
-
-
 def default_configuration(llm: LanguageModel) -> Configuration:
     """Where memory is not counted: activations of models from `CHECKPOINTING_FROM` parameters on are recomputed."""
     return Configuration(recomputed_blocks=len(blocks_of(llm.decoder)) if llm.parameter_count >= CHECKPOINTING_FROM else 0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """What a training run does; the same recipe, sets and model give the same adapter.
-
-    Attributes:
-        steps: optimizer steps.
-        epochs: passes over the sets instead; 0: use steps.
-        batch: sets of one optimizer step, at most.
-        learning_rate: at its peak; 0: by the model's size.
-        rank: of LoRA; alpha is twice the rank.
-        targets: "attention" or "all-linear".
-        top: the adapter is on so many uppermost blocks, and those below run once for each set; 0: on all.
-        rehearsal: general sets beside those of each step.
-        seed: of weights, order and dropout.
-    """
-
-    steps: int
-    epochs: int = 0
-    batch: int = 16
-    learning_rate: float = 0.0
-    rank: int = 8
-    targets: str = "attention"
-    top: int = 0
-    rehearsal: int = 0
-    seed: int = 0
-
-    def steps_for(self, sets: int) -> int:
-        """Optimizer steps for so many sets."""
-        return self.epochs * math.ceil(sets / min(self.batch, sets)) if self.epochs else self.steps
 
 
 def train(

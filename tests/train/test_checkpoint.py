@@ -9,7 +9,8 @@ from edgepers.errors import BudgetError, MicroBatchHalvedError
 from edgepers.train import step as step_module
 from edgepers.train import trainer
 from edgepers.train.checkpoint import Progress, load_checkpoint, save_checkpoint
-from edgepers.train.trainer import Recipe, train
+from edgepers.train.recipe import Recipe
+from edgepers.train.trainer import train
 
 PAIRS = [("What is my dog called?", "Your dog is called Moon."), ("Where are my keys?", "Behind the door."), ("Hi", "Hello, Emily!")]
 GENERAL = [("Name two colours.", "Red and blue."), ("What is bread?", "Food.")]

@@ -12,7 +12,8 @@ from edgepers.train import trainer
 from edgepers.train.batching import batches
 from edgepers.train.divergence import DIVERGED_STEPS, Ended, far_above, limit_of
 from edgepers.train.packing import States
-from edgepers.train.trainer import Recipe, train
+from edgepers.train.recipe import Recipe
+from edgepers.train.trainer import train
 
 PAIRS = [
     ("What is my dog called?", "Your dog is called Moon."),

@@ -3,7 +3,8 @@ import torch
 
 from edgepers.train.lower import from_8_bits, lower_layers, to_8_bits
 from edgepers.train.packing import pack, packing
-from edgepers.train.trainer import Recipe, train
+from edgepers.train.recipe import Recipe
+from edgepers.train.trainer import train
 
 PAIRS = [("What is my dog called?", "Your dog is called Moon."), ("Where are my keys?", "Behind the door."), ("Hi", "Hello, Emily!")]
 

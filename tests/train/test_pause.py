@@ -11,7 +11,8 @@ from edgepers.train import pause as pause_module
 from edgepers.train import trainer
 from edgepers.train.configuration import Configuration
 from edgepers.train.pause import CALM_LOOKS, LOOK_SECONDS, Pause, Sensors
-from edgepers.train.trainer import Recipe, train
+from edgepers.train.recipe import Recipe
+from edgepers.train.trainer import train
 
 PAIRS = [("What is my dog called?", "Your dog is called Moon."), ("Where are my keys?", "Behind the door."), ("Hi", "Hello, Emily!")]
 RECIPE = Recipe(steps=4, batch=3, learning_rate=2e-3, rank=4, seed=1)

@@ -5,8 +5,9 @@ import torch
 
 from edgepers.train.loss import head_loss
 from edgepers.train.packing import pack, packing
+from edgepers.train.recipe import Recipe
 from edgepers.train.rehearsal import MAX_TOKENS, TOP, WEIGHT, Rehearsal
-from edgepers.train.trainer import Recipe, train
+from edgepers.train.trainer import train
 
 GENERAL = [
     ("What is the capital of France?", "The capital of France is Paris."),

@@ -20,7 +20,8 @@ from edgepers.assets import model_folder
 from edgepers.llm import LanguageModel
 from edgepers.lora import attention_layers
 from edgepers.train.batching import batches
-from edgepers.train.trainer import CLIP_NORM, Recipe, learning_rate_at, train
+from edgepers.train.recipe import Recipe
+from edgepers.train.trainer import CLIP_NORM, learning_rate_at, train
 
 PAIRS = [
     ("What is my dog called?", "Your dog is called Moon."),

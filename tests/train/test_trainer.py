@@ -8,8 +8,9 @@ from edgepers.errors import ModelError
 from edgepers.llm import LanguageModel
 from edgepers.train.frozen import lean_layers
 from edgepers.train.packing import packing
+from edgepers.train.recipe import Recipe
 from edgepers.train.step import backward
-from edgepers.train.trainer import Recipe, train
+from edgepers.train.trainer import train
 
 PAIRS = [
     ("What is my dog called?", "Your dog is called Moon."),
