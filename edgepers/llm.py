@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from edgepers.answering import contiguous_head, lean_adapter
 from edgepers.errors import ModelError
 from edgepers.loading import load_pretrained, quiet
 from edgepers.lora import attention_layers
@@ -70,6 +71,7 @@ class LanguageModel:
         self.device = model.get_input_embeddings().weight.device
         self.encode_tokens = ENCODE_TOKENS
         self.stop_ids = _stop_ids(model, tokenizer)
+        contiguous_head(model)
 
     @classmethod
     def load(cls, model: str = "", *, bits: int = 4, device: torch.device | None = None) -> "LanguageModel":
@@ -97,6 +99,7 @@ class LanguageModel:
             with quiet():
                 self._model = PeftModel.from_pretrained(self._model, folder)
             self._model.eval()
+            lean_adapter(self._model)
             self._adapter = wanted
 
     @contextlib.contextmanager

@@ -27,7 +27,7 @@ def test_the_configuration_is_said(llm, tmp_path):
 
 
 def test_too_little_memory_is_refused(llm):
-    with pytest.raises(BudgetError, match="--memory 100.0 MB is too little"):
+    with pytest.raises(BudgetError, match=r"--memory 100\.0 MB is too little"):
         fitting(llm, Recipe(steps=1), PAIRS, Settings(memory=100_000_000))
 
 

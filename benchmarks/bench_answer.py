@@ -1,0 +1,78 @@
+r"""Answering with an adapter against answering without one: tokens a second, in one process, in turn.
+
+Run: python -m benchmarks.bench_answer [--model FOLDER] [--batch 1,16] [--out FILE]
+
+Greedy answers of exactly `TOKENS` tokens. The contenders take turns, so that what else the machine does meets all of them; medians over
+`ROUNDS` turns. `peft` is the same adapter as PEFT computes it.
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+import unittest.mock
+from pathlib import Path
+
+import torch
+
+from benchmarks.harness import RESULTS, describe
+from edgepers.answering import lean_adapter
+from edgepers.heap import settle_heap
+from edgepers.llm import LanguageModel
+
+TOKENS, WORDS, ROUNDS = 48, 16, 7
+
+
+def main() -> None:
+    """Time, print and keep a line for each batch size."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="", help="default: the packaged model")
+    parser.add_argument("--batch", default="1,16")
+    parser.add_argument("--targets", default="attention,all-linear")
+    parser.add_argument("--out", type=Path, default=RESULTS / "answer.jsonl")
+    args = parser.parse_args()
+    settle_heap()
+    llm = LanguageModel.load(args.model)
+    llm.stop_ids = [llm.vocabulary]  # which no answer holds: all are `TOKENS` long
+    generator = torch.Generator().manual_seed(0)
+    rows = []
+    for targets in args.targets.split(","):
+        with tempfile.TemporaryDirectory() as folder:
+            peft = llm.start_lora(8, 0, targets)
+            for name, weight in peft.named_parameters():
+                if "lora_B" in name:
+                    torch.nn.init.normal_(weight, std=1e-3, generator=generator)
+            peft.save_pretrained(folder)
+            for batch in map(int, args.batch.split(",")):
+                questions = [
+                    " ".join(f"{word}" for word in torch.randint(100, 999, (WORDS,), generator=generator).tolist()) for _ in range(batch)
+                ]
+                rows.append({"targets": targets, "batch": batch, **turns(llm, Path(folder), questions)})
+                print(rows[-1], flush=True)
+    with args.out.open("a", encoding="utf-8") as out:
+        for row in rows:
+            model = Path(args.model).name or "packaged"
+            out.write(json.dumps({"name": "answer", "model": model, "parameters": llm.parameter_count, **row, **describe()}) + "\n")
+
+
+def turns(llm: LanguageModel, adapter: Path, questions: list[str]) -> dict[str, float]:
+    """Tokens a second of each contender, and each adapter's share of the base model's."""
+    seconds: dict[str, list[float]] = {"base": [], "ours": [], "peft": []}
+    for turn in range(ROUNDS + 1):
+        for name, taken in seconds.items():
+            with unittest.mock.patch("edgepers.llm.lean_adapter", lean_adapter if name == "ours" else lambda _: None):
+                llm.use_adapter(None if name == "base" else adapter)
+            llm.answer(questions, max_new_tokens=2)
+            began = time.perf_counter()
+            llm.answer(questions, max_new_tokens=TOKENS)
+            if turn:  # the first warms up
+                taken.append(time.perf_counter() - began)
+            llm.use_adapter(None)
+    rate = {name: len(questions) * TOKENS / statistics.median(taken) for name, taken in seconds.items()}
+    shares = {f"{name}/base": round(rate[name] / rate["base"], 3) for name in ("ours", "peft")}
+    return {**{f"{name}_tokens_s": round(r, 1) for name, r in rate.items()}, **shares}
+
+
+if __name__ == "__main__":
+    main()
