@@ -34,9 +34,10 @@ def lean_adapter(model: Any) -> None:
     """
     from peft.tuners.lora import LoraLayer
 
-    for module in model.modules():
-        if isinstance(module, LoraLayer) and (forward := _forward_of(module)) is not None:
-            module.forward = forward
+    layers: list[Any] = [module for module in model.modules() if isinstance(module, LoraLayer)]
+    for layer in layers:
+        if (forward := _forward_of(layer)) is not None:
+            layer.forward = forward
 
 
 def _forward_of(module: Any) -> Callable[..., Tensor] | None:

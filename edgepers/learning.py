@@ -79,17 +79,18 @@ def fitting(llm: LanguageModel, recipe: Recipe, pairs: Sequence[tuple[str, str]]
 
 
 def guard(llm: LanguageModel, settings: Settings, reserve: Sequence[KeptSet], published: Path | None, new: Path | None) -> Verdict:
-    """Measure a new adapter beside the published one (None: the base model) on the reserve, and beside the base model on general sets."""
+    """Measure a new adapter beside the published one (None: the base model) and the base model on the reserve and on general sets."""
     if not settings.guard:
         return Verdict(True, "guard off", None, None)
     own = [(kept.question, kept.wanted) for kept in reserve]
     general = _pairs(general_sets())
     llm.use_adapter(published)
-    before, base = llm.losses(own), llm.losses(general, adapter=False)
+    before = llm.losses(own)
+    base, general_base = llm.losses(own, adapter=False), llm.losses(general, adapter=False)
     llm.use_adapter(new)
-    rise = perplexity_rise(base, llm.losses(general))
+    rise = perplexity_rise(general_base, llm.losses(general))
     most = settings.guard_perplexity or default_perplexity_rise(llm.parameter_count)
-    return judge(before, llm.losses(own), rise, most)
+    return judge(base, before, llm.losses(own), rise, most)
 
 
 def _pairs(path: Path) -> list[tuple[str, str]]:

@@ -59,30 +59,36 @@ def perplexity_rise(base: Sequence[float], after: Sequence[float]) -> float:
     return math.exp(min(_mean(after) - _mean(base), MOST_NATS)) - 1
 
 
-def judge(before: Sequence[float], after: Sequence[float], rise: float, most_rise: float) -> Verdict:
-    """Refuse an adapter whose paired reserve loss is worse by over one standard error, or that costs too much general perplexity.
+def judge(base: Sequence[float], before: Sequence[float], after: Sequence[float], rise: float, most_rise: float) -> Verdict:
+    """Refuse an adapter that is worse on the reserve than what is published, or than no adapter, or that costs too much general perplexity.
 
-    One without finite losses is refused however little there is to judge by.
-
-    Perplexity is compared with the base model's, not with that of the adapter it replaces: small rises would add up over rounds.
+    Worse is a paired mean loss that is higher by over one standard error. The base model is asked as well, since an adapter that was
+    published for want of a reserve is no measure of what is good. Perplexity is compared with the base model's alone: small rises over
+    the adapter that is replaced would add up over rounds. With fewer than `LEAST_RESERVE` sets in reserve, it alone decides.
 
     Args:
-        before: losses of the adapter that is published now on each reserve set's reference, nats a token.
+        base: losses of the base model on each reserve set's reference, nats a token.
+        before: of the adapter that is published now.
         after: of the new adapter.
         rise: `perplexity_rise` of the new adapter on general sets.
         most_rise: the limit.
     """
-    n = len(before)
-    if n < LEAST_RESERVE:
-        loss_before, loss_after = (_mean(before), _mean(after)) if n else (None, None)
-        finite = all(map(math.isfinite, [*after, rise]))
-        return Verdict(finite, "unguarded" if finite else "it has no finite loss", loss_before, _finite(loss_after), _finite(rise))
-    differences = [b - a for a, b in zip(before, after, strict=True)]
+    n = len(after)
+    refused = ""
+    if not all(map(math.isfinite, [*after, rise])):
+        refused = "it has no finite loss"
+    elif rise > most_rise:
+        refused = f"perplexity on general sets is {100 * rise:.1f} % above the base model's (at most {100 * most_rise:.0f} %)"
+    elif n >= LEAST_RESERVE:
+        refused = _worse("", before, after) or _worse(" than the base model's", base, after)
+    reason = refused or ("" if n >= LEAST_RESERVE else "unguarded")
+    return Verdict(not refused, reason, _mean(before) if n else None, _finite(_mean(after)) if n else None, _finite(rise))
+
+
+def _worse(than: str, losses: Sequence[float], after: Sequence[float]) -> str:
+    """By how much, where it is more than a standard error; else nothing."""
+    n = len(after)
+    differences = [b - a for a, b in zip(losses, after, strict=True)]
     worse = _mean(differences)
     error = math.sqrt(sum((d - worse) ** 2 for d in differences) / (n - 1) / n)
-    reason = ""
-    if not worse <= error:
-        reason = f"loss on {n} sets in reserve is worse by {worse:.3f} (standard error {error:.3f})"
-    elif not rise <= most_rise:
-        reason = f"perplexity on general sets is {100 * rise:.1f} % above the base model's (at most {100 * most_rise:.0f} %)"
-    return Verdict(not reason, reason, _mean(before), _finite(_mean(after)), _finite(rise))
+    return f"loss on {n} sets in reserve is worse{than} by {worse:.3f} (standard error {error:.3f})" if worse > error else ""
