@@ -37,7 +37,6 @@ from edgepers.train.trainer import train
 
 DATA = ("sample", "dolly", "empathetic_dialogues", "medical_questiondoctors", "memorybank_users")
 A_ROUND, ROUNDS, HELD_OUT = 16, 5, 100
-SCALES = (1.0, 0.75, 0.5, 0.35, 0.2)
 NOW = Recipe(steps=100, rehearsal=4)
 ARMS: dict[str, Recipe] = {
     "now": NOW,
@@ -128,26 +127,7 @@ class Rounds:
             "general_rise": round(perplexity_rise(self.general_base, general), 4),
         }
 
-    def scaled(self, folder: Path, number: int) -> dict[str, Any]:
-        """Scale an adapter to where the mean loss on the reserve is least; what it was at each scale."""
-        from safetensors.torch import load_file, save_file
-
-        file = folder / "adapter_model.safetensors"
-        whole = load_file(file)
-        reserve = [pair for of in self.reserve[:number] for pair in of]
-        found = {}
-        for scale in SCALES:
-            self.llm.use_adapter(None)
-            save_file({name: w * scale if "lora_B" in name else w for name, w in whole.items()}, file, metadata={"format": "pt"})
-            self.llm.use_adapter(folder)
-            held_out, general = losses(self.llm, self.held_out), self.llm.losses(self.general)
-            found[scale] = (losses(self.llm, reserve) or 0.0, held_out, perplexity_rise(self.general_base, general))
-        best = min(found, key=lambda scale: found[scale][0])
-        self.llm.use_adapter(None)
-        save_file({name: w * best if "lora_B" in name else w for name, w in whole.items()}, file, metadata={"format": "pt"})
-        return {"scale": best, "by_scale": {k: [round(x or 0.0, 4) for x in v] for k, v in found.items()}}
-
-    def rows(self, recipe: Recipe, numbers: Sequence[int], scale: bool = False) -> Iterator[dict[str, Any]]:
+    def rows(self, recipe: Recipe, numbers: Sequence[int]) -> Iterator[dict[str, Any]]:
         """A fresh adapter for each of these rounds."""
         for number in numbers:
             pairs = self.pairs(number)
@@ -155,9 +135,8 @@ class Rounds:
                 began = time.perf_counter()
                 done = train(self.llm, pairs, Path(folder), replace(recipe, seed=self.seed), general=self.rehearsed)
                 seconds = time.perf_counter() - began
-                more = self.scaled(Path(folder), number) if scale else {}
                 self.llm.use_adapter(Path(folder))
-                found = self.measured(number) | more
+                found = self.measured(number)
                 self.llm.use_adapter(None)
             facts = {"sets": sum(map(len, self.own[:number])), "pairs": len(pairs), "steps": done.steps, "tokens": done.tokens}
             yield {"round": number, **facts, "seconds": round(seconds, 1), **found}
@@ -207,7 +186,7 @@ def main() -> None:
                 if (name, seed, "base", 0) not in there:
                     keep(out, machine, {"data": name, "seed": seed, "arm": "base", "round": 0, **work.measured(ROUNDS, adapter=False)})
                 for arm, numbers in wanted.items():
-                    for row in work.rows(ARMS[arm.removesuffix(" scaled")], numbers, arm.endswith(" scaled")):
+                    for row in work.rows(ARMS[arm], numbers):
                         keep(out, machine, {"data": name, "seed": seed, "arm": arm, **row})
     print(summary([json.loads(line) for line in args.out.read_text().splitlines()]))
 

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from edgepers.assets import general_sets, rehearsal_sets
@@ -9,6 +10,7 @@ from edgepers.config import Settings, format_size
 from edgepers.dialogue import read_dialogue_sets
 from edgepers.errors import UncountableError
 from edgepers.evaluate.guard import Verdict, default_perplexity_rise, judge, perplexity_rise
+from edgepers.evaluate.scale import SCALES, scale_adapter
 from edgepers.files import replace_folder
 from edgepers.llm import LanguageModel
 from edgepers.select.records import KeptSet
@@ -79,18 +81,28 @@ def fitting(llm: LanguageModel, recipe: Recipe, pairs: Sequence[tuple[str, str]]
 
 
 def guard(llm: LanguageModel, settings: Settings, reserve: Sequence[KeptSet], published: Path | None, new: Path | None) -> Verdict:
-    """Measure a new adapter beside the published one (None: the base model) and the base model on the reserve and on general sets."""
+    """Measure a new adapter beside the published one (None: the base model) and the base model on the reserve and on general sets.
+
+    One that is refused whole is scaled down to the largest of `SCALES` that is not, in its folder; if there is none it stays as it is.
+    """
     if not settings.guard:
         return Verdict(True, "guard off", None, None)
-    own = [(kept.question, kept.wanted) for kept in reserve]
-    general = _pairs(general_sets())
+    own, general = [(kept.question, kept.wanted) for kept in reserve], _pairs(general_sets())
     llm.use_adapter(published)
     before = llm.losses(own)
     base, general_base = llm.losses(own, adapter=False), llm.losses(general, adapter=False)
-    llm.use_adapter(new)
-    rise = perplexity_rise(general_base, llm.losses(general))
     most = settings.guard_perplexity or default_perplexity_rise(llm.parameter_count)
-    return judge(base, before, llm.losses(own), rise, most)
+    verdicts = []
+    for scale in SCALES:
+        llm.use_adapter(new, scale=scale)
+        verdict = judge(base, before, llm.losses(own), perplexity_rise(general_base, llm.losses(general)), most)
+        if verdict.publish:
+            if new is not None and scale != 1.0:
+                llm.use_adapter(None)
+                scale_adapter(new, scale)
+            return replace(verdict, scale=scale)
+        verdicts.append(verdict)
+    return verdicts[0]
 
 
 def _pairs(path: Path) -> list[tuple[str, str]]:

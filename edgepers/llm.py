@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from edgepers.answering import contiguous_head, lean_adapter
+from edgepers.answering import contiguous_head, lean_adapter, scale_update
 from edgepers.errors import ModelError
 from edgepers.loading import load_pretrained, quiet
 from edgepers.lora import attention_layers
@@ -86,9 +86,9 @@ class LanguageModel:
     def _base(self) -> Any:
         return self._model.get_base_model() if self._adapter is not None else self._model
 
-    def use_adapter(self, folder: Path | None) -> None:
-        """Put one trained adapter over the base model, or none."""
-        wanted = None if folder is None else str(folder)
+    def use_adapter(self, folder: Path | None, *, scale: float = 1.0) -> None:
+        """Put one trained adapter over the base model, its update multiplied by `scale`, or none."""
+        wanted = None if folder is None else f"{folder} x {scale}"
         if wanted == self._adapter:
             return
         from peft import PeftModel
@@ -99,6 +99,8 @@ class LanguageModel:
             with quiet():
                 self._model = PeftModel.from_pretrained(self._model, folder)
             self._model.eval()
+            if scale != 1.0:
+                scale_update(self._model, scale)
             lean_adapter(self._model)
             self._adapter = wanted
 

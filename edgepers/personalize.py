@@ -336,6 +336,10 @@ class Personalizer:
                 self._listener.note(f"round {number}: {result.ended}")
             self._listener.stage("guard", number)
             verdict = guard(self.llm, self.settings, reserve, self._folder(self.buffer.progress.published), self._folder(name))
+            if verdict.scale != 1.0:
+                self._listener.note(
+                    f"round {number}: {100 * verdict.scale:.0f} % of the update kept; the whole of it would have been refused"
+                )
         self.meter.check("the round")
         progress = self.buffer.progress.copy()
         progress.rounds, progress.round_position = number, progress.position

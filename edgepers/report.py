@@ -84,6 +84,7 @@ def round_report(
         "guard_perplexity_rise": verdict.perplexity_rise,
         "rouge1": rouge1,
         "tested_on": tested_on,
+        "adapter_scale": verdict.scale,
         "published": verdict.publish,
         "reason": verdict.reason,
         "adapter": f"{number:04}" if result else None,

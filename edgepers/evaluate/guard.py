@@ -23,6 +23,7 @@ class Verdict:
     loss_before: float | None
     loss_after: float | None
     perplexity_rise: float | None = None  # on general sets, against the base model, as a share
+    scale: float = 1.0  # of the update that was measured
 
 
 def is_reserved(kept: KeptSet) -> bool:
