@@ -47,6 +47,7 @@ ARMS: dict[str, Recipe] = {
     "lr 1e-3": replace(NOW, learning_rate=1e-3),
     "lr 1e-3 epochs 8": replace(NOW, learning_rate=1e-3, epochs=8),
     "all-linear": replace(NOW, targets="all-linear"),
+    "epochs 16": replace(NOW, epochs=16),
     "all-linear epochs 4": replace(NOW, targets="all-linear", epochs=4),
     "all-linear epochs 8": replace(NOW, targets="all-linear", epochs=8),
     "all-linear epochs 16": replace(NOW, targets="all-linear", epochs=16),

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgepers.config import Settings, format_size
 from edgepers.errors import BudgetError
@@ -65,6 +65,8 @@ def _cost(micro_batch: Sequence[tuple[int, int]], recomputed: float, resident: f
 def fit(llm: Weightless, lengths: Sequence[tuple[int, int]], recipe: Recipe, memory: int) -> Fit:
     """Choose the configuration; the smallest there is where none fits.
 
+    What frozen lower layers say is kept in 8 bits only where 16 do not fit.
+
     Activations between no and all blocks recomputed are taken to be proportional; what is chosen is counted once more.
 
     Args:
@@ -76,8 +78,12 @@ def fit(llm: Weightless, lengths: Sequence[tuple[int, int]], recipe: Recipe, mem
     Raises:
         UncountableError: see `step_bytes`.
     """
-    memory = int(memory / MARGIN)
-    kept_states = sum(map(sum, lengths)) * llm.hidden_size * 2 if recipe.top else 0
+    found = _fit(llm, lengths, recipe, int(memory / MARGIN), 16)
+    return found if found.fits or not recipe.top else _fit(llm, lengths, recipe, int(memory / MARGIN), 8)
+
+
+def _fit(llm: Weightless, lengths: Sequence[tuple[int, int]], recipe: Recipe, memory: int, state_bits: int) -> Fit:
+    kept_states = sum(map(sum, lengths)) * llm.hidden_size * state_bits // 8 if recipe.top else 0
     weights = llm.weight_bytes()
     blocks = len(blocks_of(llm.decoder))
     plain = sum(layer.weight.numel() * llm.dtype.itemsize for layer in llm.quantized_layers)
@@ -94,13 +100,13 @@ def fit(llm: Weightless, lengths: Sequence[tuple[int, int]], recipe: Recipe, mem
         return step_bytes(llm, sizes[tokens], recipe, Configuration(recomputed_blocks=recomputed))
 
     def counted(tokens: int, share: float, room: int | None = None) -> Fit:
-        shape = Configuration(micro_batch_tokens=tokens, recomputed_blocks=round(share * blocks))
+        shape = Configuration(micro_batch_tokens=tokens, recomputed_blocks=round(share * blocks), state_bits=state_bits)
         step, adapter = step_of(tokens, shape.recomputed_blocks)
         parts = {**weights, **training_parts(step, adapter, llm.dtype.itemsize, kept_states=kept_states)}
         left = memory - sum(parts.values())
         resident = _resident(llm, left if room is None else min(left, room))
         if resident:
-            shape = Configuration(micro_batch_tokens=tokens, recomputed_blocks=shape.recomputed_blocks, resident_bytes=resident)
+            shape = replace(shape, resident_bytes=resident)
             parts = {**weights, **training_parts(step, adapter, llm.dtype.itemsize, kept_states=kept_states, resident_bytes=resident)}
         return Fit(shape, parts, left >= 0)
 

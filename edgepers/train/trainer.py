@@ -299,7 +299,7 @@ def _prepared(
         states_of = stack.enter_context(packing(llm))
         tokens = configuration.micro_batch_tokens
         rehearsal = Rehearsal(llm, states_of, general, size=recipe.rehearsal, steps=steps, seed=recipe.seed, micro_batch_tokens=tokens)
-        lower = lower_layers(llm, recipe.top, 16) if recipe.top and states_of.packs else None
+        lower = lower_layers(llm, recipe.top, configuration.state_bits) if recipe.top and states_of.packs else None
         if lower is not None:
             lower.remember(llm, states_of, [*examples, *rehearsal.all_examples], tokens)
         stack.enter_context(keep_less(llm.decoder))

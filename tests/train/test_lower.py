@@ -1,10 +1,13 @@
 import pytest
 import torch
 
+from edgepers.train.configuration import Configuration
+from edgepers.train.fit import MARGIN, fit
 from edgepers.train.lower import from_8_bits, lower_layers, to_8_bits
 from edgepers.train.packing import pack, packing
 from edgepers.train.recipe import Recipe
 from edgepers.train.trainer import train
+from edgepers.weightless import Weightless
 
 PAIRS = [("What is my dog called?", "Your dog is called Moon."), ("Where are my keys?", "Behind the door."), ("Hi", "Hello, Emily!")]
 
@@ -72,3 +75,24 @@ def test_as_many_layers_as_there_are_is_all_of_them(llm, top):
     assert lower_layers(llm, top, 16) is None
     model = llm.start_lora(4, 0, "attention", top)
     assert sum("lora_A" in name for name, _ in model.named_parameters()) == 8 * 4
+
+
+def test_states_are_kept_in_8_bits_where_16_do_not_fit_and_the_losses_stay(llm, tmp_path):
+    recipe = Recipe(steps=12, batch=4, learning_rate=2e-3, rank=4, seed=1, top=2)
+    lengths = [(4_000, 4_000)] * 200
+    shapes = Weightless.like(llm)
+    wide = fit(shapes, lengths, recipe, 10**10)
+    least = fit(shapes, lengths, recipe, 1).total  # in 8 bits, too, where nothing fits
+    narrow = fit(shapes, lengths, recipe, int((least + 1_000) * MARGIN))
+    assert (wide.configuration.state_bits, narrow.configuration.state_bits) == (16, 8)
+    assert narrow.fits
+    assert narrow.parts["states of lower layers"] == wide.parts["states of lower layers"] // 2
+    assert str(narrow.configuration).endswith("states of lower layers in 8 bits")
+    losses = []
+    for configuration in (Configuration(), Configuration(state_bits=8)):
+        folder = tmp_path / str(configuration.state_bits)
+        folder.mkdir()
+        losses.append([])
+        train(llm, PAIRS, folder, recipe, configuration=configuration, told=lambda step: losses[-1].append(step.loss))
+    assert losses[0] != losses[1]
+    assert losses[0] == pytest.approx(losses[1], rel=0.03)
