@@ -1,6 +1,6 @@
 r"""Training against what people use now: real tokens a second and peak memory, each contender alone in a process of its own.
 
-Run: python -m benchmarks.bench_train [--shape packaged|0.2B|1B|3B] [--steps 4] [--only NAME,...] [--models DIR] [--out FILE]
+Run: python -m benchmarks.bench_train [--shape packaged|0.2B|1B|3B] [--steps 4] [--only NAME,... | --ablation] [--models DIR] [--out FILE]
 
 The work is the same for all: `steps` optimizer steps of 16 sets, LoRA of rank 8 on q, k, v, o over NF4 with double quantization, dropout
 0.05, AdamW, loss on response tokens. Lengths are token counts of real sets (benchmarks/train_lengths.json: five data sets of ../shared/data
@@ -65,19 +65,24 @@ class Clock:
 
 
 def ours(model: str, made: Sequence[tuple[list[int], int]], steps: int, clock: Clock, options: dict[str, Any]) -> dict[str, Any]:
-    """The trainer of this package."""
+    """The trainer of this package, as it is or changed by an ablation."""
+    from benchmarks.ablation import ABLATIONS
     from edgepers.llm import Example, LanguageModel
     from edgepers.train import trainer
+    from edgepers.train.recipe import Recipe
 
+    ablation = ABLATIONS[options.get("ablation", "ours")]
     llm = LanguageModel.load(model)
-    llm.example = lambda question, _response, _most: Example(tuple(made[int(question)][0]), made[int(question)][1], False)  # type: ignore[method-assign]
+    examples = [Example(tuple(ids), 1 if ablation.prompts else prompt, False) for ids, prompt in made]
+    llm.example = lambda question, _response, _most: examples[int(question)]  # type: ignore[method-assign]
     pairs = [(str(number), "") for number in range(len(made))]
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, ablation.on():
         trainer.train(
             llm,
             pairs,
             Path(folder),
-            trainer.Recipe(steps=steps, batch=BATCH, learning_rate=RATE, rank=RANK, **options),
+            Recipe(steps=steps, batch=BATCH, learning_rate=RATE, rank=RANK, **ablation.recipe),
+            configuration=ablation.configuration,
             told=lambda step: clock.step(step.loss),
         )
     return {}
@@ -182,7 +187,9 @@ CONTENDERS: dict[str, tuple[Callable[..., dict[str, Any]], dict[str, Any]]] = {
 
 def child(name: str, model: str, steps: int) -> dict[str, Any]:
     """One contender's run in this process."""
-    if name.startswith("ours"):
+    from benchmarks.ablation import ABLATIONS
+
+    if name == "ours" or (name in ABLATIONS and ABLATIONS[name].heap):
         settle_heap()  # as the command line does first of all
     import bitsandbytes  # noqa: F401
     import peft as _peft  # noqa: F401
@@ -197,7 +204,7 @@ def child(name: str, model: str, steps: int) -> dict[str, Any]:
     config = AutoConfig.from_pretrained(model or str(model_folder()))
     most = 256 if not model else 512
     made = sets(steps * BATCH, config.vocab_size, most)
-    run, options = CONTENDERS[name]
+    run, options = (ours, {"ablation": name}) if name in ABLATIONS else CONTENDERS[name]
     clock = Clock()
     meter = MemoryMeter(None)
     if name.startswith("trl"):
@@ -220,6 +227,12 @@ def matrix_rate(threads: int) -> float:
     return 2 * 1024 * 2048 * 2048 / timed(lambda: a @ b.t())[0]
 
 
+def _ablations() -> list[str]:
+    from benchmarks.ablation import ABLATIONS
+
+    return list(ABLATIONS)
+
+
 def main() -> None:
     """Run all contenders in turn and print their ratios."""
     from benchmarks.shapes import SHAPES, make_model
@@ -228,6 +241,7 @@ def main() -> None:
     parser.add_argument("--shape", default="0.2B", choices=("packaged", *SHAPES))
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--only", default=",".join(CONTENDERS))
+    parser.add_argument("--ablation", action="store_true", help="ours with each idea off, instead of rivals")
     parser.add_argument("--models", type=Path, default=_MODELS)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--out", type=Path, default=RESULTS / "train.jsonl")
@@ -241,7 +255,7 @@ def main() -> None:
     machine = describe() | {"shape": given.shape, "steps": given.steps, "bf16_flop_s": rate}
     print(f"{given.shape}, {given.steps} steps of {BATCH} sets; bfloat16 product {rate / 1e9:.0f} GFLOP/s on {given.threads} threads")
     rows: dict[str, dict[str, Any]] = {}
-    for name in given.only.split(","):
+    for name in _ablations() if given.ablation else given.only.split(","):
         if name.startswith("trl") and importlib.util.find_spec("trl") is None:
             print(f"  {name:20} not installed (pip install trl)")
             continue

@@ -91,6 +91,14 @@ def test_a_family_encodes_answers_trains_and_reloads_in_plain_peft(tmp_path, fam
         assert loss == pytest.approx(whole, rel=0.05)  # 16 or 4 bits of weights against float32
 
 
+@pytest.mark.parametrize("family", ["llama", "mpt"])
+def test_a_long_set_among_short_ones_is_trained_by_families_that_are_padded_for_it_too(tmp_path, family):
+    llm = LanguageModel.load(str(make(tmp_path, family)))
+    pairs = [("What is this? " * 80, "A long question. " * 20)] + [("Hi", f"Hello, {number}.") for number in range(31)]
+    result = train(llm, pairs, tmp_path / "adapter", Recipe(steps=2, batch=32, targets="all-linear"))
+    assert math.isfinite(result.last_loss)
+
+
 REFUSES_SYSTEM = (
     "{% for m in messages %}{% if m['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
     "<|{{ m['role'] }}|>{{ m['content'] | trim }}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% else %}<|end|>{% endif %}"

@@ -44,9 +44,14 @@ class InputDropout:
     Random numbers would cost more than LoRA's products otherwise. The layers that share an input (q, k, v) share its mask.
     Where a window begins is a function of seed, step, micro-batch and layer, so that a layer that is computed again, for its
     gradient or after an interruption, has the mask that it had.
+
+    Args:
+        seed: of all masks.
+        padded: sets of a micro-batch are padded to the longest; else they stand end to end.
     """
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, seed: int = 0, *, padded: bool = False) -> None:
+        self.padded = padded
         self.share = 0.0
         self.widest = 0
         self._seed = seed
@@ -58,7 +63,7 @@ class InputDropout:
         self._found: tuple[Tensor, Tensor | None] | None = None
 
     def begin(self, step: int, micro_batch: int, tokens: int, dtype: torch.dtype, device: torch.device) -> None:
-        """Before a micro-batch of so many tokens."""
+        """Before a micro-batch of so many tokens, padding among them."""
         self._at = step, micro_batch
         self._input = lambda: None
         size = tokens * self.widest + _POOL
@@ -126,17 +131,20 @@ class _Layer:
 
 
 @contextmanager
-def lean_layers(model: Any, *, seed: int = 0, resident_bytes: int = 0, weight_of: "WeightOf | None" = None) -> Iterator[InputDropout]:
+def lean_layers(
+    model: Any, *, seed: int = 0, resident_bytes: int = 0, padded: bool = False, weight_of: "WeightOf | None" = None
+) -> Iterator[InputDropout]:
     """Let a model's frozen layers, adapted ones among them, compute by `FrozenLinear`; leaving gives them their own code back.
 
     Args:
         model: with an adapter.
         seed: of dropout.
         resident_bytes: of 4-bit weights that are dequantized now and kept until leaving, instead of at every use.
+        padded: see `InputDropout`.
         weight_of: in place of `stored_weight`.
     """
     changed: list[Any] = []
-    dropout = InputDropout(seed)
+    dropout = InputDropout(seed, padded=padded)
     keep = _Kept(weight_of or stored_weight, resident_bytes)
     try:
         for module in model.modules():

@@ -128,7 +128,7 @@ def step_bytes(llm: Weightless, sets: Sequence[tuple[int, int]], recipe: Recipe,
             if weight.requires_grad:
                 weight.grad = torch.zeros_like(weight)
         stack.enter_context(recomputed_blocks(model, configuration.recomputed_blocks))
-        dropout = stack.enter_context(lean_layers(model, weight_of=_shaped_weight))
+        dropout = stack.enter_context(lean_layers(model, padded=not packs, weight_of=_shaped_weight))
         live = stack.enter_context(LiveBytes())
         backward(llm, states_of, examples, micro_batch_tokens=sum(map(sum, sets)), dropout=dropout)
         logits = max(after_loss - kept, 0)

@@ -40,6 +40,11 @@ class Packed:
     rows: Tensor
     targets: Tensor
 
+    @property
+    def padded_tokens(self) -> int:
+        """Tokens of the same sets one below the other, each as long as the longest."""
+        return len(self.lengths) * max(self.lengths)
+
 
 def bins(lengths: Sequence[int], most: int) -> list[list[int]]:
     """Indices of sets in groups of at most `most` tokens, longest first into the first that has room; a longer set is alone."""

@@ -54,7 +54,7 @@ def backward(
         here = [everything[i] for i in chosen]
         packed = pack(here, llm.device)
         if dropout is not None:
-            dropout.begin(step, number, packed.ids.numel(), llm.dtype, llm.device)
+            dropout.begin(step, number, packed.padded_tokens if dropout.padded else packed.ids.numel(), llm.dtype, llm.device)
         if lower is not None:
             lower.hand_over(here, llm.dtype)
         states = states_of(packed)

@@ -308,7 +308,9 @@ def _prepared(
             stack.enter_context(lower.passed_over())
         stack.enter_context(recomputed_blocks(model, configuration.recomputed_blocks))
         model.train()
-        dropout = stack.enter_context(lean_layers(model, seed=recipe.seed, resident_bytes=configuration.resident_bytes))
+        dropout = stack.enter_context(
+            lean_layers(model, seed=recipe.seed, resident_bytes=configuration.resident_bytes, padded=not states_of.packs)
+        )
         weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
         yield _Run(
             llm=llm, model=model, recipe=recipe, configuration=configuration, examples=examples, steps=steps, peak=peak,

@@ -1,0 +1,69 @@
+"""Our trainer with one of its ideas off, or with one more on: what each is worth by itself, for `bench_train --ablation`."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+from unittest import mock
+
+from edgepers.train import trainer
+from edgepers.train.configuration import Configuration
+from edgepers.train.frozen import InputDropout
+from edgepers.train.packing import States
+
+__all__ = ["ABLATIONS", "Ablation"]
+
+
+@contextlib.contextmanager
+def _padded(llm: Any) -> Iterator[States]:
+    yield States(llm, False)
+
+
+@contextlib.contextmanager
+@contextlib.contextmanager
+def _pefts_layers(_model: Any, *, seed: int = 0, **_: Any) -> Iterator[InputDropout]:
+    yield InputDropout(seed)
+
+
+class Ablation:
+    """What is changed: functions of the trainer, its configuration, its recipe, the heap, and which tokens are predicted."""
+
+    def __init__(
+        self,
+        changed: dict[str, Callable[..., Any]] | None = None,
+        configuration: Configuration | None = None,
+        *,
+        recipe: dict[str, Any] | None = None,
+        heap: bool = True,
+        prompts: bool = False,
+    ) -> None:
+        self._changed = changed or {}
+        self.configuration = configuration
+        self.recipe = recipe or {}
+        self.heap = heap
+        self.prompts = prompts
+
+    @contextlib.contextmanager
+    def on(self) -> Iterator[None]:
+        """For as long as a run takes."""
+        with contextlib.ExitStack() as stack:
+            for name, instead in self._changed.items():
+                stack.enter_context(mock.patch.object(trainer, name, instead))
+            yield
+
+
+def _nothing(*_: Any, **__: Any) -> contextlib.AbstractContextManager[None]:
+    return contextlib.nullcontext()
+
+
+ABLATIONS = {
+    "ours": Ablation(),
+    "logits of prompts, too": Ablation(prompts=True),
+    "padded": Ablation({"packing": _padded}),
+    "PEFT's layers": Ablation({"lean_layers": _pefts_layers}),
+    "transformers' norms": Ablation({"keep_less": _nothing}),
+    "glibc's heap": Ablation({"few_pieces": _nothing}, heap=False),
+    "all blocks recomputed": Ablation(configuration=Configuration(recomputed_blocks=1000)),
+    "weights kept dequantized": Ablation(configuration=Configuration(resident_bytes=10**12)),
+    "top 4 blocks": Ablation(recipe={"top": 4}),
+    "top 4 blocks, states in 8 bits": Ablation(configuration=Configuration(state_bits=8), recipe={"top": 4}),
+}
