@@ -102,3 +102,32 @@ def test_benchmark_of_training_runs_at_its_smallest(tmp_path):
     assert rows["ours"]["tokens_a_step"] == rows["peft"]["tokens_a_step"]  # the same sets
     assert rows["ours"]["losses"][0] == pytest.approx(rows["peft"]["losses"][0], rel=0.01)
     assert all(row["peak_bytes"] > 0 and row["commit"] and row["device"] for row in rows.values())
+
+
+def test_a_question_is_in_one_part_whatever_its_case_and_spaces(benchmarks_found):
+    from benchmarks.splits import dialogue_sets, split_of
+    from edgepers.assets import sample_stream
+
+    assert split_of("What is  Bread?\n") == split_of("what is bread?")
+    parts = {part: dialogue_sets(sample_stream(), part) for part in ("stream", "development", "test")}
+    questions = {part: {one.question for one in sets} for part, sets in parts.items()}
+    assert not questions["stream"] & questions["development"] | questions["stream"] & questions["test"]
+    share = [len(sets) / sum(map(len, parts.values())) for sets in parts.values()]
+    assert share == pytest.approx([0.6, 0.2, 0.2], abs=0.06)
+
+
+def test_a_round_of_the_study_is_measured(benchmarks_found, llm, monkeypatch, tmp_path):
+    from benchmarks import rounds
+    from edgepers.train.recipe import Recipe
+
+    for name, value in {"A_ROUND": 6, "ROUNDS": 2, "HELD_OUT": 30}.items():
+        monkeypatch.setattr(rounds, name, value)
+    work = rounds.Rounds(llm, tmp_path, "sample", 0)
+    assert not {q for q, _ in work.held_out} & {q for q, _ in work.pairs(2)}
+    base = {"data": "sample", "seed": 0, "arm": "base", "round": 0, **work.measured(2, adapter=False)}
+    (row,) = work.rows(Recipe(steps=4, rehearsal=2), [2])
+    assert base["facts_asked"] == row["facts_asked"] > 0
+    assert row["own_losses"][0] < base["own_losses"][0]
+    assert base["general_rise"] == 0 != row["general_rise"]
+    told = rounds.summary([base, {"data": "sample", "seed": 0, "arm": "few", **row}])
+    assert told.splitlines()[1].split()[:3] == ["few", "2", "1"]
