@@ -10,6 +10,7 @@ that are there are not made again. No test split is read (benchmarks/splits.py).
 """
 
 import argparse
+import contextlib
 import json
 import math
 import tempfile
@@ -18,8 +19,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
+from safetensors.torch import load_file
+from torch import Tensor
 
 from benchmarks.harness import RESULTS, describe
 from benchmarks.splits import dialogue_sets
@@ -54,6 +58,9 @@ ARMS: dict[str, Recipe] = {
     "all-linear lr 5e-4": replace(NOW, targets="all-linear", learning_rate=5e-4),
     "all-linear lr 1e-3": replace(NOW, targets="all-linear", learning_rate=1e-3),
     "all-linear lr 1e-3 epochs 8": replace(NOW, targets="all-linear", learning_rate=1e-3, epochs=8),
+    "warm": NOW,
+    "warm steps 25": replace(NOW, steps=25),
+    "warm all-linear steps 25": replace(NOW, steps=25, targets="all-linear"),
     "rank 32 epochs 8": replace(NOW, rank=32, epochs=8),
 }
 Pair = tuple[str, str]
@@ -128,19 +135,39 @@ class Rounds:
             "general_rise": round(perplexity_rise(self.general_base, general), 4),
         }
 
-    def rows(self, recipe: Recipe, numbers: Sequence[int]) -> Iterator[dict[str, Any]]:
-        """A fresh adapter for each of these rounds."""
-        for number in numbers:
+    def rows(self, recipe: Recipe, numbers: Sequence[int], *, warm: bool = False) -> Iterator[dict[str, Any]]:
+        """A fresh adapter for each of these rounds, or, `warm`, one that goes on from that of the round before."""
+        before: dict[str, Tensor] = {}
+        for number in range(1, max(numbers) + 1) if warm else numbers:
             pairs = self.pairs(number)
-            with tempfile.TemporaryDirectory() as folder:
+            with tempfile.TemporaryDirectory() as folder, _from(self.llm, before):
                 began = time.perf_counter()
                 done = train(self.llm, pairs, Path(folder), replace(recipe, seed=self.seed), general=self.rehearsed)
+                before = load_file(Path(folder) / "adapter_model.safetensors") if warm else {}
+                if number not in numbers:
+                    continue
                 seconds = time.perf_counter() - began
                 self.llm.use_adapter(Path(folder))
                 found = self.measured(number)
                 self.llm.use_adapter(None)
             facts = {"sets": sum(map(len, self.own[:number])), "pairs": len(pairs), "steps": done.steps, "tokens": done.tokens}
             yield {"round": number, **facts, "seconds": round(seconds, 1), **found}
+
+
+@contextlib.contextmanager
+def _from(llm: LanguageModel, weights: dict[str, Tensor]) -> Iterator[None]:
+    """Adapters that are started begin with these weights, where there are any."""
+    from peft import set_peft_model_state_dict
+
+    start = llm.start_lora
+
+    def warm(*args: Any) -> Any:
+        model = start(*args)
+        set_peft_model_state_dict(model, weights)
+        return model
+
+    with mock.patch.object(llm, "start_lora", warm) if weights else contextlib.nullcontext():
+        yield
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> str:
@@ -187,7 +214,7 @@ def main() -> None:
                 if (name, seed, "base", 0) not in there:
                     keep(out, machine, {"data": name, "seed": seed, "arm": "base", "round": 0, **work.measured(ROUNDS, adapter=False)})
                 for arm, numbers in wanted.items():
-                    for row in work.rows(ARMS[arm], numbers):
+                    for row in work.rows(ARMS[arm], numbers, warm=arm.startswith("warm")):
                         keep(out, machine, {"data": name, "seed": seed, "arm": arm, **row})
     print(summary([json.loads(line) for line in args.out.read_text().splitlines()]))
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from edgepers.answering import contiguous_head, lean_adapter, scale_update
+from edgepers.batches import halving, length_groups
 from edgepers.errors import ModelError
 from edgepers.loading import load_pretrained, quiet
 from edgepers.lora import attention_layers
@@ -182,12 +183,16 @@ class LanguageModel:
         if not rows:
             return torch.empty(0, self.hidden_size, dtype=self._model.dtype, device=self.device), offsets
         hidden: list[Tensor] = [torch.empty(0)] * len(rows)
+
+        def encoded(group: Sequence[int]) -> None:
+            ids, mask = self._pad([rows[i] for i in group], left=False)
+            states = self._base().get_decoder()(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+            for row, i in enumerate(group):
+                hidden[i] = states[row, : len(rows[i])]
+
         with self._adapter_off():
             for group in length_groups([len(row) for row in rows], self.encode_tokens):
-                ids, mask = self._pad([rows[i] for i in group], left=False)
-                states = self._base().get_decoder()(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
-                for row, i in enumerate(group):
-                    hidden[i] = states[row, : len(rows[i])]
+                halving(group, encoded)
         return torch.cat(hidden), offsets
 
     @torch.no_grad()
@@ -203,11 +208,15 @@ class LanguageModel:
         """Answers to B questions, batched: greedy, or sampled with a seed a question; `adapter=False`: the base model's."""
         rows = [self._prompt_ids(question, max_new_tokens) for question in questions]
         answers = [""] * len(rows)
+
+        def answered(group: Sequence[int]) -> None:
+            seeds = None if sampling is None else [sampling.seeds[i] for i in group]
+            for i, answer in zip(group, self._generate([rows[i] for i in group], max_new_tokens, sampling, seeds), strict=True):
+                answers[i] = answer
+
         with contextlib.nullcontext() if adapter else self._adapter_off():
             for group in length_groups([len(row) + max_new_tokens for row in rows], self.encode_tokens, batch):
-                seeds = None if sampling is None else [sampling.seeds[i] for i in group]
-                for i, answer in zip(group, self._generate([rows[i] for i in group], max_new_tokens, sampling, seeds), strict=True):
-                    answers[i] = answer
+                halving(group, answered)
         return answers
 
     @torch.no_grad()
@@ -255,15 +264,19 @@ class LanguageModel:
     def losses(self, pairs: Sequence[tuple[str, str]], *, adapter: bool = True, max_tokens: int = 512, batch: int = 16) -> list[float]:
         """Mean negative log-likelihood, nats a token, of each response given its question."""
         losses: list[float] = []
+
+        def measured(group: Sequence[int]) -> None:
+            examples = [self.example(*pairs[i], max_tokens) for i in group]
+            ids, mask, where = self.pad_examples(examples)
+            targets = ids[:, 1:][where]
+            per_token = F.cross_entropy(self.logits_at(ids[:, :-1], mask[:, :-1], where).float(), targets, reduction="none")
+            owner = where.nonzero()[:, 0]
+            sums = torch.zeros(len(examples), device=ids.device).index_add_(0, owner, per_token)
+            losses.extend((sums / where.sum(1)).tolist())
+
         with contextlib.nullcontext() if adapter else self._adapter_off():
             for start in range(0, len(pairs), batch):
-                examples = [self.example(question, response, max_tokens) for question, response in pairs[start : start + batch]]
-                ids, mask, where = self.pad_examples(examples)
-                targets = ids[:, 1:][where]
-                per_token = F.cross_entropy(self.logits_at(ids[:, :-1], mask[:, :-1], where).float(), targets, reduction="none")
-                owner = where.nonzero()[:, 0]
-                sums = torch.zeros(len(examples), device=ids.device).index_add_(0, owner, per_token)
-                losses += (sums / where.sum(1)).tolist()
+                halving(range(start, min(start + batch, len(pairs))), measured)
         return losses
 
     def example(self, question: str, response: str, max_tokens: int) -> Example:
@@ -368,12 +381,3 @@ def _stop_ids(model: Any, tokenizer: Any) -> list[int]:
     given = model.generation_config.eos_token_id
     ids = set(given if isinstance(given, (list, tuple)) else [given]) | {tokenizer.eos_token_id}
     return sorted(int(i) for i in ids if i is not None)
-
-
-def length_groups(lengths: Sequence[int], budget: int, most: int | None = None) -> Iterator[list[int]]:
-    """Indices by falling length, cut into groups of at most `budget` padded tokens and `most` rows."""
-    order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
-    while order:
-        count = max(min(budget // max(lengths[order[0]], 1), most or len(order)), 1)
-        yield order[:count]
-        order = order[count:]

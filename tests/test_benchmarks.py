@@ -129,5 +129,8 @@ def test_a_round_of_the_study_is_measured(benchmarks_found, llm, monkeypatch, tm
     assert base["facts_asked"] == row["facts_asked"] > 0
     assert row["own_losses"][0] < base["own_losses"][0]
     assert base["general_rise"] == 0 != row["general_rise"]
+    warm = list(work.rows(Recipe(steps=4, rehearsal=2), [2], warm=True))
+    assert [one["round"] for one in warm] == [2]
+    assert warm[0]["own_losses"][0] < row["own_losses"][0]  # it had learned the first round's sets before
     told = rounds.summary([base, {"data": "sample", "seed": 0, "arm": "few", **row}])
     assert told.splitlines()[1].split()[:3] == ["few", "2", "1"]

@@ -7,7 +7,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 
 from edgepers.assets import model_folder
 from edgepers.errors import BudgetError, ModelError
-from edgepers.llm import LanguageModel, Sampling, length_groups
+from edgepers.llm import LanguageModel, Sampling
 from edgepers.loading import check_memory
 
 TEXTS = ["What is bread?\nBread is food.", "Hi", "Tell me a long story about a train to the mountains, please.\n" * 3]
@@ -81,13 +81,6 @@ def test_a_set_too_long_loses_the_left_of_its_question(llm):
     assert "end?" in llm.tokenizer.decode(example.ids)
     assert llm.tokenizer.decode(example.ids[example.prompt_tokens :]) == "Yes.<|end|>"
     assert len(llm.example("Q", "word " * 100, 32).ids) == 32
-
-
-def test_length_groups_hold_every_index_once_within_the_budget():
-    lengths = [5, 100, 7, 300, 7, 1]
-    groups = list(length_groups(lengths, 210))
-    assert sorted(i for group in groups for i in group) == list(range(6))
-    assert all(len(group) == 1 or len(group) * max(lengths[i] for i in group) <= 210 for group in groups)
 
 
 @pytest.fixture
