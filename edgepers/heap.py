@@ -14,9 +14,11 @@ from typing import Any
 __all__ = ["few_pieces", "settle_heap", "trim_heap"]
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of mallopt(3)
-_MAPPED_FROM = 1 << 20  # bytes of a block that is mapped on its own
-_MAPPED_IN_TRAINING = 1 << 17  # the same while training, whose blocks vary; answering a word at a time would take half as long again
-_TRIMMED_FROM = 32 << 20  # free bytes at the heap's end that go back; the default of 128 KB slows answering by a quarter
+# Bytes of a block that is mapped on its own, and free bytes at the heap's end that go back: for answering, which makes and frees the same
+# blocks for every word (mapped from 1 MB on, it takes twice as long), and while blocks of many sizes come and go.
+_ANSWERING = (32 << 20, 128 << 20)
+_FEW_PIECES = (1 << 20, 32 << 20)
+_FEWER_PIECES = (1 << 17, 32 << 20)
 _HUGE_PAGES = "THP_MEM_ALLOC_ENABLE"  # torch aligns tensors of 2 MB and more for them, and asks for them
 _ONEDNN = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "96"}  # code that is kept for shapes met: up to 256 KB each, and 1024 without this
 
@@ -28,28 +30,31 @@ def settle_heap() -> None:
     """
     for name, value in {_HUGE_PAGES: "1", **_ONEDNN}.items():
         os.environ.setdefault(name, value)
-    _set(_M_MMAP_THRESHOLD, _MAPPED_FROM)
-    _set(_M_TRIM_THRESHOLD, _TRIMMED_FROM)
+    _set(_ANSWERING)
 
 
 @contextlib.contextmanager
 def few_pieces(*, small: bool) -> Iterator[None]:
-    """Let smaller blocks, too, be mapped on their own for a while; not for a small model, which would wait for page faults."""
+    """Let blocks from 1 MB on be mapped on their own for a while: to load or train. From 128 KB on, where the model is not `small`.
+
+    A small one, in float32, would spend more time on page faults than on its products.
+    """
     trim_heap()
-    if not small:
-        _set(_M_MMAP_THRESHOLD, _MAPPED_IN_TRAINING)
+    _set(_FEW_PIECES if small else _FEWER_PIECES)
     try:
         yield
     finally:
-        _set(_M_MMAP_THRESHOLD, _MAPPED_FROM)
+        _set(_ANSWERING)
         trim_heap()
 
 
-def _set(option: int, value: int) -> None:
+def _set(bytes_from: tuple[int, int]) -> None:
+    """Thresholds of mapping and of trimming."""
     if "GLIBC_TUNABLES" in os.environ or any(name.startswith("MALLOC_") for name in os.environ):
         return
     if (mallopt := _of_glibc("mallopt")) is not None:
-        mallopt(option, value)
+        mallopt(_M_MMAP_THRESHOLD, bytes_from[0])
+        mallopt(_M_TRIM_THRESHOLD, bytes_from[1])
 
 
 def trim_heap() -> None:
