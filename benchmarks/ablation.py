@@ -19,13 +19,12 @@ def _padded(llm: Any) -> Iterator[States]:
 
 
 @contextlib.contextmanager
-@contextlib.contextmanager
 def _pefts_layers(_model: Any, *, seed: int = 0, **_: Any) -> Iterator[InputDropout]:
     yield InputDropout(seed)
 
 
 class Ablation:
-    """What is changed: functions of the trainer, its configuration, its recipe, the heap, and which tokens are predicted."""
+    """What is changed: functions of the trainer, its configuration, its recipe, and which tokens are predicted."""
 
     def __init__(
         self,
@@ -33,13 +32,11 @@ class Ablation:
         configuration: Configuration | None = None,
         *,
         recipe: dict[str, Any] | None = None,
-        heap: bool = True,
         prompts: bool = False,
     ) -> None:
         self._changed = changed or {}
         self.configuration = configuration
         self.recipe = recipe or {}
-        self.heap = heap
         self.prompts = prompts
 
     @contextlib.contextmanager
@@ -61,7 +58,7 @@ ABLATIONS = {
     "padded": Ablation({"packing": _padded}),
     "PEFT's layers": Ablation({"lean_layers": _pefts_layers}),
     "transformers' norms": Ablation({"keep_less": _nothing}),
-    "glibc's heap": Ablation({"few_pieces": _nothing}, heap=False),
+    "lean heap": Ablation(configuration=Configuration(lean_heap=True)),
     "all blocks recomputed": Ablation(configuration=Configuration(recomputed_blocks=1000)),
     "weights kept dequantized": Ablation(configuration=Configuration(resident_bytes=10**12)),
     "top 4 blocks": Ablation(recipe={"top": 4}),

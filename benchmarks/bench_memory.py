@@ -28,16 +28,18 @@ CONFIGURATIONS: list[dict[str, Any]] = [
     {"shape": "packaged", "chosen_by": True},
     {"shape": "packaged", "micro_batch_tokens": 256},
     {"shape": "packaged", "targets": "all-linear", "rank": 32},
+    {"shape": "packaged", "lean_heap": True, "chosen_by": True},
     {"shape": "0.2B", "chosen_by": True},
-    {"shape": "0.2B", "micro_batch_tokens": 256, "recomputed_blocks": 12},
+    {"shape": "0.2B", "lean_heap": True, "chosen_by": True},
+    {"shape": "0.2B", "micro_batch_tokens": 256, "recomputed_blocks": 12, "lean_heap": True},
     {"shape": "0.2B", "targets": "all-linear", "rank": 16, "resident_bytes": 300_000_000},
     {"shape": "0.2B", "top": 4},
-    {"shape": "0.36B", "micro_batch_tokens": 512, "steps": 4},
+    {"shape": "0.36B", "micro_batch_tokens": 512, "steps": 4, "lean_heap": True},
     {"shape": "0.36B", "recomputed_blocks": 32, "steps": 4},
     {"shape": "0.5B", "steps": 4},
     {"shape": "0.5B", "micro_batch_tokens": 512, "recomputed_blocks": 12, "steps": 3},
     {"shape": "1B", "recomputed_blocks": 16, "steps": 2},
-    {"shape": "1B", "micro_batch_tokens": 512, "steps": 2},
+    {"shape": "1B", "micro_batch_tokens": 512, "steps": 2, "lean_heap": True},
 ]
 
 
@@ -62,7 +64,7 @@ def measured(given: dict[str, Any]) -> dict[str, Any]:
     config = AutoConfig.from_pretrained(model)
     made = sets(steps * 16, config.vocab_size, 256 if given["shape"] == "packaged" else 512)
     general = [(d.question, d.reference or "") for d in read_dialogue_sets(rehearsal_sets(), need_reference=True)]
-    shape = Configuration(**{k: given[k] for k in ("micro_batch_tokens", "recomputed_blocks", "resident_bytes") if k in given})
+    shape = Configuration(**{k: given[k] for k in ("micro_batch_tokens", "recomputed_blocks", "resident_bytes", "lean_heap") if k in given})
     recipe = trainer.Recipe(
         steps=steps, rank=given.get("rank", 8), targets=given.get("targets", "attention"), top=given.get("top", 0), rehearsal=4
     )
@@ -83,7 +85,10 @@ def measured(given: dict[str, Any]) -> dict[str, Any]:
     step, adapter = step_bytes(plan, heaviest(lengths, shape.micro_batch_tokens, recipe.batch + recipe.rehearsal), recipe, shape)
     kept = sum(map(sum, lengths)) * plan.hidden_size * 2 if recipe.top else 0
     resident = min(shape.resident_bytes, sum(layer.weight.numel() * 2 for layer in plan.quantized_layers))
-    parts = {**plan.weight_bytes(), **training_parts(step, adapter, plan.dtype.itemsize, kept_states=kept, resident_bytes=resident)}
+    parts = {
+        **plan.weight_bytes(),
+        **training_parts(step, adapter, plan.dtype.itemsize, lean_heap=shape.lean_heap, kept_states=kept, resident_bytes=resident),
+    }
     planned = max(sum(parts.values()), sum(plan.weight_bytes().values()) + OPENED + loading_bytes(plan))
     return {"measured": peak, "loading": loaded, "planned": planned, "planned/measured": round(planned / peak, 3), "parts": parts}
 

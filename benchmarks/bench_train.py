@@ -189,7 +189,7 @@ def child(name: str, model: str, steps: int) -> dict[str, Any]:
     """One contender's run in this process."""
     from benchmarks.ablation import ABLATIONS
 
-    if name == "ours" or (name in ABLATIONS and ABLATIONS[name].heap):
+    if name in ABLATIONS:
         settle_heap()  # as the command line does first of all
     import bitsandbytes  # noqa: F401
     import peft as _peft  # noqa: F401

@@ -29,7 +29,8 @@ _SCALES = 64  # weights that share a scale in NF4; double quantization makes flo
 # Measured with models of 8 M to 1.2 B parameters on a CPU (benchmarks/bench_memory.py), beside what is counted.
 OPENED = 20_000_000  # what a model, a tokenizer and their code open at loading
 WORKING = {4: 85_000_000, 2: 75_000_000}  # by bytes of a number: libraries' code for the shapes they meet, threads, small blocks
-SCATTERED = 0.03  # of a step's peak: what the heap has free between small blocks
+SCATTERED = {4: 0.3, 2: 1.25}  # of a step's peak, by bytes of a number: what the heap has free between blocks
+_SCATTERED_LEAN = 0.03  # the same with `lean_heap`
 _LOADED = 16  # bytes of each weight of the layer that is being quantized
 
 
@@ -135,13 +136,16 @@ def step_bytes(llm: Weightless, sets: Sequence[tuple[int, int]], recipe: Recipe,
         return StepBytes(kept, logits, max(live.peak - kept - logits, 0)), _adapter_bytes(model)
 
 
-def training_parts(step: StepBytes, adapter: int, itemsize: int, *, resident_bytes: int = 0, kept_states: int = 0) -> dict[str, int]:
+def training_parts(
+    step: StepBytes, adapter: int, itemsize: int, *, lean_heap: bool = False, resident_bytes: int = 0, kept_states: int = 0
+) -> dict[str, int]:
     """Bytes of training by part, beside the base model's.
 
     Args:
         step: of its largest micro-batch.
         adapter: bytes of the adapter; its gradients are as many, AdamW's two moments twice as many.
         itemsize: bytes of a number in the type that is computed in.
+        lean_heap: see `Configuration`.
         resident_bytes: of 4-bit weights that are kept dequantized.
         kept_states: bytes of what frozen lower layers say of all sets.
     """
@@ -155,7 +159,7 @@ def training_parts(step: StepBytes, adapter: int, itemsize: int, *, resident_byt
         "activations": step.activations,
         "logits": step.logits,
         "workspace": step.workspace,
-        "libraries and heap": OPENED + WORKING[itemsize] + int(SCATTERED * step.peak),
+        "libraries and heap": OPENED + WORKING[itemsize] + int((_SCATTERED_LEAN if lean_heap else SCATTERED[itemsize]) * step.peak),
     }
     return {part: size for part, size in parts.items() if size or part not in {"resident weights", "states of lower layers"}}
 

@@ -292,7 +292,8 @@ def _prepared(
     steps = recipe.steps_for(len(examples))
     peak = recipe.learning_rate or default_learning_rate(llm.parameter_count)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(few_pieces(small=llm.dtype.itemsize == 4))
+        if configuration.lean_heap:
+            stack.enter_context(few_pieces(small=llm.dtype.itemsize == 4))
         stack.callback(llm.use_adapter, None)
         stack.enter_context(torch.random.fork_rng(devices=[llm.device] if llm.device.type == "cuda" else []))
         llm.use_adapter(None)

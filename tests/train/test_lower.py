@@ -87,7 +87,7 @@ def test_states_are_kept_in_8_bits_where_16_do_not_fit_and_the_losses_stay(llm, 
     assert (wide.configuration.state_bits, narrow.configuration.state_bits) == (16, 8)
     assert narrow.fits
     assert narrow.parts["states of lower layers"] == wide.parts["states of lower layers"] // 2
-    assert str(narrow.configuration).endswith("states of lower layers in 8 bits")
+    assert "states of lower layers in 8 bits" in str(narrow.configuration)
     losses = []
     for configuration in (Configuration(), Configuration(state_bits=8)):
         folder = tmp_path / str(configuration.state_bits)
