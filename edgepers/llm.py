@@ -13,7 +13,6 @@ from torch import Tensor
 from edgepers.answering import contiguous_head, lean_adapter, scale_update
 from edgepers.batches import halving, length_groups
 from edgepers.errors import ModelError
-from edgepers.heap import few_pieces
 from edgepers.loading import load_pretrained, quiet
 from edgepers.lora import attention_layers
 from edgepers.sampling import SeededSampling
@@ -82,8 +81,7 @@ class LanguageModel:
         Raises:
             ModelError: names the model and the cure.
         """
-        with few_pieces(small=True):
-            loaded, tokenizer, name, identity = load_pretrained(model, bits, device)
+        loaded, tokenizer, name, identity = load_pretrained(model, bits, device)
         return cls(loaded, tokenizer, name, identity, bits)
 
     def _base(self) -> Any:

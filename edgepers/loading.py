@@ -17,7 +17,7 @@ from edgepers.assets import model_folder
 from edgepers.config import format_size
 from edgepers.device import compute_device
 from edgepers.errors import BudgetError, ModelError
-from edgepers.heap import settle_heap, trim_heap
+from edgepers.heap import few_pieces, settle_heap, trim_heap
 from edgepers.ollama import hub_name_of_gguf, hub_name_of_tag, is_tag
 
 __all__ = ["check_memory", "identity_of", "import_libraries", "load_pretrained", "quiet", "resolve"]
@@ -159,7 +159,7 @@ def load_pretrained(model: str, bits: int, device: torch.device | None) -> tuple
     local = Path(name).is_dir()
     settle_heap()
     try:
-        with quiet(), _read_not_mapped():
+        with quiet(), _read_not_mapped(), few_pieces(small=True):
             try:
                 config, tokenizer, loaded, dtype = _from_pretrained(name, bits, device, offline=True)
             except OSError:  # a Hub name that is not on this machine yet: the one time that the network is asked
