@@ -52,7 +52,7 @@ def measured(given: dict[str, Any]) -> dict[str, Any]:
     import_libraries()
     from transformers import AutoConfig
 
-    from edgepers.dialogue import read_dialogue_sets
+    from edgepers.learning import pairs_of
     from edgepers.llm import Example, LanguageModel
     from edgepers.train import trainer
     from edgepers.train.configuration import Configuration
@@ -63,7 +63,7 @@ def measured(given: dict[str, Any]) -> dict[str, Any]:
     steps, model = given.get("steps", _STEPS), given["model"]
     config = AutoConfig.from_pretrained(model)
     made = sets(steps * 16, config.vocab_size, 256 if given["shape"] == "packaged" else 512)
-    general = [(d.question, d.reference or "") for d in read_dialogue_sets(rehearsal_sets(), need_reference=True)]
+    general = pairs_of(rehearsal_sets())
     shape = Configuration(**{k: given[k] for k in ("micro_batch_tokens", "recomputed_blocks", "resident_bytes", "lean_heap") if k in given})
     recipe = trainer.Recipe(
         steps=steps, rank=given.get("rank", 8), targets=given.get("targets", "attention"), top=given.get("top", 0), rehearsal=4

@@ -29,10 +29,11 @@ from benchmarks.harness import RESULTS, describe
 from benchmarks.splits import dialogue_sets
 from edgepers.assets import general_sets, rehearsal_sets, sample_facts, sample_stream
 from edgepers.demo import knows
-from edgepers.dialogue import DialogueSet, read_dialogue_sets
+from edgepers.dialogue import DialogueSet
 from edgepers.evaluate.guard import is_reserved, perplexity_rise
 from edgepers.evaluate.rouge import rouge1
 from edgepers.heap import settle_heap
+from edgepers.learning import pairs_of
 from edgepers.llm import LanguageModel
 from edgepers.select.records import SPOKEN, KeptSet
 from edgepers.synth.synthesize import synthesize
@@ -104,8 +105,8 @@ class Rounds:
         self.held_out = [(one.question, one.reference or "") for one in held_out]
         facts = {fact["id"]: fact["keywords"] for fact in map(json.loads, sample_facts().read_text(encoding="utf-8").splitlines())}
         self.facts = {i: facts[one.id.split("-")[1]] for i, one in enumerate(held_out) if one.id.startswith("emily-")}
-        self.general = [(one.question, one.reference or "") for one in read_dialogue_sets(general_sets(), need_reference=True)]
-        self.rehearsed = [(one.question, one.reference or "") for one in read_dialogue_sets(rehearsal_sets(), need_reference=True)]
+        self.general = pairs_of(general_sets())
+        self.rehearsed = pairs_of(rehearsal_sets())
         self.general_base = llm.losses(self.general, adapter=False)
 
     def pairs(self, number: int) -> list[Pair]:

@@ -22,7 +22,7 @@ from edgepers.train.recipe import Recipe, max_tokens_of
 from edgepers.train.trainer import TrainResult, TrainStep, train
 from edgepers.weightless import Weightless
 
-__all__ = ["fitting", "guard", "learn"]
+__all__ = ["fitting", "guard", "learn", "pairs_of"]
 
 
 def learn(
@@ -47,7 +47,7 @@ def learn(
         steps=settings.steps, epochs=settings.epochs, batch=settings.batch, learning_rate=settings.learning_rate,
         rank=settings.lora_rank, targets=settings.lora_targets, top=settings.top_layers, rehearsal=settings.rehearsal, seed=settings.seed,
     )  # fmt: skip
-    general = _pairs(rehearsal_sets()) if settings.rehearsal else ()
+    general = pairs_of(rehearsal_sets()) if settings.rehearsal else ()
     told_of = note or (lambda _: None)
     try:
         configuration = fitting(llm, recipe, [*pairs, *general], settings)
@@ -87,7 +87,7 @@ def guard(llm: LanguageModel, settings: Settings, reserve: Sequence[KeptSet], pu
     """
     if not settings.guard:
         return Verdict(True, "guard off", None, None)
-    own, general = [(kept.question, kept.wanted) for kept in reserve], _pairs(general_sets())
+    own, general = [(kept.question, kept.wanted) for kept in reserve], pairs_of(general_sets())
     llm.use_adapter(published)
     before = llm.losses(own)
     base, general_base = llm.losses(own, adapter=False), llm.losses(general, adapter=False)
@@ -105,5 +105,6 @@ def guard(llm: LanguageModel, settings: Settings, reserve: Sequence[KeptSet], pu
     return verdicts[0]
 
 
-def _pairs(path: Path) -> list[tuple[str, str]]:
+def pairs_of(path: Path) -> list[tuple[str, str]]:
+    """(question, reference) of the dialogue sets in a file."""
     return [(dialogue.question, dialogue.reference or "") for dialogue in read_dialogue_sets(path, need_reference=True)]

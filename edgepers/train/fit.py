@@ -99,13 +99,9 @@ def fit(llm: Weightless, lengths: Sequence[tuple[int, int]], recipe: Recipe, mem
             _fit(llm, sizes, step_of, memory=memory, kept_states=states * bits // 8, start=Configuration(state_bits=bits, lean_heap=lean))
             for lean in (False, True)
         ]
-        fitting = [
-            (cost * (_LEAN[llm.dtype.itemsize] if one.configuration.lean_heap else 1), number)
-            for number, (one, cost) in enumerate(found)
-            if one.fits
-        ]
-        if fitting:
-            return found[min(fitting)[1]][0]
+        best, _ = min(found, key=lambda one: one[1])
+        if best.fits:
+            return best
     return found[-1][0]
 
 
@@ -118,7 +114,8 @@ def _fit(
     kept_states: int,
     start: Configuration,
 ) -> tuple[Fit, float]:
-    """The best configuration that differs from `start` in micro-batch, recomputed blocks and resident weights, and its cost."""
+    """The best configuration that differs from `start` in micro-batch, recomputed blocks and resident weights; its cost, inf: none fits."""
+    slower = _LEAN[llm.dtype.itemsize] if start.lean_heap else 1.0
     weights = llm.weight_bytes()
     blocks = len(blocks_of(llm.decoder))
     plain = sum(layer.weight.numel() * llm.dtype.itemsize for layer in llm.quantized_layers)
@@ -137,7 +134,7 @@ def _fit(
 
     best = counted(MICRO_BATCH_TOKENS, 0.0)
     if best.fits and best.configuration.resident_bytes >= plain:
-        return best, _cost(sizes[MICRO_BATCH_TOKENS], 0.0, 1.0)  # none is faster
+        return best, slower * _cost(sizes[MICRO_BATCH_TOKENS], 0.0, 1.0)  # none is faster
     ends = {(tokens, share): counted(tokens, share, 0).total for tokens in sizes for share in (0.0, 1.0)}
     ways: list[tuple[float, int, float]] = []
     for tokens, micro_batch in sizes.items():
@@ -149,7 +146,7 @@ def _fit(
     for cost, tokens, share in sorted(ways):
         found = counted(tokens, share)
         if found.fits:
-            return found, cost
+            return found, slower * cost
     return min((counted(tokens, 1.0) for tokens in sizes), key=lambda found: found.total), math.inf
 
 
