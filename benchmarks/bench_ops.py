@@ -43,7 +43,7 @@ def lengths() -> list[int]:
     return [min(512, len(ids)) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]
 
 
-def score_cases(counts: list[int], width: int, batch: int, dtype: torch.dtype, *, centred: bool, compile_too: bool) -> Iterator[Case]:
+def score_cases(counts: list[int], width: int, batch: int, dtype: torch.dtype, *, centred: bool, compiled: bool) -> Iterator[Case]:
     """`score_tokens` and its rivals on one batch."""
     torch.manual_seed(0)
     offsets = torch.tensor([0, *counts[:batch]]).cumsum(0)
@@ -60,8 +60,9 @@ def score_cases(counts: list[int], width: int, batch: int, dtype: torch.dtype, *
     longest = (max(counts[:batch]) + 15) // 16 * 16
     if batch * longest * width * hidden.element_size() <= _PADDED_BYTES:
         runs["padded"] = partial(rivals.padded, hidden, offsets, center)
-    if compile_too:
-        runs["compiled"] = partial(torch.compile(rivals.batched), hidden, offsets, center, plan)
+    if compiled:
+        torch.compiler.reset()
+        runs["compiled"] = partial(torch.compile(rivals.batched, dynamic=False), hidden, offsets, center, plan)
     name = str(dtype).removeprefix("torch.")
     for which, run in runs.items():
         yield Case(
@@ -101,6 +102,16 @@ def nearest_cases(width: int, batch: int, count: int) -> Iterator[Case]:
     else:
         host = embeddings.cpu().numpy(), centers.cpu().numpy()
         runs["scikit-learn"] = lambda: torch.from_numpy(pairwise_distances_argmin_min(*host)[1]).square() / 2
+    try:
+        import faiss
+    except ImportError:
+        print("faiss is not installed: left out")
+    else:
+        faiss.omp_set_num_threads(torch.get_num_threads())
+        index = faiss.IndexFlatIP(width)
+        index.add(centers.cpu().numpy())
+        asked = embeddings.cpu().numpy()
+        runs["faiss"] = lambda: 1 - torch.from_numpy(index.search(asked, 1)[0][:, 0])
     for which, run in runs.items():
         yield Case(
             group=f"nearest_distance d={width} B={batch} N={count}",
@@ -140,15 +151,15 @@ def cases(*, quick: bool) -> Iterator[Case]:
     """All cases; `quick` only the smallest of each op, so that a test can run them."""
     counts = lengths()
     if quick:
-        yield from score_cases(counts, 256, 1, torch.float32, centred=False, compile_too=False)
+        yield from score_cases(counts, 256, 1, torch.float32, centred=False, compiled=False)
         yield from nearest_cases(64, 4, 100)
         yield from dissimilarity_cases(64, 4)
         return
     for dtype in (torch.float32, torch.bfloat16):
         for width in WIDTHS:
             for batch in BATCHES:
-                yield from score_cases(counts, width, batch, dtype, centred=False, compile_too=batch == 64 and width == 256)
-            yield from score_cases(counts, width, 64, dtype, centred=True, compile_too=False)
+                yield from score_cases(counts, width, batch, dtype, centred=False, compiled=True)
+            yield from score_cases(counts, width, 64, dtype, centred=True, compiled=True)
     for batch in (1, 64, 512):
         yield from nearest_cases(512, batch, 10_000)
     for batch in (64, 5000):
