@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["contiguous_head", "lean_adapter", "scale_update"]
+__all__ = ["contiguous_head", "lean_adapter"]
 
 
 def contiguous_head(model: Any) -> None:
@@ -23,14 +23,6 @@ def contiguous_head(model: Any) -> None:
 
 def _as_rows(states: Tensor) -> Tensor:
     return states.reshape(-1, states.shape[-1]).contiguous().view(states.shape)
-
-
-@torch.no_grad()
-def scale_update(model: Any, scale: float) -> None:
-    """Multiply what the LoRA layers of a PEFT model add: every B of it."""
-    for name, weight in model.named_parameters():
-        if "lora_B" in name:
-            weight.mul_(scale)
 
 
 def lean_adapter(model: Any) -> None:

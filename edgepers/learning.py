@@ -9,10 +9,10 @@ from edgepers.assets import general_sets, rehearsal_sets
 from edgepers.config import Settings, format_size
 from edgepers.dialogue import read_dialogue_sets
 from edgepers.errors import UncountableError
-from edgepers.evaluate.guard import Verdict, default_perplexity_rise, judge, perplexity_rise
-from edgepers.evaluate.scale import SCALES, scale_adapter
+from edgepers.evaluate.guard import SCALES, Verdict, default_perplexity_rise, judge, perplexity_rise
 from edgepers.files import replace_folder
 from edgepers.llm import LanguageModel
+from edgepers.lora import scale_saved
 from edgepers.select.records import KeptSet
 from edgepers.state import CHECKPOINT
 from edgepers.train.configuration import Configuration
@@ -92,17 +92,21 @@ def guard(llm: LanguageModel, settings: Settings, reserve: Sequence[KeptSet], pu
     before = llm.losses(own)
     base, general_base = llm.losses(own, adapter=False), llm.losses(general, adapter=False)
     most = settings.guard_perplexity or default_perplexity_rise(llm.parameter_count)
-    verdicts = []
-    for scale in SCALES:
+
+    def judged(scale: float) -> Verdict:
         llm.use_adapter(new, scale=scale)
         verdict = judge(base, before, llm.losses(own), perplexity_rise(general_base, llm.losses(general)), most)
-        if verdict.publish:
-            if new is not None and scale != 1.0:
-                llm.use_adapter(None)
-                scale_adapter(new, scale)
-            return replace(verdict, scale=scale)
-        verdicts.append(verdict)
-    return verdicts[0]
+        return replace(verdict, scale=scale)
+
+    whole = judged(1.0)
+    if whole.publish or new is None:
+        return whole
+    in_part = next((verdict for verdict in map(judged, SCALES) if verdict.publish), None)
+    if in_part is None:
+        return whole
+    llm.use_adapter(None)
+    scale_saved(new, in_part.scale)
+    return in_part
 
 
 def pairs_of(path: Path) -> list[tuple[str, str]]:

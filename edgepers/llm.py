@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from edgepers.answering import contiguous_head, lean_adapter, scale_update
+from edgepers.answering import contiguous_head, lean_adapter
 from edgepers.batches import halving, length_groups
 from edgepers.errors import ModelError
 from edgepers.loading import load_pretrained, quiet
-from edgepers.lora import attention_layers
+from edgepers.lora import attention_layers, scale_update
 from edgepers.sampling import SeededSampling
 
 __all__ = ["MAX_NEW_TOKENS", "Example", "LanguageModel", "Sampling", "length_groups"]

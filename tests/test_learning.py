@@ -6,8 +6,7 @@ from edgepers.assets import general_sets
 from edgepers.config import Settings
 from edgepers.dialogue import read_dialogue_sets
 from edgepers.errors import BudgetError, ModelError
-from edgepers.evaluate.guard import perplexity_rise
-from edgepers.evaluate.scale import SCALES
+from edgepers.evaluate.guard import SCALES, perplexity_rise
 from edgepers.learning import fitting, guard, learn
 from edgepers.plan import plan
 from edgepers.train.packing import States
@@ -43,7 +42,7 @@ def test_of_an_adapter_that_is_refused_whole_as_much_is_published_as_the_guard_l
     if most is None:
         rises = []
         base = llm.losses(GENERAL, adapter=False)
-        for part in SCALES:
+        for part in (1.0, *SCALES):
             llm.use_adapter(folder, scale=part)
             rises.append(perplexity_rise(base, llm.losses(GENERAL)))
         most = rises[2]

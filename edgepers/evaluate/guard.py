@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from edgepers.select.hashing import hash_text
 from edgepers.select.records import KeptSet
 
-__all__ = ["LEAST_RESERVE", "MOST_RESERVE", "Verdict", "default_perplexity_rise", "judge", "perplexity_rise", "split_reserve"]
+__all__ = ["LEAST_RESERVE", "MOST_RESERVE", "SCALES", "Verdict", "default_perplexity_rise", "judge", "perplexity_rise", "split_reserve"]
 
 MOST_RESERVE = 32
 LEAST_RESERVE = 8
+# Of an adapter's update: what is refused whole may still be published in part. One that has learned a few sets by heart is sure of itself
+# where it should not be; the way from the base model to it passes through better models than its end (Wortsman et al. 2022, "Robust
+# fine-tuning of zero-shot models").
+SCALES = (0.75, 0.5, 0.35)
 MOST_NATS = 700.0  # a rise of more has no float
 
 

@@ -5,7 +5,8 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file
 
-from edgepers.evaluate.scale import SCALES, scale_adapter
+from edgepers.evaluate.guard import SCALES
+from edgepers.lora import scale_saved
 from edgepers.train.recipe import Recipe
 from edgepers.train.trainer import train
 
@@ -23,13 +24,13 @@ def adapter(llm, tmp_path_factory):
 
 def test_an_adapter_scaled_in_its_folder_is_one_scaled_in_use(llm, adapter, tmp_path):
     by_scale = []
-    for scale in SCALES:
+    for scale in (1.0, *SCALES):
         llm.use_adapter(adapter, scale=scale)
         by_scale.append(llm.losses(PAIRS))
     assert by_scale == sorted(by_scale)  # it learned just these
     for file in adapter.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
-    scale_adapter(tmp_path, SCALES[2])
+    scale_saved(tmp_path, SCALES[1])
     llm.use_adapter(tmp_path)
     assert llm.losses(PAIRS) == pytest.approx(by_scale[2], rel=1e-5)
     assert sorted(file.name for file in tmp_path.iterdir()) == sorted(file.name for file in adapter.iterdir())
@@ -38,7 +39,7 @@ def test_an_adapter_scaled_in_its_folder_is_one_scaled_in_use(llm, adapter, tmp_
 def test_a_scaled_adapter_is_a_peft_adapter_whose_update_is_scaled(llm, adapter, tmp_path):
     for file in adapter.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
-    scale_adapter(tmp_path, 0.35)
+    scale_saved(tmp_path, 0.35)
     before, after = (load_file(folder / "adapter_model.safetensors") for folder in (adapter, tmp_path))
     assert before.keys() == after.keys()
     for name, weight in before.items():
