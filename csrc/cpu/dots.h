@@ -30,21 +30,21 @@ struct Ahead {
 constexpr int kWhole = -kBlockRows;
 constexpr bool wanted(int i, int j, int shift) { return j >= i + shift; }
 
-// sums[i * kBlockColumns + j] += a[i] . b[j] over `steps` registers. Each sum sees its features in one order, whatever else is in the
-// block: that is what makes results independent of the batch.
-template <class Product, int shift = kWhole>
+// sums[i * kBlockColumns + j] += a[i] . b[j] over `steps` registers, for the first `rows` i. Each sum sees its features in one order,
+// whatever else is in the block: that is what makes results independent of the batch.
+template <class Product, int shift = kWhole, int rows = kBlockRows>
 EDGEPERS_INLINE void add_dots(const typename Product::Element* const* a, const typename Product::Element* const* b, int64_t steps,
                               Floats* sums, Ahead* ahead = nullptr) {
   Floats local[kBlock];
   const typename Product::Element *left[kBlockRows], *right[kBlockColumns];
   EDGEPERS_UNROLL for (int i = 0; i < kBlock; i++) local[i] = sums[i];
-  EDGEPERS_UNROLL for (int i = 0; i < kBlockRows; i++) left[i] = a[i];
+  EDGEPERS_UNROLL for (int i = 0; i < rows; i++) left[i] = a[i];
   EDGEPERS_UNROLL for (int j = 0; j < kBlockColumns; j++) right[j] = b[j];
   for (int64_t k = 0; k < steps * Product::kStep; k += Product::kStep) {
     if (ahead) ahead->fetch();
     typename Product::Register columns[kBlockColumns];
     EDGEPERS_UNROLL for (int j = 0; j < kBlockColumns; j++) columns[j] = Product::read(right[j] + k);
-    EDGEPERS_UNROLL for (int i = 0; i < kBlockRows; i++) {
+    EDGEPERS_UNROLL for (int i = 0; i < rows; i++) {
       const typename Product::Register row = Product::read(left[i] + k);
       EDGEPERS_UNROLL for (int j = 0; j < kBlockColumns; j++) {
         if (wanted(i, j, shift)) local[i * kBlockColumns + j] = Product::add(local[i * kBlockColumns + j], row, columns[j]);

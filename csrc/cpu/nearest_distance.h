@@ -12,14 +12,14 @@ namespace {
 constexpr int64_t kCenters = 64;
 constexpr int64_t kEmbeddings = 32;  // rows of one call; isa.h's callers split by it
 
-// values[i * kBlockColumns + j] = a[i] . b[j]
-template <class Product>
+// values[i * kBlockColumns + j] = a[i] . b[j] for the first `rows` i
+template <class Product, int rows>
 EDGEPERS_INLINE void block_dots(const typename Product::Element* const* a, const typename Product::Element* const* b, int64_t width,
                                 float* values) {
   typedef typename Product::Element Element;
   Floats sums[kBlock] = {};
   const int64_t whole = width / Product::kStep;
-  add_dots<Product>(a, b, whole, sums);
+  add_dots<Product, kWhole, rows>(a, b, whole, sums);
   const int64_t left = width - whole * Product::kStep;
   if (left > 0) {  // the last features, filled up with zeros
     Element tails[kBlockRows + kBlockColumns][Product::kStep] = {};
@@ -28,7 +28,7 @@ EDGEPERS_INLINE void block_dots(const typename Product::Element* const* a, const
       memcpy(tails[i], (i < kBlockRows ? a[i] : b[i - kBlockRows]) + whole * Product::kStep, left * sizeof(Element));
       views[i] = tails[i];
     }
-    add_dots<Product>(views, views + kBlockRows, 1, sums);
+    add_dots<Product, kWhole, rows>(views, views + kBlockRows, 1, sums);
   }
   across_block(sums, values);
 }
@@ -48,7 +48,11 @@ void nearest(const void* embeddings, const void* centers, int64_t rows, int64_t 
         const Element* b[kBlockColumns];
         for (int j = 0; j < kBlockColumns; j++) b[j] = c + (n + j < to ? n + j : to - 1) * width;
         float values[kBlock];
-        block_dots<Product>(a, b, width, values);
+        if (rows - r == 1) {  // one embedding against all centers is as fast as they can be read, but not four times over
+          block_dots<Product, 1>(a, b, width, values);
+        } else {
+          block_dots<Product, kBlockRows>(a, b, width, values);
+        }
         for (int i = 0; i < kBlockRows && r + i < rows; i++) {
           float most = out[r + i];
           for (int j = 0; j < kBlockColumns; j++) {
