@@ -63,6 +63,8 @@ ARMS: dict[str, Recipe] = {
     "warm steps 25": replace(NOW, steps=25),
     "warm all-linear steps 25": replace(NOW, steps=25, targets="all-linear"),
     "rank 32 epochs 8": replace(NOW, rank=32, epochs=8),
+    "top 4": replace(NOW, top=4),
+    "top 4 steps 160": replace(NOW, top=4, steps=160),
 }
 Pair = tuple[str, str]
 
@@ -142,17 +144,17 @@ class Rounds:
         for number in range(1, max(numbers) + 1) if warm else numbers:
             pairs = self.pairs(number)
             with tempfile.TemporaryDirectory() as folder, _from(self.llm, before):
-                began = time.perf_counter()
+                began, worked = time.perf_counter(), time.process_time()
                 done = train(self.llm, pairs, Path(folder), replace(recipe, seed=self.seed), general=self.rehearsed)
                 before = load_file(Path(folder) / "adapter_model.safetensors") if warm else {}
                 if number not in numbers:
                     continue
-                seconds = time.perf_counter() - began
+                seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - worked
                 self.llm.use_adapter(Path(folder))
                 found = self.measured(number)
                 self.llm.use_adapter(None)
             facts = {"sets": sum(map(len, self.own[:number])), "pairs": len(pairs), "steps": done.steps, "tokens": done.tokens}
-            yield {"round": number, **facts, "seconds": round(seconds, 1), **found}
+            yield {"round": number, **facts, "seconds": round(seconds, 1), "cpu_seconds": round(cpu_seconds, 1), **found}
 
 
 @contextlib.contextmanager
