@@ -66,7 +66,8 @@ def _added(module: Any, base: Any, down: Tensor, up: Tensor) -> Callable[..., Te
         y: Tensor = base(x)
         if module.disable_adapters:
             return y
-        rows = x.reshape(-1, x.shape[-1]).to(down.dtype)
-        return y.reshape(-1, y.shape[-1]).add_(rows @ down @ up).view(y.shape)
+        least = torch.mm(x.reshape(-1, x.shape[-1]).to(down.dtype), down)
+        y.view(-1, y.shape[-1]).add_(torch.mm(least, up))
+        return y
 
     return forward
