@@ -108,6 +108,7 @@ class Progress:
     retired_key: int = 0  # keys up to this number go as soon as everything is sealed with a newer one
     quarantined: int = 0  # of the evicted: records that could not be read
     commits: int = 0
+    fsyncs: int = 0  # by all commits
     written_bytes: int = 0  # to buffer.db and its journal, by all commits
     peak_bytes: int = 0
     rouge1_before: float | None = None
@@ -147,6 +148,7 @@ class Progress:
     def unpack(cls, data: bytes) -> "Progress":
         """From `pack`."""
         values: dict[str, Any] = json.loads(zlib.decompressobj().decompress(data))
+        values.setdefault("fsyncs", 5 * values.get("commits", 0))  # as it was before they were counted
         return cls(**{f.name: values[f.name] for f in fields(cls) if f.name in values})
 
 

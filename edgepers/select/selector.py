@@ -141,17 +141,18 @@ class Selector:
                 told(decisions[acknowledged])
                 acknowledged += 1
 
-        for i, arrival in enumerate(arrivals):
-            if first + i < self.buffer.progress.position:
-                continue
-            kept = self._candidate(arrival, first + i, texts[i], scored, i, loss=losses[i])
-            center = self.buffer.progress.center
-            if center is not None and center.sets < CENTER_SETS:
-                center = CenterSum(center.sets + 1, center.rows + scored.rows[i], center.total + scored.row_sums[i])
-            decisions.append(self._decide(kept, arrival, center))
-            if not self.buffer.waiting:
-                acknowledge()
-        self.buffer.flush()
+        with self.buffer.held():
+            for i, arrival in enumerate(arrivals):
+                if first + i < self.buffer.progress.position:
+                    continue
+                kept = self._candidate(arrival, first + i, texts[i], scored, i, loss=losses[i])
+                center = self.buffer.progress.center
+                if center is not None and center.sets < CENTER_SETS:
+                    center = CenterSum(center.sets + 1, center.rows + scored.rows[i], center.total + scored.row_sums[i])
+                decisions.append(self._decide(kept, arrival, center))
+                if not self.buffer.waiting:
+                    acknowledge()
+            self.buffer.flush()
         acknowledge()
         return decisions
 

@@ -158,6 +158,23 @@ def test_a_second_writer_is_refused_in_one_line_and_readers_are_not(tmp_path):
             assert len(reader) == 1
 
 
+def test_readers_wait_while_it_is_held_and_get_in_after(tmp_path, monkeypatch):
+    monkeypatch.setattr("edgepers.select.database._BUSY_SECONDS", 0.05)
+    read = "import sys; from edgepers.select.buffer import Buffer; print(len(Buffer(sys.argv[1])))"
+    with opened(tmp_path) as buffer:
+        for _ in range(2):
+            with buffer.held():
+                admit(buffer, make(buffer.progress.position), [])
+                with pytest.raises(StateError, match="has held it"):
+                    Buffer(tmp_path)
+            done = subprocess.run([sys.executable, "-c", read, tmp_path], capture_output=True, text=True, check=True)
+            assert int(done.stdout) == len(buffer)
+        with pytest.raises(KeyboardInterrupt), buffer.held():
+            raise KeyboardInterrupt
+        with Buffer(tmp_path) as reader:
+            assert len(reader) == 2
+
+
 def test_what_cannot_be_a_buffer_is_refused(tmp_path):
     with pytest.raises(StateError, match="nothing there yet"):
         Buffer(tmp_path / "none")

@@ -1,5 +1,6 @@
 """`--durability batch:N`: fewer commits, and nothing is acknowledged before its own."""
 
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -25,7 +26,8 @@ def test_a_batch_shares_a_commit_and_every_decision_is_acknowledged_in_order_onc
 
     def told(decision) -> None:
         said.append(decision.position)
-        with Buffer(tmp_path / "batch") as reader:
+        shutil.copytree(tmp_path / "batch", tmp_path / f"cut-{decision.position}")  # as the disk would be, were the power cut
+        with Buffer(tmp_path / f"cut-{decision.position}") as reader:
             assert reader.progress.position > decision.position
 
     with Buffer(tmp_path / "every", STORAGE) as buffer:

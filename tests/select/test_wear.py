@@ -52,12 +52,22 @@ from tests.select.test_buffer import admit, make, opened
 out = (ctypes.c_long * 2)()
 counts = lambda: (ctypes.CDLL(None).counts(out), *out)[1:]
 with opened(sys.argv[1]) as buffer:
-    for i in range(250):
+    def offer(i):
         order = [k.position for k in buffer]
         random.Random(i).shuffle(order)
-        if i == 50:
-            before, noted = counts(), buffer.wear()
         admit(buffer, make(i), order)
+    for i in range(50):
+        offer(i)
+    before, noted = counts(), buffer.wear()
+    for i in range(50, 150):
+        offer(i)
+    one_by_one = counts()[0] - before[0]
+    for start in range(150, 250, 10):
+        with buffer.held():
+            for i in range(start, start + 10):
+                offer(i)
+    held = counts()[0] - before[0] - one_by_one
+    assert (one_by_one, held) == (500, 410), (one_by_one, held)
     now, after = counts(), buffer.wear()
     syncs, wrote = now[0] - before[0], now[1] - before[1]
     assert syncs == after["fsyncs"] - noted["fsyncs"], (syncs, after["fsyncs"] - noted["fsyncs"], after["commits"] - noted["commits"])
