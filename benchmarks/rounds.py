@@ -189,8 +189,19 @@ def summary(rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def forgetting(rows: Sequence[dict[str, Any]], arm: str) -> str:
+    """What the sets of each round cost after each adapter: nats a token against the base model, means over data sets and seeds."""
+    base = {(row["data"], row["seed"]): row["own_losses"] for row in rows if row["arm"] == "base"}
+    lines = [f"{arm:24} sets of round {'  '.join(f'{number:6}' for number in range(1, ROUNDS + 1))}"]
+    for number in sorted({row["round"] for row in rows if row["arm"] == arm}):
+        mine = [row for row in rows if (row["arm"], row["round"]) == (arm, number)]
+        change = np.mean([np.subtract(row["own_losses"], base[row["data"], row["seed"]]) for row in mine], axis=0)
+        lines.append(f"{'after round':30} {number:5} {'  '.join(f'{one:+6.2f}' for one in change)}   ({len(mine)} adapters)")
+    return "\n".join(lines)
+
+
 def main() -> None:
-    """Make the rows that are not there yet, and print the summary."""
+    """Make the rows that are not there yet, and print the summary and what is forgotten."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="of data sets")
     parser.add_argument("--data", default=",".join(DATA))
@@ -219,7 +230,10 @@ def main() -> None:
                 for arm, numbers in wanted.items():
                     for row in work.rows(ARMS[arm], numbers, warm=arm.startswith("warm")):
                         keep(out, machine, {"data": name, "seed": seed, "arm": arm, **row})
-    print(summary([json.loads(line) for line in args.out.read_text().splitlines()]))
+    rows = [json.loads(line) for line in args.out.read_text().splitlines()]
+    print(summary(rows))
+    for arm in args.arms.split(","):
+        print(forgetting(rows, arm))
 
 
 def keep(out: Any, machine: dict[str, Any], row: dict[str, Any]) -> None:
