@@ -134,3 +134,42 @@ def test_a_round_of_the_study_is_measured(benchmarks_found, llm, monkeypatch, tm
     assert warm[0]["own_losses"][0] < row["own_losses"][0]  # it had learned the first round's sets before
     told = rounds.summary([base, {"data": "sample", "seed": 0, "arm": "few", **row}])
     assert told.splitlines()[1].split()[:3] == ["few", "2", "1"]
+
+
+def _diary(rows):
+    days = [f"2024-01-{day:02}" for day in range(1, 11)]
+    return [{"id": str(i), "question": f"{one} on my {i}th day", "user": "Ada", "date": days[i % 10]} for i, one in enumerate(rows)]
+
+
+def test_rows_of_the_rouge1_study_are_in_one_part_with_their_dialogue_and_repeat_no_other(benchmarks_found):
+    from benchmarks.rouge1_splits import near_duplicates, parts_of
+
+    words = [f"what is the {i} thing that I should do about number {i * 7} of them" for i in range(300)]
+    assert near_duplicates([*words, words[3].upper() + "?", words[4] + " now", "another"]) == [*range(300), 3, 4, 302]
+    rows = [{"id": str(i), "question": one, "dialogue_id": i // 3} for i, one in enumerate([*words, *words[:30]])]
+    parts = parts_of("made", rows, frozenset(words[:6]))
+    assert sum(map(len, parts.values())) == 300
+    of = {i: part for part, chosen in parts.items() for i in chosen}
+    assert all(of[i] == of[i // 3 * 3] for i in range(300))
+    assert {of[i] for i in range(6)} == {"development"}
+    assert len(parts["test"]) in range(96, 99)
+    assert parts_of("made", rows[:300], frozenset(words[:6])) == parts
+
+
+def test_an_owners_last_days_are_the_study_s_test(benchmarks_found):
+    from benchmarks.rouge1_splits import OWNERS, parts_of
+
+    rows = _diary([f"what did I do in place {i * 11} with friend number {i * 13}" for i in range(40)])
+    parts = parts_of(OWNERS, rows, frozenset([rows[9]["question"]]))
+    assert {rows[i]["date"][-2:] for i in parts["test"]} == {"08", "09", "10"}
+    assert parts["development"] == [9]
+    assert len(parts["stream"]) == 28
+
+
+def test_the_rouge1_study_s_parts_are_those_that_were_written_down(benchmarks_found):
+    from benchmarks.rouge1_splits import FILE, _made
+
+    data = FILE.parents[3] / "shared" / "data"
+    if not data.is_dir():
+        pytest.skip("the data sets are not beside the project")
+    assert dict(_made(data)) == json.loads(FILE.read_text(encoding="utf-8"))
