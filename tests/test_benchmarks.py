@@ -173,3 +173,44 @@ def test_the_rouge1_study_s_parts_are_those_that_were_written_down(benchmarks_fo
     if not data.is_dir():
         pytest.skip("the data sets are not beside the project")
     assert dict(_made(data)) == json.loads(FILE.read_text(encoding="utf-8"))
+
+
+def test_cells_of_the_rouge1_study_do_equal_work_and_are_made_once(benchmarks_found, llm, monkeypatch, tmp_path):
+    from benchmarks import rouge1
+    from edgepers.assets import sample_stream
+
+    rows = [json.loads(line) for line in sample_stream().read_text(encoding="utf-8").splitlines()][:60]
+    (tmp_path / "made.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    parts = {"stream": list(range(48)), "development": list(range(48, 60))}
+    (tmp_path / "splits.json").write_text(json.dumps({"made": {"parts": parts}}), encoding="utf-8")
+    for name, value in {"FILE": tmp_path / "splits.json", "ROUNDS": 2, "A_ROUND": 4}.items():
+        monkeypatch.setattr(rouge1, name, value)
+    for arm in rouge1.TRAINED:
+        monkeypatch.setitem(rouge1.TRAINED, arm, {**rouge1.TRAINED[arm], "steps": 2, "epochs": 0})
+    monkeypatch.setattr(llm, "encode", llm.encode)  # which the study replaces: as before afterwards
+    work = []
+
+    def work_on(name):
+        work.append(rouge1.Work(llm, tmp_path, name, "development"))
+        return work[-1]
+
+    arms = ("base", "echo", "constant", "retrieval", "repeat", "synthesis", "all")
+    cells = {"made": list(rouge1.wanted_cells("made", ["random", "quality"], arms, [0, 1], 0.05))}
+    assert len(cells["made"]) == 3 + 3 * 4 + 2
+    cells["made"] = [cell for cell in cells["made"] if cell.seed == 0]
+    for _ in range(2):
+        rouge1.make(work_on, cells, tmp_path / "out.jsonl", 1e9)
+    assert len(work) == 1
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert len(lines) == len(cells["made"])
+    assert all(len(line["rouge1"]) == 12 and min(line["rouge1"]) >= 0 and max(line["rouge1"]) <= 1 for line in lines)
+    by = {(line["policy"], line["arm"]): line for line in lines}
+    for policy in ("random", "quality"):
+        repeat, synthesis = by[policy, "repeat"], by[policy, "synthesis"]
+        assert repeat["annotated"] == synthesis["annotated"] == 8
+        assert repeat["train_steps"] == synthesis["train_steps"] == 2
+        assert repeat["kept_ids"] == synthesis["kept_ids"]
+        assert repeat["variations"] == 0 < synthesis["variations"]
+        assert by[policy, "retrieval"]["loss"] != by["", "base"]["loss"]
+    assert by["random", "repeat"]["kept_ids"] != by["quality", "repeat"]["kept_ids"]
+    assert by["", "echo"]["recall"] > 0

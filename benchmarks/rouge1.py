@@ -1,0 +1,264 @@
+r"""The ROUGE-1 study's cells: PROTOCOL.md says what one is.
+
+Run: python -m benchmarks.rouge1 ../shared/data --part development --data dolly --policies random,quality --arms repeat --seeds 0,1
+
+One JSON line a cell in benchmarks/results/rouge1_<part>.jsonl, with the measures of every row, so that everything after is made from
+the lines. Cells that are there are not made again. `--part test` is for what PROTOCOL.md fixes, and nothing else.
+"""
+
+import argparse
+import itertools
+import json
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.harness import RESULTS, describe
+from benchmarks.rouge1_splits import CONFIRMATORY, FILE, rows_of
+from edgepers.annotate.sources import Answer
+from edgepers.config import MIN_STORAGE_BYTES, Settings, Size
+from edgepers.dialogue import DialogueSet
+from edgepers.evaluate.rouge import rouge1
+from edgepers.heap import settle_heap
+from edgepers.llm import LanguageModel
+from edgepers.personalize import Personalizer
+from edgepers.select.records import KeptSet
+
+ROUNDS, A_ROUND, SHARE = 3, 16, 0.05
+POLICIES = ("quality", "random", "fifo", "kcenter")
+TRAINED: dict[str, dict[str, Any]] = {
+    "synthesis": {"generations": 3, "steps": 100},
+    "repeat": {"generations": 0, "steps": 100},
+    "none": {"generations": 0, "epochs": 8},
+}
+ARMS = (*TRAINED, "retrieval")
+REFERENCES = ("base", "echo", "constant", "all")  # of the stream and seed alone, no policy
+RETRIEVED, CONTEXT_CHARACTERS = 2, 400
+Row = dict[str, Any]
+Encode = Callable[[Sequence[str]], tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What a line is of; `policy` is "" for the references."""
+
+    data: str
+    policy: str
+    arm: str
+    seed: int
+    share: float
+
+
+def remembered(encode: Encode) -> Encode:
+    """An `encode` that works on each text once, however many cells stream it."""
+    states: dict[str, Tensor] = {}
+
+    def encoded(texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        new = [text for text in dict.fromkeys(texts) if text not in states]
+        if new:
+            hidden, offsets = encode(new)
+            states.update(zip(new, hidden.split(offsets.diff().tolist()), strict=True))
+        rows = [states[text] for text in texts]
+        return torch.cat(rows), torch.tensor([0, *(len(row) for row in rows)]).cumsum(0)
+
+    return encoded
+
+
+class Work:
+    """One data set: its stream with the base model's answers, and the rows that are measured.
+
+    Args:
+        llm: the base model.
+        folder: of data sets.
+        name: of one.
+        part: "development" or "test".
+    """
+
+    def __init__(self, llm: LanguageModel, folder: Path, name: str, part: str) -> None:
+        parts, rows = json.loads(FILE.read_text(encoding="utf-8"))[name]["parts"], rows_of(folder, name)
+        self.llm = llm
+        llm.encode = remembered(partial(LanguageModel.encode, llm))  # type: ignore[method-assign, assignment]
+        self.stream, self.measured = ([rows[i] for i in parts[of]] for of in ("stream", part))
+        self.references = [row["reference"] for row in self.measured]
+        llm.use_adapter(None)
+        answers = llm.answer([row["question"] for row in self.stream])
+        self.sets = [
+            DialogueSet(row["question"], answer, row["reference"], row["id"]) for row, answer in zip(self.stream, answers, strict=True)
+        ]
+        self._dialogues: dict[str, list[int]] = defaultdict(list)
+        for i, row in enumerate(self.stream):
+            self._dialogues[str(row.get("dialogue_id", row["id"]))].append(i)
+        self.stored_bytes = self._stored_bytes()
+
+    def _stored_bytes(self) -> int:
+        """What all of the stream takes in a buffer that has room."""
+        with tempfile.TemporaryDirectory() as folder, self._state(Path(folder), "fifo", 0, storage=1 << 30) as state:
+            state.select(self.sets)
+            return sum(kept.stored_bytes for kept in state.buffer)
+
+    def _state(self, folder: Path, policy: str, seed: int, *, storage: int, **settings: Any) -> Personalizer:
+        wanted = {one.id: one.reference for one in self.sets}
+
+        def revealed(kept: KeptSet) -> Answer:
+            return Answer(wanted[kept.id])
+
+        chosen = Settings(policy=policy, seed=seed, storage=Size(storage), guard=False, every=10**9, **settings)
+        return Personalizer(folder, chosen, llm=self.llm, source=revealed)
+
+    def ordered(self, seed: int) -> list[DialogueSet]:
+        """The stream's dialogues in an order drawn by the seed."""
+        dialogues = list(self._dialogues.values())
+        return [self.sets[i] for number in np.random.default_rng(seed).permutation(len(dialogues)) for i in dialogues[number]]
+
+    def cell(self, cell: Cell) -> Row:
+        """Stream, annotate, train and measure."""
+        began = time.process_time()
+        if not cell.policy:
+            return self._reference(cell, began)
+        storage = max(int(cell.share * self.stored_bytes), MIN_STORAGE_BYTES)
+        settings = TRAINED.get(cell.arm, TRAINED["none"])
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            self._state(Path(folder), cell.policy, cell.seed, storage=storage, **settings) as state,
+        ):
+            stream = self.ordered(cell.seed)
+            for number in range(1, ROUNDS + 1):
+                state.select(stream, limit=len(stream) * number // ROUNDS)
+                state.settings = replace(state.settings, annotations_per_round=A_ROUND * number)
+                state.annotate()
+            kept = list(state.buffer)
+            annotated = [(one.question, one.wanted) for one in kept if one.annotated]
+            facts: Row = {"storage_bytes": storage, "kept": len(kept), "annotated": len(annotated), "kept_ids": [one.id for one in kept]}
+            selected = time.process_time() - began
+            if cell.arm == "retrieval":
+                self.llm.use_adapter(None)
+                found = self._measures(self._asked(annotated), adapter=False)
+            else:
+                made = state.synthesize()
+                done = state.train()
+                facts |= {name: done[name] for name in ("train_sets", "variations", "train_steps", "train_tokens")} | {
+                    "refused": made["refused"]
+                }
+                self.llm.use_adapter(state.state.adapter_folder(f"{done['round']:04}"))
+                found = self._measures([row["question"] for row in self.measured])
+                self.llm.use_adapter(None)
+        return {**facts, "selecting_cpu_seconds": round(selected, 1), "cpu_seconds": round(time.process_time() - began, 1), **found}
+
+    def _reference(self, cell: Cell, began: float) -> Row:
+        questions = [row["question"] for row in self.measured]
+        if cell.arm == "echo":
+            return self._scores(questions)
+        if cell.arm == "constant":
+            given = [row["reference"] for row in self.stream]
+            some = given[:: max(len(given) // 200, 1)]
+            return self._scores([max(some, key=lambda one: rouge1(some, [one] * len(some)))] * len(questions))
+        if cell.arm == "base":
+            return self._measures(questions, adapter=False)
+        settings = {**TRAINED["none"], "annotations_per_round": len(self.sets)}
+        with tempfile.TemporaryDirectory() as folder, self._state(Path(folder), "fifo", cell.seed, storage=1 << 30, **settings) as state:
+            state.select(self.ordered(cell.seed))
+            state.annotate()
+            done = state.train()
+            self.llm.use_adapter(state.state.adapter_folder(f"{done['round']:04}"))
+            found = self._measures(questions)
+            self.llm.use_adapter(None)
+        return {
+            "train_steps": done["train_steps"],
+            "train_tokens": done["train_tokens"],
+            "cpu_seconds": time.process_time() - began,
+            **found,
+        }
+
+    def _asked(self, annotated: Sequence[tuple[str, str]]) -> list[str]:
+        """Questions behind the annotated sets that are nearest to them by mean unit embedding."""
+        from edgepers.ops import mean_unit_embedding
+
+        known = mean_unit_embedding(*self.llm.encode([question for question, _ in annotated]))
+        asked = mean_unit_embedding(*self.llm.encode([row["question"] for row in self.measured]))
+        center = known.mean(0)
+        unit = torch.nn.functional.normalize
+        nearest = (unit(asked - center, dim=1) @ unit(known - center, dim=1).T).topk(min(RETRIEVED, len(annotated)), dim=1).indices
+        told = ["\n".join(f"{annotated[i][0]} {annotated[i][1]}"[:CONTEXT_CHARACTERS] for i in row) for row in nearest.tolist()]
+        return [f"{context}\n{row['question']}" for context, row in zip(told, self.measured, strict=True)]
+
+    def _measures(self, questions: Sequence[str], *, adapter: bool = True) -> Row:
+        losses = self.llm.losses([(asked, wanted) for asked, wanted in zip(questions, self.references, strict=True)], adapter=adapter)
+        return self._scores(self.llm.answer(questions, adapter=adapter)) | {"loss": [round(one, 3) for one in losses]}
+
+    def _scores(self, answers: Sequence[str]) -> Row:
+        """rouge-score's own, by row."""
+        from rouge_score.rouge_scorer import RougeScorer
+
+        scorer = RougeScorer(["rouge1", "rougeL"])
+        scores = [scorer.score(wanted, said) for wanted, said in zip(self.references, answers, strict=True)]
+        return {
+            "rouge1": [round(one["rouge1"].fmeasure, 4) for one in scores],
+            "precision": round(float(np.mean([one["rouge1"].precision for one in scores])), 5),
+            "recall": round(float(np.mean([one["rouge1"].recall for one in scores])), 5),
+            "rougeL": round(float(np.mean([one["rougeL"].fmeasure for one in scores])), 5),
+            "answer_words": round(float(np.mean([len(said.split()) for said in answers])), 1),
+        }
+
+
+def wanted_cells(data: str, policies: Sequence[str], arms: Sequence[str], seeds: Sequence[int], share: float) -> Iterator[Cell]:
+    """Those asked for; a reference that does not depend on the seed is one cell."""
+    for arm, seed in itertools.product(arms, seeds):
+        if arm not in REFERENCES:
+            yield from (Cell(data, policy, arm, seed, share) for policy in policies)
+        elif arm == "all" or seed == seeds[0]:
+            yield Cell(data, "", arm, seed if arm == "all" else 0, share)
+
+
+def make(work_on: Callable[[str], Work], cells: dict[str, list[Cell]], out: Path, most: float) -> None:
+    """Append the lines that are not there; begins no cell after `most` seconds."""
+    lines = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()] if out.exists() else []
+    there = {Cell(**{name: line[name] for name in Cell.__dataclass_fields__}) for line in lines}
+    machine, began = describe(), time.monotonic()
+    for name, wanted in cells.items():
+        missing = [cell for cell in wanted if cell not in there]
+        work = work_on(name) if missing else None
+        for cell in missing:
+            if work is None or time.monotonic() - began > most:
+                return
+            found = work.cell(cell)
+            row = {**asdict(cell), **found, **machine}
+            with out.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+            shown = {k: v for k, v in found.items() if not isinstance(v, list)}
+            print(name, cell.policy or "-", cell.arm, cell.seed, f"ROUGE-1 {np.mean(found['rouge1']):.4f}", shown, flush=True)
+
+
+def main() -> None:
+    """Make the cells asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="of data sets")
+    parser.add_argument("--part", choices=("development", "test"), default="development")
+    parser.add_argument("--data", default=",".join(CONFIRMATORY))
+    parser.add_argument("--policies", default=",".join(POLICIES))
+    parser.add_argument("--arms", default=",".join(("base", "echo", "constant", "repeat", "synthesis")))
+    parser.add_argument("--seeds", default="0")
+    parser.add_argument("--share", type=float, default=SHARE, help="of the stream's stored bytes")
+    parser.add_argument("--model", default="")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="after which no cell is begun")
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    settle_heap()
+    seeds = [int(seed) for seed in args.seeds.split(",")]
+
+    names, policies, arms = (given.split(",") for given in (args.data, args.policies, args.arms))
+    cells = {name: list(wanted_cells(name, policies, arms, seeds, args.share)) for name in names}
+    llm = LanguageModel.load(args.model)
+    make(lambda name: Work(llm, args.folder, name, args.part), cells, args.out or RESULTS / f"rouge1_{args.part}.jsonl", args.seconds)
+
+
+if __name__ == "__main__":
+    main()
