@@ -1,11 +1,12 @@
 r"""Planned against measured peak memory of training: real lengths, real rounds' parts, each configuration alone in a process of its own.
 
-Run: python -m benchmarks.bench_memory [--only 1B] [--models DIR] [--out FILE]
+Run: python -m benchmarks.bench_memory [--only 1B] [--replan] [--models DIR] [--out FILE]
 
 Each row loads a model and trains `steps` steps of 16 sets as long as those of five data sets (benchmarks/train_lengths.json), with four
 general sets beside them, as a round does. Measured is the peak above what the process held after importing its libraries, loading
 included. Planned is what `edgepers.train.fit` counts from the model's config.json and these lengths. The constants in
-edgepers/train/memory.py were chosen by the rows marked `chosen_by`; the others are what they are tested on.
+edgepers/train/memory.py were chosen by the rows marked `chosen_by`; the others are what they are tested on. `--replan` plans the rows
+that are there again, with the constants as they are now, beside what was measured then.
 """
 
 import argparse
@@ -21,6 +22,8 @@ from benchmarks.harness import RESULTS, describe
 from benchmarks.shapes import make_model
 from edgepers.assets import model_folder, rehearsal_sets
 from edgepers.heap import settle_heap
+from edgepers.train.configuration import Configuration
+from edgepers.train.recipe import Recipe
 
 _MODELS = Path(tempfile.gettempdir()) / "edgepers-shapes"
 _STEPS = 8
@@ -36,15 +39,24 @@ CONFIGURATIONS: list[dict[str, Any]] = [
     {"shape": "0.2B", "top": 4},
     {"shape": "0.36B", "micro_batch_tokens": 512, "steps": 4, "lean_heap": True},
     {"shape": "0.36B", "recomputed_blocks": 32, "steps": 4},
-    {"shape": "0.5B", "steps": 4},
+    {"shape": "0.5B", "steps": 4, "chosen_by": True},
     {"shape": "0.5B", "micro_batch_tokens": 512, "recomputed_blocks": 12, "steps": 3},
     {"shape": "1B", "recomputed_blocks": 16, "steps": 2},
     {"shape": "1B", "micro_batch_tokens": 512, "steps": 2, "lean_heap": True},
 ]
 
 
+def work_of(given: dict[str, Any], vocabulary: int) -> tuple[list[tuple[list[int], int]], Recipe, Configuration]:
+    """Sets (ids, prompt tokens), recipe and configuration of a row."""
+    steps = given.get("steps", _STEPS)
+    made = sets(steps * 16, vocabulary, 256 if given["shape"] == "packaged" else 512)
+    shape = Configuration(**{k: given[k] for k in ("micro_batch_tokens", "recomputed_blocks", "resident_bytes", "lean_heap") if k in given})
+    recipe = Recipe(steps=steps, rank=given.get("rank", 8), targets=given.get("targets", "attention"), top=given.get("top", 0), rehearsal=4)
+    return made, recipe, shape
+
+
 def measured(given: dict[str, Any]) -> dict[str, Any]:
-    """One row, in this process."""
+    """Peaks of one row, in this process."""
     settle_heap()
     from edgepers.loading import import_libraries
     from edgepers.meter.memory import MemoryMeter
@@ -55,19 +67,10 @@ def measured(given: dict[str, Any]) -> dict[str, Any]:
     from edgepers.learning import pairs_of
     from edgepers.llm import Example, LanguageModel
     from edgepers.train import trainer
-    from edgepers.train.configuration import Configuration
-    from edgepers.train.fit import heaviest
-    from edgepers.train.memory import OPENED, loading_bytes, step_bytes, training_parts
-    from edgepers.weightless import Weightless
 
-    steps, model = given.get("steps", _STEPS), given["model"]
-    config = AutoConfig.from_pretrained(model)
-    made = sets(steps * 16, config.vocab_size, 256 if given["shape"] == "packaged" else 512)
+    model = given["model"]
+    made, recipe, shape = work_of(given, AutoConfig.from_pretrained(model).vocab_size)
     general = pairs_of(rehearsal_sets())
-    shape = Configuration(**{k: given[k] for k in ("micro_batch_tokens", "recomputed_blocks", "resident_bytes", "lean_heap") if k in given})
-    recipe = trainer.Recipe(
-        steps=steps, rank=given.get("rank", 8), targets=given.get("targets", "attention"), top=given.get("top", 0), rehearsal=4
-    )
     meter = MemoryMeter()
     llm = LanguageModel.load(model)
     loaded = meter.peak_bytes()
@@ -78,8 +81,19 @@ def measured(given: dict[str, Any]) -> dict[str, Any]:
     pairs = [(str(number), "") for number in range(len(made))]
     with tempfile.TemporaryDirectory() as folder:
         trainer.train(llm, pairs, Path(folder), recipe, general=general, configuration=shape)
-    peak = meter.peak_bytes()
+    return {"measured": meter.peak_bytes(), "loading": loaded}
 
+
+def planned(given: dict[str, Any]) -> dict[str, Any]:
+    """What is planned for a row, beside what it measured."""
+    from transformers import AutoConfig
+
+    from edgepers.train.fit import heaviest
+    from edgepers.train.memory import OPENED, loading_bytes, step_bytes, training_parts
+    from edgepers.weightless import Weightless
+
+    config = AutoConfig.from_pretrained(given["model"])
+    made, recipe, shape = work_of(given, config.vocab_size)
     lengths = [(prompt, len(ids) - prompt) for ids, prompt in made]
     plan = Weightless(config, bits=4, on_cpu=True)
     step, adapter = step_bytes(plan, heaviest(lengths, shape.micro_batch_tokens, recipe.batch + recipe.rehearsal), recipe, shape)
@@ -89,8 +103,8 @@ def measured(given: dict[str, Any]) -> dict[str, Any]:
         **plan.weight_bytes(),
         **training_parts(step, adapter, plan.dtype.itemsize, lean_heap=shape.lean_heap, kept_states=kept, resident_bytes=resident),
     }
-    planned = max(sum(parts.values()), sum(plan.weight_bytes().values()) + OPENED + loading_bytes(plan))
-    return {"measured": peak, "loading": loaded, "planned": planned, "planned/measured": round(planned / peak, 3), "parts": parts}
+    total = max(sum(parts.values()), sum(plan.weight_bytes().values()) + OPENED + loading_bytes(plan))
+    return {"planned": total, "planned/measured": round(total / given["measured"], 3), "parts": parts}
 
 
 def main() -> None:
@@ -99,20 +113,41 @@ def main() -> None:
     parser.add_argument("--only", default="", help="a shape")
     parser.add_argument("--models", type=Path, default=_MODELS, help="where models of the shapes are made")
     parser.add_argument("--out", type=Path, default=RESULTS / "memory.jsonl")
+    parser.add_argument("--replan", action="store_true", help="measure nothing")
     parser.add_argument("--child", default="")
     args = parser.parse_args()
     if args.child:
         print(json.dumps(measured(json.loads(args.child))))
         return
-    rows = []
+    had = [json.loads(line) for line in args.out.read_text(encoding="utf-8").splitlines()] if args.replan else []
+    rows = had[:1] or [{"name": "machine", **describe()}]
     for given in CONFIGURATIONS:
-        if args.only in ("", given["shape"]):
-            model = str(model_folder()) if given["shape"] == "packaged" else str(make_model(given["shape"], args.models / given["shape"]))
+        if args.only not in ("", given["shape"]):
+            continue
+        model = str(model_folder()) if given["shape"] == "packaged" else str(make_model(given["shape"], args.models / given["shape"]))
+        found = next((row for row in had if is_of(row, given)), None)
+        if found is None and args.replan:
+            continue
+        if found is None:
             command = [sys.executable, "-m", "benchmarks.bench_memory", "--child", json.dumps({**given, "model": model})]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
-            rows.append({"name": "memory", **given, **json.loads(done.stdout.splitlines()[-1])})
-            print({k: v for k, v in rows[-1].items() if k not in ("name", "parts")}, flush=True)
-    args.out.write_text("".join(json.dumps(row) + "\n" for row in [{"name": "machine", **describe()}, *rows]), encoding="utf-8")
+            found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
+        peaks = {name: found[name] for name in ("measured", "loading")}
+        rows.append({"name": "memory", **given, **peaks, **planned({**given, **peaks, "model": model})})
+        print({k: v for k, v in rows[-1].items() if k not in ("name", "parts")}, flush=True)
+        if not args.replan:
+            write(args.out, rows)
+    write(args.out, rows)
+
+
+def is_of(row: dict[str, Any], given: dict[str, Any]) -> bool:
+    """Whether a line is of a configuration, whatever chose the constants."""
+    keys = {key for configuration in CONFIGURATIONS for key in configuration} - {"chosen_by"}
+    return row["name"] == "memory" and all(row.get(key) == given.get(key) for key in keys)
+
+
+def write(out: Path, rows: list[dict[str, Any]]) -> None:
+    """A line each."""
+    out.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
 if __name__ == "__main__":
