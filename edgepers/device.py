@@ -1,11 +1,16 @@
 """Which hardware the model runs on: the one seam behind which machines differ."""
 
+import contextlib
+import re
+import shutil
+import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["compute_device", "is_out_of_memory"]
+__all__ = ["clocks_mhz", "compute_device", "is_out_of_memory", "power_mode"]
 
 _SIGNS = (
     "out of memory",
@@ -33,3 +38,28 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     text = str(error)
     return isinstance(error, RuntimeError) and any(sign in text for sign in _SIGNS)
+
+
+def power_mode() -> str | None:
+    """Of a Jetson, such as "15W" or "MAXN"; None elsewhere."""
+    if shutil.which("nvpmodel") is None:
+        return None
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        said = subprocess.run(["nvpmodel", "-q"], capture_output=True, text=True, check=True, timeout=10).stdout
+        match = re.search(r"Power Mode:\s*(\S+)", said)
+        return match[1] if match else None
+    return None
+
+
+def clocks_mhz(sys: Path = Path("/sys")) -> dict[str, float]:
+    """Present clocks where the kernel tells them: the fastest core's as "cpu", a Jetson's GPU's as "gpu"."""
+    sources = {"cpu": ("devices/system/cpu/cpu*/cpufreq/scaling_cur_freq", 1e-3), "gpu": ("class/devfreq/*gpu*/cur_freq", 1e-6)}
+    found = {}
+    for name, (pattern, mhz) in sources.items():
+        values = []
+        for path in sys.glob(pattern):
+            with contextlib.suppress(OSError, ValueError):
+                values.append(int(path.read_text()) * mhz)
+        if values:
+            found[name] = round(max(values), 1)
+    return found

@@ -1,6 +1,6 @@
 import pytest
 
-from edgepers.device import is_out_of_memory
+from edgepers.device import clocks_mhz, is_out_of_memory, power_mode
 
 
 @pytest.mark.parametrize(
@@ -21,3 +21,30 @@ from edgepers.device import is_out_of_memory
 )
 def test_memory_that_ran_out_is_told_from_other_errors(error, is_it):
     assert is_out_of_memory(error) == is_it
+
+
+@pytest.mark.parametrize(
+    ("says", "mode"), [("echo 'NV Fan Mode:quiet'; echo 'NV Power Mode: 15W'; echo 0", "15W"), ("echo ?", None), ("exit 1", None)]
+)
+def test_the_power_mode_is_what_the_board_says(tmp_path, monkeypatch, says, mode):
+    program = tmp_path / "nvpmodel"
+    program.write_text(f"#!/bin/sh\n{says}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert power_mode() == mode
+    program.unlink()
+    assert power_mode() is None
+
+
+def test_clocks_are_the_fastest_cores_and_the_gpus(tmp_path):
+    assert clocks_mhz(tmp_path) == {}
+    clocks = {
+        "devices/system/cpu/cpu0/cpufreq/scaling_cur_freq": "729600",
+        "devices/system/cpu/cpu1/cpufreq/scaling_cur_freq": "1510400",
+        "class/devfreq/17000000.gpu/cur_freq": "624750000",
+        "class/devfreq/15340000.vic/cur_freq": "1",
+    }
+    for name, value in clocks.items():
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(f"{value}\n")
+    assert clocks_mhz(tmp_path) == {"cpu": 1510.4, "gpu": 624.8}
