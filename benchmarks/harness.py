@@ -5,17 +5,18 @@ cases they are compared with, on the same number of threads.
 """
 
 import json
-import platform
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from edgepers.device import clocks_mhz, device_name, power_mode
+from edgepers.meter.energy import EnergyMeter
 from edgepers.ops import native
 
 RESULTS = Path(__file__).parent / "results"
@@ -50,6 +51,8 @@ class Case:
 def measure(cases: Iterator[Case], out: Path) -> None:
     """Time all cases and append one JSON line for each to `out`; print a table."""
     machine = describe()
+    meter = EnergyMeter.find()
+    machine |= {f"energy_{name}": value for name, value in meter.describe().items() if name != "power_mode"}
     out.parent.mkdir(parents=True, exist_ok=True)
     ceilings: dict[str, float] = {}
     with out.open("a", encoding="utf-8") as lines:
@@ -62,7 +65,8 @@ def measure(cases: Iterator[Case], out: Path) -> None:
             error = difference(case.run(), case.truth)
             if not error <= case.slack:
                 raise SystemExit(f"{case.group}: {case.name} is off by {error:.3g} (at most {case.slack:.3g}); not timed")
-            p20, p50, p80 = timed(case.run)
+            with meter.window() as window:
+                p20, p50, p80, calls = timed(case.run)
             rate = case.bytes_moved / p50 / 1e9
             row = {
                 "group": case.group,
@@ -72,6 +76,7 @@ def measure(cases: Iterator[Case], out: Path) -> None:
                 "p20_ms": p20 * 1e3,
                 "p50_ms": p50 * 1e3,
                 "p80_ms": p80 * 1e3,
+                "joules": window.spent.joules / calls if window.spent.joules else None,
                 "gb_s": rate,
                 "share_of_copy": rate / ceilings["copy_gb_s"],
                 **ceilings,
@@ -84,8 +89,17 @@ def measure(cases: Iterator[Case], out: Path) -> None:
             print(f"  {case.name:16} {p50 * 1e3:9.3f} ms ({spread})  {shares}  off by {error:.1g}")
 
 
-def timed(run: Callable[[], Any]) -> tuple[float, float, float]:
-    """Seconds of one call: the 20th, 50th and 80th percentile."""
+class Timing(NamedTuple):
+    """Seconds of one call: the 20th, 50th and 80th percentile of `calls - 1`, the first being warm-up."""
+
+    p20: float
+    p50: float
+    p80: float
+    calls: int
+
+
+def timed(run: Callable[[], Any]) -> Timing:
+    """Time a call."""
     run()
     seconds: list[float] = []
     while len(seconds) < _ROUNDS or sum(seconds) < _SECONDS:
@@ -95,7 +109,7 @@ def timed(run: Callable[[], Any]) -> tuple[float, float, float]:
         synchronize()
         seconds.append(time.perf_counter() - start)
     seconds.sort()
-    return tuple(seconds[int(share * (len(seconds) - 1))] for share in (0.2, 0.5, 0.8))  # type: ignore[return-value]
+    return Timing(*(seconds[int(share * (len(seconds) - 1))] for share in (0.2, 0.5, 0.8)), len(seconds) + 1)
 
 
 def difference(got: Any, truth: Any) -> float:
@@ -140,26 +154,19 @@ def synchronize() -> None:
 def describe() -> dict[str, Any]:
     """What a number means nothing without."""
     return {
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else _cpu_name(),
+        "device": device_name(),
         "isa": native.isa() if native.has("cpu") else None,
         "threads": torch.get_num_threads(),
-        "power_mode": _output(["nvpmodel", "-q"]),
+        "power_mode": power_mode(),
+        "clocks_mhz": clocks_mhz(),
         "commit": _output(["git", "rev-parse", "--short", "HEAD"]),
         "dirty": bool(_output(["git", "status", "--porcelain", "--", "csrc", "edgepers"])),
         "torch": torch.__version__,
     }
 
 
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.machine()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
 def _output(command: list[str]) -> str | None:
     try:
-        return subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parent).stdout.strip() or None
+        return subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[1]).stdout.strip() or None
     except (OSError, subprocess.CalledProcessError):
         return None

@@ -1,6 +1,7 @@
 """Which hardware the model runs on: the one seam behind which machines differ."""
 
 import contextlib
+import platform
 import re
 import shutil
 import subprocess
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["clocks_mhz", "compute_device", "is_out_of_memory", "power_mode"]
+__all__ = ["clocks_mhz", "compute_device", "device_name", "is_out_of_memory", "power_mode"]
 
 _SIGNS = (
     "out of memory",
@@ -28,6 +29,19 @@ def compute_device() -> "torch.device":
     import torch
 
     return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def device_name() -> str:
+    """Of the GPU that `compute_device` is, or the processor."""
+    import torch
+
+    if torch.cuda.is_available():
+        return str(torch.cuda.get_device_name())
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.machine()
 
 
 def is_out_of_memory(error: BaseException) -> bool:

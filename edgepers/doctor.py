@@ -3,6 +3,7 @@
 Each check imports what it needs itself: a torch that does not import is a finding, too.
 """
 
+import contextlib
 import importlib.metadata
 import logging
 import os
@@ -215,8 +216,23 @@ def check_buffer(state: Path | None) -> Finding:
 
 
 def check_energy(_: Path | None) -> Finding:
-    """Meters of energy: none is read yet."""
-    return Finding("energy", "ok", "not measured yet")
+    """Which meters there are, each read once, and what is there but cannot be read."""
+    from edgepers.device import power_mode
+    from edgepers.meter.source import find_sources
+
+    sources, lacking, cures = find_sources()
+    found = []
+    for source in sources:
+        with contextlib.closing(source):
+            values = source.read()
+            parts = ", ".join(f"{rail} {value:.1f} {'J so far' if source.counts else 'W'}" for rail, value in values.items())
+            found.append(
+                f"{source.name}: {parts}" + ("" if source.totals else " (no sum of them is known to be the whole: joules are null)")
+            )
+    if sources and (mode := power_mode()):
+        found.append(f"power mode {mode}")
+    told = "; ".join([*found, *lacking])
+    return Finding("energy", "warn" if lacking else "ok", told or "no meter here: joules are null in reports", "; ".join(cures))
 
 
 def check_clock(_: Path | None) -> Finding:
@@ -241,7 +257,7 @@ CHECKS: dict[str, tuple[Check, str]] = {  # by name, with the cure where a check
     "memory": (check_memory, "pip install --force-reinstall psutil"),
     "disk": (check_disk, "give --state a folder on a disk that can be read"),
     "buffer": (check_buffer, "restore the state folder from a copy, or move it away"),
-    "energy": (check_energy, "none"),
+    "energy": (check_energy, "try again: the bus of a meter may be busy for a moment"),
     "clock": (check_clock, "set the clock"),
 }
 

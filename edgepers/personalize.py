@@ -19,6 +19,8 @@ from edgepers.learning import guard, learn
 from edgepers.listener import Listener
 from edgepers.llm import MAX_NEW_TOKENS, LanguageModel
 from edgepers.loading import check_memory, import_libraries
+from edgepers.meter.energy import EnergyMeter
+from edgepers.meter.ledger import Ledger
 from edgepers.meter.memory import MemoryMeter
 from edgepers.plan import check_plan
 from edgepers.privacy.keyring import key_source
@@ -55,6 +57,7 @@ class Personalizer:
         source: a callable in place of the settings' annotations.
         listener: hears what happens.
         quarantine: set kept sets aside that cannot be read, instead of an error.
+        energy: meters joules, and is closed with this; None: what this machine has.
 
     Raises:
         StateError: another process works on the folder, or it was made with another model, seed, stream or other lexicons.
@@ -73,6 +76,7 @@ class Personalizer:
         source: Source | None = None,
         listener: Listener | None = None,
         quarantine: bool = False,
+        energy: EnergyMeter | None = None,
     ) -> None:
         self.state = State(state)
         saved = self.state.saved_settings()
@@ -101,9 +105,12 @@ class Personalizer:
             quarantine=quarantine,
             batch=self.settings.admissions_a_commit,
         )
-        try:
+        with contextlib.ExitStack() as undo:
+            undo.callback(self.buffer.close)
             finish_forgetting(self.state, self.buffer)
             self.state.mirror_published(self.buffer.progress.published)
+            self.energy = Ledger(self.state.pending_energy, energy or EnergyMeter.find(), self.round_number)
+            undo.callback(self.energy.close)
             self.llm = llm or self._load()
             if self.llm.device.type == "cuda":
                 ops.backends("cuda")  # a kernel that is wrong on this GPU is found before anything is decided by it
@@ -119,9 +126,7 @@ class Personalizer:
                 explain=self._listener.explains,
             )
             self.state.save_settings(self.settings)
-        except BaseException:
-            self.buffer.close()
-            raise
+            undo.pop_all()
 
     def _load(self) -> LanguageModel:
         check_memory(self.settings.model, self.settings.bits, self.settings.memory)
@@ -138,7 +143,7 @@ class Personalizer:
 
     def close(self) -> None:
         """Make the position durable and release the folder."""
-        with contextlib.closing(self.buffer):
+        with contextlib.closing(self.buffer), contextlib.closing(self.energy):
             self.buffer.save(self.buffer.progress.copy())
 
     # -- the chain
@@ -221,7 +226,8 @@ class Personalizer:
             here.batch_cursor = list(astuple(batch[0].here))
             here.stream = here.stream or fingerprint
             self.buffer.progress = here
-            self.selector.offer(self._answered(batch), first, self._listener.decided)
+            with self.energy.stage("select"):
+                self.selector.offer(self._answered(batch), first, self._listener.decided)
         after = self.buffer.progress.copy()
         after.batch_position, after.batch_skip = first + len(batch), 0
         after.batch_cursor = list(astuple(batch[-1].after))
@@ -270,7 +276,9 @@ class Personalizer:
     def annotate(self, stream: Stream | None = None) -> dict[str, int]:
         """Ask about at most `annotations_per_round` kept sets; counts by outcome."""
         self._listener.stage("annotate", self.round_number)
-        return annotate(self.selector, self._annotation_source(stream), self.round_number, self.settings.annotations_per_round)
+        source = self._annotation_source(stream)
+        with self.energy.stage("annotate"):
+            return annotate(self.selector, source, self.round_number, self.settings.annotations_per_round)
 
     def requests(self) -> list[KeptSet]:
         """What the owner would be asked about next, in that order."""
@@ -301,15 +309,17 @@ class Personalizer:
         lacking = [kept for kept in training if kept.position not in stay]
         made: list[Variations] = []
         if settings.generations and lacking:
-            made = synthesize(
-                self.llm,
-                lacking,
-                generations=settings.generations,
-                vary=settings.synthesize,
-                seed=settings.seed,
-                round_number=self.round_number,
-                check=self._check,
-            )
+            with self.energy.stage("synthesize"):
+                made = synthesize(
+                    self.llm,
+                    lacking,
+                    generations=settings.generations,
+                    vary=settings.synthesize,
+                    seed=settings.seed,
+                    round_number=self.round_number,
+                    check=self._check,
+                )
+            self.energy.save()
         now = stay | {v.position: v for v in made}
         if now != had:
             self.state.save_variations(now, self.buffer.sealer)
@@ -331,11 +341,14 @@ class Personalizer:
             self._listener.stage("train", number)
             names = [kept.name for kept in training]
             of = {kept.position: kept.name for kept in training}
-            result = self._train(pairs, [*names, *(of[v.position] for v in varied for _ in v.pairs)], name)
+            with self.energy.stage("train"):
+                result = self._train(pairs, [*names, *(of[v.position] for v in varied for _ in v.pairs)], name)
+            self.energy.save()
             if result.ended is not None:
                 self._listener.note(f"round {number}: {result.ended}")
             self._listener.stage("guard", number)
-            verdict = guard(self.llm, self.settings, reserve, self._folder(self.buffer.progress.published), self._folder(name))
+            with self.energy.stage("guard"):
+                verdict = guard(self.llm, self.settings, reserve, self._folder(self.buffer.progress.published), self._folder(name))
             if verdict.scale != 1.0:
                 self._listener.note(
                     f"round {number}: {100 * verdict.scale:.0f} % of the update kept; the whole of it would have been refused"
@@ -352,8 +365,9 @@ class Personalizer:
         rouge1 = None
         if held_out:
             self._listener.stage("evaluate", number)
-            self._use(progress.published)
-            rouge1 = evaluate(self.llm, held_out).rouge1
+            with self.energy.stage("evaluate"):
+                self._use(progress.published)
+                rouge1 = evaluate(self.llm, held_out).rouge1
         done = round_report(
             number=number,
             seen=progress.position,
@@ -365,9 +379,11 @@ class Personalizer:
             peak_memory_bytes=self.meter.peak_bytes(),
             rouge1=rouge1,
             tested_on=test_digest(held_out),
+            energy=self.energy.record(),
         )
         self.state.save_round(done)
         self.buffer.save(progress)  # here the round counts; what follows is made good when the state is next opened
+        self.energy.begin_round(number + 1)
         self.state.mirror_published(progress.published)
         self.state.prune_adapters(self.settings.keep_adapters, progress.published, progress.earlier)
         return done
@@ -393,7 +409,8 @@ class Personalizer:
             return
         self._listener.stage("evaluate", 0)
         progress = self.buffer.progress.copy()
-        progress.rouge1_before = evaluate(self.llm, test, adapter=False).rouge1
+        with self.energy.stage("evaluate"):
+            progress.rouge1_before = evaluate(self.llm, test, adapter=False).rouge1
         progress.tested_on = test_digest(test)
         self.buffer.save(progress)
 
@@ -402,7 +419,8 @@ class Personalizer:
         held_out = test_sets(test)
         self._measure_base(held_out)
         self._use(self.buffer.progress.published)
-        now = evaluate(self.llm, held_out)
+        with self.energy.stage("evaluate"):
+            now = evaluate(self.llm, held_out)
         floor = floors(held_out, self._owner_answers())
         return {
             "questions": len(held_out),
@@ -448,9 +466,11 @@ class Personalizer:
                 extra["rouge1_after"] = same[-1]
             else:
                 self._use(self.buffer.progress.published)
-                extra["rouge1_after"] = evaluate(self.llm, test).rouge1
+                with self.energy.stage("evaluate"):
+                    extra["rouge1_after"] = evaluate(self.llm, test).rouge1
             floor = floors(test, self._owner_answers())
             extra |= {"floor_echo": floor.echo, "floor_constant": floor.constant}
+        self.energy.save()
         return report(self.state, self.buffer, self.settings) | extra | {"versions": versions()}
 
 

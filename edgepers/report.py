@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgepers.config import Settings
 from edgepers.files import folder_bytes
+from edgepers.meter.ledger import read_pending, total_energy
 from edgepers.select.buffer import Buffer
 from edgepers.state import State
 
@@ -19,6 +20,7 @@ __all__ = ["report", "round_report", "versions"]
 def report(state: State, buffer: Buffer, settings: Settings) -> dict[str, Any]:
     """Counts since the state began. Laws: seen = admitted + dropped; buffer_sets = admitted - evicted - forgotten."""
     progress = buffer.progress
+    rounds = state.round_reports(progress.rounds)
     return {
         "seen": progress.position,
         "invalid": progress.invalid,
@@ -35,10 +37,10 @@ def report(state: State, buffer: Buffer, settings: Settings) -> dict[str, Any]:
         "annotated": progress.annotated,
         "synthesized": progress.synthesized,
         "refused": progress.refused,
-        "rounds": state.round_reports(progress.rounds),
+        "rounds": rounds,
         "published": progress.published or None,
         "rouge1_before": progress.rouge1_before,
-        "energy_joules": None,  # no meter is read yet
+        **total_energy(rounds, read_pending(state.pending_energy, progress.rounds + 1)),
         "preset": settings.preset or None,
         "policy": settings.policy,
         "seed": settings.seed,
@@ -57,9 +59,11 @@ def round_report(
     peak_memory_bytes: int,
     rouge1: float | None,
     tested_on: str,
+    energy: dict[str, Any],
 ) -> dict[str, Any]:
     """What one round did; `trained_on` are positions, `result` is None where there was nothing to train on.
 
+    `energy` holds everything since the last round, selection too.
     `train_ended` is None, or where and why training ended before its last step; `train_steps` are those behind the adapter.
     """
     return {
@@ -88,6 +92,7 @@ def round_report(
         "published": verdict.publish,
         "reason": verdict.reason,
         "adapter": f"{number:04}" if result else None,
+        **energy,
     }
 
 

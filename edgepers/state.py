@@ -35,6 +35,7 @@ class State:
         self.adapters = self.folder / "adapters"
         self.rounds = self.folder / "rounds"
         self._toml = self.folder / "edgepers.toml"
+        self.pending_energy = self.rounds / "energy.json"  # spent since the last round
         self._variations = self.rounds / "variations.sealed"
 
     # -- settings

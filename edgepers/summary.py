@@ -35,6 +35,7 @@ def run_summary(report: dict[str, Any]) -> str:
         facts.append(("ROUGE-1", f"{_score(report['rouge1_before'])} -> {_score(report['rouge1_after'])} ({floor})"))
     if report["preset"]:
         facts.append(("preset", f"{report['preset']}: choices of the paper where they are known, not edgepers' own"))
+    facts.append(("energy", _energy(report)))
     lines = [table(facts)]
     if report["rounds"]:
         rounds = [
@@ -46,6 +47,16 @@ def run_summary(report: dict[str, Any]) -> str:
         ]  # fmt: skip
         lines.append(table(rounds, ("round", "seen", "sets", "variations", "steps", "seconds", "memory", "ROUGE-1", "published", "note")))
     return "\n\n".join(lines)
+
+
+def _energy(report: dict[str, Any]) -> str:
+    joules, energy = report["energy_joules"], report["energy"]
+    if joules is None:
+        return "not metered, or not all of it; edgepers doctor says why"
+    meter = energy["meter"]
+    mode = f", power mode {meter['power_mode']}" if meter["power_mode"] else ""
+    rest = "" if energy["idle_joules"] is None else f", {energy['idle_joules']:.0f} J of them at rest"
+    return f"{joules:.0f} J in {energy['seconds']:.0f} s{rest} ({meter['covers']}{mode})"
 
 
 def status_summary(report: dict[str, Any]) -> str:

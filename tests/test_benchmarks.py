@@ -23,6 +23,7 @@ def test_benchmark_of_the_ops_runs_at_its_smallest(tmp_path):
     for row in rows:
         assert row["p20_ms"] <= row["p50_ms"] <= row["p80_ms"]
         assert row["copy_gb_s"] > 0 and row["device"] and row["commit"] and "power_mode" in row
+        assert row["joules"] is None or row["joules"] > 0  # where the machine has a meter
 
 
 def test_benchmark_of_the_selector_runs_at_its_smallest(tmp_path):

@@ -12,10 +12,12 @@ import pytest
 import torch
 
 import edgepers.ops
-from edgepers import doctor
+from edgepers import device, doctor
 from edgepers.cli import main
 from edgepers.doctor import CHECKS, Finding, examine, findings_text, report
 from edgepers.errors import EdgepersError
+from edgepers.meter import source
+from edgepers.meter.source import Found
 from edgepers.ops import native
 from edgepers.select.buffer import Buffer
 
@@ -149,8 +151,40 @@ def test_a_damaged_buffer_fails_with_its_cure(tmp_path):
     assert found.status == "fail" and "not a readable buffer" in found.found and "move the folder away" in found.cure
 
 
-def test_energy_is_not_measured_yet():
-    assert one("energy") == Finding("energy", "ok", "not measured yet")
+class Rails:
+    name, counts, totals = "ina3221", False, {"VDD_IN": ("VDD_IN",)}
+
+    def __init__(self) -> None:
+        self.closed = False
+
+    def read(self):
+        return {"VDD_IN": 6.25, "VDD_SOC": 1.0}
+
+    def close(self):
+        self.closed = True
+
+
+@pytest.mark.parametrize(
+    ("found", "status", "says"),
+    [
+        (Found([], [], []), "ok", "no meter here: joules are null in reports"),
+        (Found([Rails()], [], []), "ok", "ina3221: VDD_IN 6.2 W, VDD_SOC 1.0 W; power mode 15W"),
+        (Found([], ["rapl: may be read by root alone"], ["sudo chmod a+r x"]), "warn", "rapl: may be read by root alone"),
+    ],
+    ids=["none", "rails", "forbidden"],
+)
+def test_the_meter_of_energy_is_told_with_the_cure_where_it_may_not_be_read(monkeypatch, found, status, says):
+    monkeypatch.setattr(source, "find_sources", lambda: found)
+    monkeypatch.setattr(device, "power_mode", lambda: "15W")
+    assert one("energy") == Finding("energy", status, says, "; ".join(found.cures))
+    assert all(one.closed for one in found.sources)
+
+
+def test_rails_without_a_known_whole_say_that_joules_are_null(monkeypatch):
+    rails = Rails()
+    rails.totals = {}
+    monkeypatch.setattr(source, "find_sources", lambda: Found([rails], [], []))
+    assert "no sum of them is known to be the whole" in one("energy").found
 
 
 def test_a_clock_in_the_past_fails(monkeypatch):

@@ -19,14 +19,27 @@ from edgepers.dialogue import IterableStream
 from edgepers.errors import EdgepersError, ModelError, StateError, StreamError, UsageError
 from edgepers.forget import find
 from edgepers.listener import Listener
+from edgepers.meter.energy import EnergyMeter
+from edgepers.privacy.keyring import key_source
+from edgepers.report import report as state_report
 from edgepers.rollback import roll_back
 from edgepers.select.buffer import Buffer
 from edgepers.state import State
+from edgepers.summary import run_summary
 from edgepers.train import trainer
 
 README = Path(__file__).parent.parent / "README.md"
 QUICK = {"annotations": "gold", "every": 24, "annotations_per_round": 6, "generations": 1, "steps": 3, "storage": 64_000, "seed": 3}
-VOLATILE = ("train_seconds", "train_paused_seconds", "peak_memory_bytes", "state_bytes", "buffer_bytes", "buffer_peak_bytes")
+VOLATILE = (
+    "train_seconds",
+    "train_paused_seconds",
+    "peak_memory_bytes",
+    "state_bytes",
+    "buffer_bytes",
+    "buffer_peak_bytes",
+    "energy_joules",
+    "energy",
+)
 
 
 def head(source: Path, target: Path, n: int) -> Path:
@@ -92,7 +105,11 @@ def test_run_reports_every_field_and_obeys_its_laws(whole, tmp_path):
     for done in whole["rounds"]:
         assert not [key for key in per_round.split() if key not in done]
     assert whole["annotated"] == 18
-    assert whole["energy_joules"] is None
+    stages = {"select", "annotate", "synthesize", "train", "guard", "evaluate"}
+    for done in (whole, *whole["rounds"]):  # joules: where this machine has a meter that may be read
+        assert done["energy_joules"] is None or done["energy_joules"] > 0
+        assert set(done["energy"]["stages"]) == stages and all(part["seconds"] > 0 for part in done["energy"]["stages"].values())
+    assert whole["energy"]["seconds"] == pytest.approx(sum(done["energy"]["seconds"] for done in whole["rounds"]), abs=0.1)
     assert json.loads(json.dumps(whole, allow_nan=False)) == whole
 
 
@@ -103,6 +120,35 @@ def test_the_same_seed_gives_the_same_report_and_running_again_changes_nothing(w
         assert lasting(owner.run(stream, test=test_set)) == lasting(whole)
     with Personalizer(tmp_path / "again", llm=llm) as owner:  # another question about the same state: only what was measured differs
         assert owner.run(stream)["seen"] == 60
+
+
+class Watts:
+    """A meter of two watts."""
+
+    name, counts, totals = "watts", False, {"board": ("board",)}
+
+    def read(self):
+        return {"board": 2.0}
+
+    def close(self):
+        pass
+
+
+def test_energy_is_told_by_stage_and_by_round_and_lasts(tmp_path, llm, stream):
+    for limit in (30, None):
+        energy = EnergyMeter([Watts()])
+        with Personalizer(tmp_path / "metered", Settings(**QUICK), llm=llm, energy=energy) as owner:
+            report = owner.run(stream, limit=limit)
+    parts = [report, *report["rounds"]]
+    assert all(part["energy_joules"] == pytest.approx(2 * part["energy"]["seconds"], rel=0.01) for part in parts)
+    assert report["energy_joules"] == pytest.approx(sum(done["energy_joules"] for done in report["rounds"]), abs=0.1)
+    assert report["energy"]["meter"]["covers"] == "board" and not (tmp_path / "metered" / "rounds" / "energy.json").exists()
+    with Personalizer(tmp_path / "metered", llm=llm, energy=EnergyMeter([])) as owner:
+        owner.run(stream)  # nothing is left to do
+    with Buffer(tmp_path / "metered", keys=key_source(owner.settings)) as buffer:
+        again = state_report(owner.state, buffer, owner.settings)
+    assert again["energy"] == report["energy"]
+    assert "J in" in run_summary(again)
 
 
 class Stop(Listener):

@@ -59,7 +59,8 @@ class Session:
         progress.batch_position = progress.position + 1
         buffer.progress = progress
         spoken = Arrival(dialogue, SPOKEN, replace(SPOKEN, invalid=progress.invalid))
-        (decision,) = self.owner.selector.offer([spoken], progress.position)
+        with self.owner.energy.stage("select"):
+            (decision,) = self.owner.selector.offer([spoken], progress.position)
         buffer.save(buffer.progress.copy())
         return decision
 

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from edgepers.device import power_mode
+from edgepers.meter.sampler import Sampler
 from edgepers.meter.source import Source, find_sources
 
 __all__ = ["EnergyMeter", "Spent"]
@@ -81,7 +82,7 @@ class EnergyMeter:
         self._last: list[tuple[float, dict[str, float]] | None] = [None] * len(self._sources)
         self._open = 0
         self.idle_watts: float | None = None
-        self._sampler = _Sampler(self.sample, interval_seconds) if self._sources and interval_seconds else None
+        self._sampler = Sampler(self.sample, interval_seconds) if self._sources and interval_seconds else None
 
     @classmethod
     def find(cls) -> "EnergyMeter":
@@ -202,40 +203,3 @@ class Window:
     """Holds what was spent once the window has closed."""
 
     spent = Spent()
-
-
-class _Sampler:
-    """A thread that calls a function again and again until it is told to rest, and knows the processor time that this takes."""
-
-    def __init__(self, sample: Callable[[], None], interval_seconds: float) -> None:
-        self._sample = sample
-        self._interval = interval_seconds
-        self._running = threading.Event()
-        self._ended = threading.Event()
-        self._awake_seconds = self._cpu_seconds = 0.0
-        self._thread = threading.Thread(target=self._loop, name="edgepers-meter", daemon=True)
-        self._thread.start()
-
-    @property
-    def cost_share(self) -> float | None:
-        return self._cpu_seconds / self._awake_seconds if self._awake_seconds else None
-
-    def go_on(self) -> None:
-        self._running.set()
-
-    def rest(self) -> None:
-        self._running.clear()
-
-    def close(self) -> None:
-        self._ended.set()
-        self._running.set()
-        self._thread.join()
-
-    def _loop(self) -> None:
-        while self._running.wait() and not self._ended.is_set():
-            began, used = time.monotonic(), time.thread_time()
-            with contextlib.suppress(OSError):
-                self._sample()
-            self._ended.wait(self._interval)
-            self._cpu_seconds += time.thread_time() - used
-            self._awake_seconds += time.monotonic() - began

@@ -187,4 +187,4 @@ def test_the_thread_samples_while_a_window_is_open_and_knows_what_it_costs():
     meter.close()
     assert meter.cost_share is not None and meter.cost_share >= 0
     assert source.closed
-    assert "edgepers-meter" not in {thread.name for thread in threading.enumerate()}
+    assert "edgepers-sampler" not in {thread.name for thread in threading.enumerate()}
