@@ -20,6 +20,10 @@ from edgepers.restart import can_restart, restart
 
 __all__ = ["build_parser", "main"]
 
+PROFILED = (
+    "model", "bits", "storage", "memory", "policy", "annotations_per_round", "generations", "batch", "lora_rank", "lora_targets",
+    "lora_layers", "rehearsal", "format", "seed",
+)  # fmt: skip
 _STOPPED = "stopped; everything decided so far is kept, and the same command goes on from there"
 
 
@@ -50,11 +54,16 @@ def _count(text: str) -> int:
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
-    """One option a setting: its name, type, default and help come from `Settings`."""
+    """All settings, as options of their own group."""
     group = parser.add_argument_group("settings", "kept in the state's edgepers.toml; what is given again replaces what is there")
+    _add_options(group, [f.name for f in fields(Settings) if f.metadata["given"]])
+
+
+def _add_options(group: argparse._ActionsContainer, names: Sequence[str]) -> None:
+    """One option a setting: its name, type, default and help come from `Settings`."""
     hints = Settings.hints()
     for f in fields(Settings):
-        if not f.metadata["given"]:
+        if f.name not in names:
             continue
         name, hint = "--" + f.name.replace("_", "-"), hints[f.name]
         default = _plain_size(f.default) if isinstance(f.default, Size) else f.default
@@ -223,6 +232,25 @@ def _add_tools(command: Callable[..., argparse.ArgumentParser]) -> None:
     )
 
 
+def _add_profile(command: Callable[..., argparse.ArgumentParser]) -> None:
+    """What a machine takes."""
+    profile = command(
+        "profile",
+        "measure a model here: latency, memory and energy by stage, in a round that leaves nothing behind",
+        "edgepers profile --sets 16 --steps 2 --out my-profile",
+        state=False,
+        settings=False,
+    )
+    profile.add_argument("stream", nargs="?", metavar="STREAM", help="as for run; without it, the packaged sample")
+    profile.add_argument(
+        "--out", type=Path, default=Path("edgepers-profile"), metavar="DIR",
+        help="where profile.json and profile.png go (default edgepers-profile)",
+    )  # fmt: skip
+    profile.add_argument("--sets", type=_count, default=48, metavar="N", help="dialogue sets of the stream that are taken (default 48)")
+    profile.add_argument("--steps", type=_count, default=10, metavar="N", help="optimizer steps that are measured (default 10)")
+    _add_options(profile, PROFILED)
+
+
 def _add_checks(command: Callable[..., argparse.ArgumentParser]) -> None:
     """What a machine can do."""
     plan = command(
@@ -264,6 +292,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_chain(command)
     _add_owner(command)
     _add_tools(command)
+    _add_profile(command)
     _add_checks(command)
     return parser
 

@@ -16,14 +16,19 @@ if TYPE_CHECKING:  # --help loads no torch
     from edgepers.state import State
 
 
+def _given(args: argparse.Namespace) -> dict[str, Any]:
+    """The settings that are given on the command line."""
+    names = {f.name for f in fields(Settings)}
+    return {k: v for k, v in vars(args).items() if k in names and k != "stream"}
+
+
 def _open(args: argparse.Namespace, *, make: bool = False, total: int | None = None, source: "Source | None" = None) -> "Personalizer":
     from edgepers.state import State
 
     state = State(args.state)
     if not make:
         state.require()
-    names = {f.name for f in fields(Settings)}
-    settings = Settings.make({k: v for k, v in vars(args).items() if k in names and k != "stream"}, state.saved_settings())
+    settings = Settings.make(_given(args), state.saved_settings())
     from edgepers.console import Console
     from edgepers.personalize import Personalizer
 
@@ -264,6 +269,21 @@ def plan(args: argparse.Namespace) -> dict[str, Any]:
         print(plan_text(found))
     if not found["fits"]:
         raise VerdictError(verdict(found), found)
+    return found
+
+
+def profile(args: argparse.Namespace) -> dict[str, Any]:
+    from edgepers.profile import check_out, profile, profile_text, write_profile
+
+    def note(text: str) -> None:
+        print(f"edgepers: {text}", file=sys.stderr)
+
+    check_out(args.out)
+    found = profile(args.stream, Settings.make(_given(args)), sets=args.sets, note=note)
+    files = write_profile(args.out, found, note)
+    if not args.json:
+        print(profile_text(found))
+        print(f"\nwritten: {', '.join(map(str, files))}")
     return found
 
 

@@ -1,6 +1,7 @@
 """The one base model: load it in 4 bits, answer with it, read its hidden states. Every stage shares the instance."""
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -226,6 +227,13 @@ class LanguageModel:
         (answer,) = self._generate([self._prompt_ids(question, max_new_tokens)], max_new_tokens, None, None, pieces)
         return answer
 
+    @torch.no_grad()
+    def token_seconds(self, question: str, *, max_new_tokens: int = MAX_NEW_TOKENS) -> list[float]:
+        """What each token of the greedy answer to one question took; the first one with everything before it."""
+        ticks = _Ticks()
+        self._generate([self._prompt_ids(question, max_new_tokens)], max_new_tokens, None, None, ticks)
+        return ticks.seconds
+
     @property
     def _window(self) -> int:
         """Tokens that the model takes, question and answer together."""
@@ -242,7 +250,7 @@ class LanguageModel:
         max_new_tokens: int,
         sampling: Sampling | None,
         seeds: Sequence[int] | None,
-        streamer: "_Pieces | None" = None,
+        streamer: "_Pieces | _Ticks | None" = None,
     ) -> list[str]:
         from transformers import GenerationConfig, LogitsProcessorList
 
@@ -375,6 +383,26 @@ class _Pieces:
         if len(text) > self._shown:
             self._told(text[self._shown :])
             self._shown = len(text)
+
+
+class _Ticks:
+    """Times tokens as they come; each has come to the CPU by then."""
+
+    def __init__(self) -> None:
+        self._last = time.perf_counter()
+        self._prompt = True
+        self.seconds: list[float] = []
+
+    def put(self, value: Tensor) -> None:
+        """Called with the prompt, then with each token."""
+        if not self._prompt:
+            now = time.perf_counter()
+            self.seconds.append(now - self._last)
+            self._last = now
+        self._prompt = False
+
+    def end(self) -> None:
+        """Called when nothing more comes."""
 
 
 def _stop_ids(model: Any, tokenizer: Any) -> list[int]:

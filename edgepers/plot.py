@@ -6,7 +6,7 @@ from typing import Any
 
 from edgepers.errors import StreamError, UsageError
 
-__all__ = ["learning_curve", "state_picture", "write_picture"]
+__all__ = ["learning_curve", "profile_picture", "state_picture", "write_picture"]
 
 _HALO = {"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.9}
 _BLUE, _ORANGE, _GREY = "#1f5a99", "#c8641e", "#777777"
@@ -95,6 +95,86 @@ def state_picture(path: Path, found: Mapping[str, Any]) -> None:
         x=0.01, ha="left", fontsize=13,
     )  # fmt: skip
     figure.savefig(path)
+
+
+def profile_picture(path: Path, found: Mapping[str, Any]) -> None:
+    """What `profile` measured: memory over time by stage, latencies, and energy, or seconds where nothing meters it.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(13, 8), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.add_gridspec(2, 2, height_ratios=(1.2, 1))
+    memory, latency, stages = figure.add_subplot(grid[0, :]), figure.add_subplot(grid[1, 0]), figure.add_subplot(grid[1, 1])
+    _memory(memory, found["memory"])
+    _latency(latency, found["latency_ms"])
+    _stages(stages, {"load": found["energy"]["load"], **found["energy"]["stages"]}, found["energy"]["meter"])
+    for axes in (memory, latency, stages):
+        axes.spines[["top"]].set_visible(False)
+    mode = f", power mode {found['power_mode']}" if found["power_mode"] else ""
+    size = f"{found['parameters'] / 1e6:,.0f} M parameters in {found['bits']} bits"
+    figure.suptitle(f"{found['model']}, {size}, on {found['device']}{mode}", x=0.01, ha="left", fontsize=13)
+    figure.savefig(path)
+
+
+def _memory(axes: Any, memory: Mapping[str, Any]) -> None:
+    seconds, ends = memory["seconds"], [*(stage["seconds"] for stage in memory["stages"][1:]), memory["seconds"][-1]]
+    axes.plot(seconds, [value / 1e9 for value in memory["host_bytes"]], color=_BLUE, label="host, whole process")
+    if any(memory["gpu_bytes"]):
+        axes.plot(seconds, [value / 1e9 for value in memory["gpu_bytes"]], color=_ORANGE, label="GPU")
+    storage = axes.twinx()
+    storage.spines[["top"]].set_visible(False)
+    storage.plot(seconds, [value / 1e6 for value in memory["storage_bytes"]], color=_GREY, label="storage (right)")
+    storage.set_ylabel("MB on disk")
+    for number, (stage, end) in enumerate(zip(memory["stages"], ends, strict=True)):
+        axes.axvspan(stage["seconds"], end, color=_GREY, alpha=0.12 * (number % 2), linewidth=0)
+        if end - stage["seconds"] > seconds[-1] / 40:  # a shorter one has no room for its name
+            middle = (stage["seconds"] + end) / 2
+            axes.annotate(stage["name"], (middle, 1), xycoords=("data", "axes fraction"), ha="center", va="top", fontsize=8, rotation=90)
+    axes.margins(x=0, y=0.35)
+    lines = [*axes.get_lines(), *storage.get_lines()]
+    axes.legend(lines, [line.get_label() for line in lines], frameon=False, fontsize=8, loc="lower right")
+    axes.set_ylim(bottom=0)
+    storage.set_ylim(bottom=0)
+    _title(axes, "Memory by stage", "seconds", "GB")
+
+
+def _latency(axes: Any, latency: Mapping[str, Any]) -> None:
+    known = {name: each for name, each in latency.items() if each["p50"] is not None}
+    for row, (name, each) in enumerate(reversed(known.items())):
+        axes.plot([each["p50"], each["p95"]], [row, row], color=_BLUE, linewidth=2)
+        axes.plot([each["p50"]], [row], color=_BLUE, marker="o")
+        axes.plot([each["p95"]], [row], color=_BLUE, marker="|", markersize=10)
+        text = f"{name}: {each['p50']:.3g}, {each['p95']:.3g}"
+        axes.annotate(text, (each["p50"], row), textcoords="offset points", xytext=(0, 7), fontsize=9)
+    axes.set_xscale("log")
+    axes.set_yticks([])
+    axes.margins(x=0.3, y=0.2)
+    axes.spines[["left", "right"]].set_visible(False)
+    _title(axes, "Latency: median (dot) and 95th percentile", "milliseconds")
+
+
+def _stages(axes: Any, stages: Mapping[str, Any], meter: Mapping[str, Any]) -> None:
+    metered = all(part["joules"] is not None for part in stages.values())
+    names = list(stages)[::-1]
+    values = [stages[name]["joules" if metered else "seconds"] for name in names]
+    axes.barh(names, values, color=_ORANGE if metered else _GREY)
+    if metered:
+        axes.barh(names, [stages[name]["idle_joules"] or 0 for name in names], color=_GREY, label="of these, the machine at rest")
+        axes.legend(frameon=False, fontsize=8)
+    for row, value in enumerate(values):
+        axes.annotate(f"{value:.3g}", (value, row), textcoords="offset points", xytext=(4, 0), va="center", fontsize=9)
+    axes.margins(x=0.15)
+    axes.spines[["right"]].set_visible(False)
+    _title(
+        axes,
+        f"Energy by stage ({meter['covers']})" if metered else "Time by stage (no meter of energy)",
+        "joules" if metered else "seconds",
+    )
 
 
 def _title(axes: Any, text: str, x: str = "", y: str = "") -> None:

@@ -28,6 +28,7 @@ COMMANDS = [
     "rollback",
     "lexicon",
     "export",
+    "profile",
     "plan",
     "doctor",
 ]

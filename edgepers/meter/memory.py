@@ -10,7 +10,7 @@ import psutil
 from edgepers.config import format_size
 from edgepers.errors import BudgetError
 
-__all__ = ["MemoryMeter"]
+__all__ = ["MemoryMeter", "gpu_bytes"]
 
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
@@ -23,7 +23,8 @@ def _status_bytes(key: str) -> int | None:
     return int(match[1]) * 1024 if match else None
 
 
-def _gpu_bytes(*, peak: bool) -> int:
+def gpu_bytes(*, peak: bool) -> int:
+    """Bytes that torch has reserved on the GPU, now or at the most; 0 where it uses none."""
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_initialized():
         return 0
@@ -50,12 +51,12 @@ class MemoryMeter:
 
     def now_bytes(self) -> int:
         """Present memory above the interpreter's own."""
-        return max(psutil.Process().memory_info().rss - self._own, 0) + _gpu_bytes(peak=False)
+        return max(psutil.Process().memory_info().rss - self._own, 0) + gpu_bytes(peak=False)
 
     def peak_bytes(self) -> int:
         """Highest memory above the interpreter's own since `restart`."""
         resident = _status_bytes("VmHWM") or psutil.Process().memory_info().rss
-        self._peak = max(self._peak, resident - self._own + _gpu_bytes(peak=True))
+        self._peak = max(self._peak, resident - self._own + gpu_bytes(peak=True))
         return self._peak
 
     def check(self, doing: str) -> None:
