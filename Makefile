@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 TORCH ?=
 DEMO ?= edgepers-demo
+BENCH ?= edgepers-bench
 JOBS ?= 2
 BIN := $(VENV)/bin
 
@@ -25,7 +26,7 @@ check: $(VENV)/.dev
 	$(BIN)/python scripts/check_version.py
 
 bench: $(VENV)/.dev
-	$(BIN)/python -m benchmarks.bench_ops --threads 1 --plot benchmarks/results/ops.png
+	$(BIN)/python -m benchmarks.all --out $(BENCH)
 
 $(VENV)/.plot: pyproject.toml $(CSRC) scripts/setup.sh constraints/*.txt
 	PYTHON="$(PYTHON)" TORCH="$(TORCH)" scripts/setup.sh $(VENV) plot

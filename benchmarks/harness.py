@@ -35,7 +35,7 @@ class Case:
         run: what is timed.
         truth: what `run` must return, in float64.
         slack: largest difference from it that is no error.
-        bytes_moved: the least that memory must move for it.
+        bytes_moved: the least that memory must move for it; None where that says nothing.
         facts: more columns.
     """
 
@@ -44,7 +44,7 @@ class Case:
     run: Callable[[], Any]
     truth: Any
     slack: float
-    bytes_moved: int
+    bytes_moved: int | None
     facts: dict[str, Any] = field(default_factory=dict)
 
 
@@ -67,7 +67,7 @@ def measure(cases: Iterator[Case], out: Path) -> None:
                 raise SystemExit(f"{case.group}: {case.name} is off by {error:.3g} (at most {case.slack:.3g}); not timed")
             with meter.window() as window:
                 p20, p50, p80, calls = timed(case.run)
-            rate = case.bytes_moved / p50 / 1e9
+            rate = None if case.bytes_moved is None else case.bytes_moved / p50 / 1e9
             row = {
                 "group": case.group,
                 "name": case.name,
@@ -78,15 +78,15 @@ def measure(cases: Iterator[Case], out: Path) -> None:
                 "p80_ms": p80 * 1e3,
                 "joules": window.spent.joules / calls if window.spent.joules else None,
                 "gb_s": rate,
-                "share_of_copy": rate / ceilings["copy_gb_s"],
+                "share_of_copy": None if rate is None else rate / ceilings["copy_gb_s"],
                 **ceilings,
                 **machine,
             }
             lines.write(json.dumps(row) + "\n")
             lines.flush()
             spread = f"{p20 * 1e3:9.3f} .. {p80 * 1e3:9.3f}"
-            shares = f"{rate:6.1f} GB/s  {row['share_of_copy']:4.0%} of copy"
-            print(f"  {case.name:16} {p50 * 1e3:9.3f} ms ({spread})  {shares}  off by {error:.1g}")
+            shares = "" if rate is None else f"  {rate:6.1f} GB/s  {row['share_of_copy']:4.0%} of copy"
+            print(f"  {case.name:16} {p50 * 1e3:9.3f} ms ({spread}){shares}  off by {error:.1g}")
 
 
 class Timing(NamedTuple):

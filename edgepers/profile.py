@@ -148,7 +148,7 @@ def _given(chosen: Sequence[DialogueSet]) -> Source:
     wanted = {dialogue.question: dialogue.reference for dialogue in chosen}
 
     def source(kept: KeptSet) -> Answer:
-        return Answer(wanted[kept.question])
+        return Answer(wanted.get(kept.question))
 
     return source
 

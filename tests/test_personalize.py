@@ -1,4 +1,5 @@
 import copy
+import itertools
 import json
 import os
 import random
@@ -108,7 +109,7 @@ def test_run_reports_every_field_and_obeys_its_laws(whole, tmp_path):
     stages = {"select", "annotate", "synthesize", "train", "guard", "evaluate"}
     for done in (whole, *whole["rounds"]):  # joules: where this machine has a meter that may be read
         assert done["energy_joules"] is None or done["energy_joules"] > 0
-        assert set(done["energy"]["stages"]) == stages and all(part["seconds"] > 0 for part in done["energy"]["stages"].values())
+        assert set(done["energy"]["stages"]) == stages and all(part["seconds"] >= 0 for part in done["energy"]["stages"].values())
     assert whole["energy"]["seconds"] == pytest.approx(sum(done["energy"]["seconds"] for done in whole["rounds"]), abs=0.1)
     assert json.loads(json.dumps(whole, allow_nan=False)) == whole
 
@@ -135,13 +136,14 @@ class Watts:
 
 
 def test_energy_is_told_by_stage_and_by_round_and_lasts(tmp_path, llm, stream):
+    ticks = itertools.count()
     for limit in (30, None):
-        energy = EnergyMeter([Watts()])
+        energy = EnergyMeter([Watts()], clock=lambda: next(ticks), interval_seconds=0)
         with Personalizer(tmp_path / "metered", Settings(**QUICK), llm=llm, energy=energy) as owner:
             report = owner.run(stream, limit=limit)
     parts = [report, *report["rounds"]]
-    assert all(part["energy_joules"] == pytest.approx(2 * part["energy"]["seconds"], rel=0.01) for part in parts)
-    assert report["energy_joules"] == pytest.approx(sum(done["energy_joules"] for done in report["rounds"]), abs=0.1)
+    assert all(part["energy_joules"] == 2 * part["energy"]["seconds"] > 0 for part in parts)
+    assert report["energy_joules"] == sum(done["energy_joules"] for done in report["rounds"])
     assert report["energy"]["meter"]["covers"] == "board" and not (tmp_path / "metered" / "rounds" / "energy.json").exists()
     with Personalizer(tmp_path / "metered", llm=llm, energy=EnergyMeter([])) as owner:
         owner.run(stream)  # nothing is left to do

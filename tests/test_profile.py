@@ -1,9 +1,11 @@
 """What `edgepers profile` measures: one run on few sets, with a meter of two watts."""
 
 import copy
+import itertools
 import json
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -33,7 +35,9 @@ def measured(tmp_path_factory):
     configured = Path(os.environ["XDG_CONFIG_HOME"]) / "edgepers"
     keys = sorted(configured.rglob("*"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(EnergyMeter, "find", classmethod(lambda cls: cls([Watts()])))
+        patch.setattr(
+            EnergyMeter, "find", classmethod(lambda cls: cls([Watts()], clock=partial(next, itertools.count()), interval_seconds=0))
+        )
         assert main(["profile", *QUICK, "--out", str(out)]) == 0
     assert sorted(configured.rglob("*")) == keys  # its keys went with its folder
     return json.loads((out / "profile.json").read_text()), out
@@ -60,13 +64,13 @@ def test_energy_is_told_by_stage_by_set_and_for_the_round(measured):
     found = measured[0]
     assert list(found["energy"]["stages"]) == STAGES and found["energy"]["meter"]["covers"] == "board"
     for part in (found["energy"]["load"], *found["energy"]["stages"].values()):
-        assert part["joules"] == pytest.approx(2 * part["seconds"], rel=0.05, abs=0.01)
+        assert part["joules"] == 2 * part["seconds"] > 0
     assert found["joules_per_set"] == pytest.approx(found["energy"]["stages"]["select"]["joules"] / 8, abs=0.001)
     done = found["round"]
     assert done["joules"] == pytest.approx(sum(found["energy"]["stages"][name]["joules"] for name in STAGES[1:]), abs=0.01)
     assert done["train_steps"] == 3 and done["reckoned"]["train_steps"] == 100
     step = found["latency_ms"]["train step"]["p50"] / 1000
-    assert done["reckoned"]["seconds"] == pytest.approx(done["seconds"] + 97 * step, rel=0.6)
+    assert done["reckoned"]["seconds"] == pytest.approx(done["seconds"] + 97 * step, rel=1e-3)
     assert done["reckoned"]["joules"] > done["joules"]
 
 
