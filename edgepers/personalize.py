@@ -392,6 +392,7 @@ class Personalizer:
         def told(step: TrainStep) -> None:
             self._listener.trained(step)
             log.write(step, self.meter.now_bytes())
+            self.energy.keep()
             self.meter.check("training")
 
         try:

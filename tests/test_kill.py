@@ -46,10 +46,10 @@ def lasting(folder: Path, settings: dict) -> dict:
     with Buffer(folder) as buffer:
         found = report(State(folder), buffer, Settings.make(settings))
         kept = [(k.position, k.question, k.response, k.reference, k.asked, k.verdict) for k in buffer]
-    for name in ("state_bytes", "buffer_bytes", "buffer_peak_bytes"):
+    for name in ("state_bytes", "buffer_bytes", "buffer_peak_bytes", "energy_joules", "energy"):
         del found[name]
     for done in found["rounds"]:
-        for name in ("train_seconds", "train_paused_seconds", "peak_memory_bytes"):
+        for name in ("train_seconds", "train_paused_seconds", "peak_memory_bytes", "energy_joules", "energy"):
             del done[name]
     adapters = {file.parent.name: file.read_bytes() for file in sorted((folder / "adapters").rglob("*.safetensors"))}
     return found | {"kept": kept, "weights": adapters}

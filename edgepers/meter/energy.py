@@ -16,7 +16,7 @@ from edgepers.device import power_mode
 from edgepers.meter.sampler import Sampler
 from edgepers.meter.source import Source, find_sources
 
-__all__ = ["EnergyMeter", "Spent"]
+__all__ = ["EnergyMeter", "Spent", "Window"]
 
 INTERVAL_SECONDS = 0.1  # between samples of a window that is open
 IDLE_SECONDS = 1.0
@@ -144,8 +144,7 @@ class EnergyMeter:
     @contextlib.contextmanager
     def window(self) -> Iterator["Window"]:
         """Meter what is done inside. Both ends wait for the GPU: what was queued before is not in it, and what it queued is."""
-        window = Window()
-        began, at_first = self._edge()
+        window = Window(self)
         self._open += 1
         if self._sampler is not None:
             self._sampler.go_on()
@@ -155,11 +154,10 @@ class EnergyMeter:
             self._open -= 1
             if self._sampler is not None and not self._open:
                 self._sampler.rest()
-            ended, at_last = self._edge()
-            window.spent = self._spent(ended - began, at_first, at_last)
+            window.spent = window.so_far()
 
-    def _edge(self) -> tuple[float, dict[str, float] | None]:
-        """The time, and joules so far by rail; None where they cannot be told."""
+    def edge(self) -> tuple[float, dict[str, float] | None]:
+        """The time, and joules so far by rail; None where they cannot be told. Waits for the GPU."""
         torch = sys.modules.get("torch")
         if torch is not None and torch.cuda.is_initialized():
             torch.cuda.synchronize()
@@ -172,7 +170,8 @@ class EnergyMeter:
         with self._lock:
             return self._clock(), dict(self._joules) if read else None
 
-    def _spent(self, seconds: float, first: dict[str, float] | None, last: dict[str, float] | None) -> Spent:
+    def spent(self, seconds: float, first: dict[str, float] | None, last: dict[str, float] | None) -> Spent:
+        """Between two edges that lie so many seconds apart."""
         if first is None or last is None:
             return Spent(seconds)
         by = {rail: joules - first.get(rail, 0.0) for rail, joules in last.items()}
@@ -200,6 +199,14 @@ class EnergyMeter:
 
 
 class Window:
-    """Holds what was spent once the window has closed."""
+    """Begins when it is made; `spent` holds what was spent once it has closed."""
 
-    spent = Spent()
+    def __init__(self, meter: EnergyMeter) -> None:
+        self.spent = Spent()
+        self._meter = meter
+        self._began, self._first = meter.edge()
+
+    def so_far(self) -> Spent:
+        """From its beginning until now."""
+        now, last = self._meter.edge()
+        return self._meter.spent(now - self._began, self._first, last)

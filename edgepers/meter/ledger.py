@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -9,13 +10,15 @@ from typing import Any
 
 from edgepers.errors import StateError
 from edgepers.files import replace_file
-from edgepers.meter.energy import EnergyMeter, Spent
+from edgepers.meter.energy import EnergyMeter, Spent, Window
 
 __all__ = ["Ledger", "energy_record", "read_pending", "total_energy"]
 
+KEEP_SECONDS = 30.0
+
 
 class Ledger:
-    """Sums up windows by stage. A process that is killed takes along what it spent since the last stage of a round that it ended.
+    """Sums up windows by stage. A process that is killed takes along what it spent since it last wrote that down (`save`, `keep`).
 
     Args:
         file: keeps what was spent since the last round.
@@ -29,17 +32,25 @@ class Ledger:
         self._round = round_number
         self._spent = read_pending(file, round_number)[1]
         self._saved = dict(self._spent)
+        self._saved_at = time.monotonic()
+        self._open: tuple[str, Window] | None = None
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Meter what is done inside as part of a stage."""
-        window = None
-        try:
-            with self.meter.window() as window:
+        with self.meter.window() as window:
+            self._open = name, window
+            try:
                 yield
-        finally:
-            if window is not None:
-                _add(self._spent, {name: window.spent})
+            finally:
+                self._open = None
+                _add(self._spent, {name: window.so_far()})
+        self.keep()
+
+    def keep(self) -> None:
+        """In the midst of work: save, the open stage as it is, where that was not done for `KEEP_SECONDS`."""
+        if time.monotonic() - self._saved_at >= KEEP_SECONDS:
+            self.save()
 
     def record(self) -> dict[str, Any]:
         """Of the round so far, as its report has it."""
@@ -47,10 +58,14 @@ class Ledger:
 
     def save(self) -> None:
         """Write down what was spent since the last round."""
-        if self._spent != self._saved:
-            stages = {name: asdict(spent) for name, spent in self._spent.items()}
+        now = dict(self._spent)
+        if self._open is not None:
+            _add(now, {self._open[0]: self._open[1].so_far()})
+        self._saved_at = time.monotonic()
+        if now != self._saved:
+            stages = {name: asdict(spent) for name, spent in now.items()}
             replace_file(self._file, json.dumps({"round": self._round, "meter": self.meter.describe(), "stages": stages}, indent=1) + "\n")
-            self._saved = dict(self._spent)
+            self._saved = now
 
     def begin_round(self, number: int) -> None:
         """The last round's report holds what was spent; from here on it is the next one's."""

@@ -56,6 +56,22 @@ def test_stages_are_summed_up_over_processes_until_the_round_ends(tmp_path):
     assert not file.exists()
 
 
+def test_a_stage_under_way_is_written_down_so_that_a_kill_takes_little_along(tmp_path, monkeypatch):
+    file, source = tmp_path / "energy.json", Watts()
+    ledger = Ledger(file, source.meter(), 1)
+    work(ledger, source, "select", 3)
+    with ledger.stage("train"):
+        source.now += 5
+        ledger.keep()
+        assert not file.exists()  # not yet due
+        monkeypatch.setattr("edgepers.meter.ledger.KEEP_SECONDS", 0.0)
+        ledger.keep()
+        source.now += 2
+        assert {name: spent.joules for name, spent in read_pending(file, 1)[1].items()} == {"select": 6, "train": 10}
+    assert {name: spent.joules for name, spent in read_pending(file, 1)[1].items()} == {"select": 6, "train": 14}
+    assert ledger.record()["energy_joules"] == 20
+
+
 def test_what_was_counted_in_a_round_that_ended_is_not_counted_again(tmp_path):
     file, source = tmp_path / "energy.json", Watts()
     ledger = Ledger(file, source.meter(), 1)
