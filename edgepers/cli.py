@@ -220,7 +220,10 @@ def _add_tools(command: Callable[..., argparse.ArgumentParser]) -> None:
         settings=False,
     )
     export.add_argument(
-        "--format", required=True, choices=EXPORT_FORMATS, help="peft: the adapter; merged: a 16-bit model folder for transformers"
+        "--format",
+        required=True,
+        choices=EXPORT_FORMATS,
+        help="peft: the adapter; gguf: the adapter for llama.cpp; merged: a 16-bit model folder for transformers",
     )
     export.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder to make; it appears whole or not at all")
     export.add_argument("--adapter", default="", metavar="NAME", help="an adapter of the state, such as 0003 (default: the published one)")
@@ -230,6 +233,16 @@ def _add_tools(command: Callable[..., argparse.ArgumentParser]) -> None:
         choices=EXPORT_ONTO,
         help="merged: onto the weights as 4 bits have them, which the adapter was trained on, or onto the original ones",
     )
+
+    guard = command(
+        "guard",
+        "judge an adapter again on the quantized weights that llama.cpp or Ollama serves",
+        "edgepers guard --state my-state --served base-Q4_K_M.gguf",
+        settings=False,
+    )
+    guard.add_argument("--served", required=True, type=Path, metavar="FILE", help="the GGUF file of the base model")
+    guard.add_argument("--merged", action="store_true", help="the file has the adapter in its weights already")
+    guard.add_argument("--adapter", default="", metavar="NAME", help="an adapter of the state, such as 0003 (default: the published one)")
 
 
 def _add_profile(command: Callable[..., argparse.ArgumentParser]) -> None:

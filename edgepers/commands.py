@@ -236,6 +236,24 @@ def export(args: argparse.Namespace) -> dict[str, Any]:
     return done
 
 
+def guard(args: argparse.Namespace) -> dict[str, Any]:
+    from edgepers.display import table
+    from edgepers.evaluate.guard import split_reserve
+    from edgepers.export import adapter_folder
+    from edgepers.served import guard_served
+
+    state, settings, opened = _open_buffer(args)
+    with opened as buffer:
+        adapter = adapter_folder(state, args.adapter or buffer.progress.published)
+        _, reserve = split_reserve([kept for kept in buffer if kept.annotated])
+    done = guard_served(settings, [(kept.question, kept.wanted) for kept in reserve], adapter, args.served, merged=args.merged)
+    if not args.json:
+        print(table([(key, "-" if value is None else value) for key, value in done.items()]))
+    if not done["passes"]:
+        raise VerdictError(f"adapter {done['adapter']} on {args.served}: {done['reason']}", done)
+    return done
+
+
 def export_data(args: argparse.Namespace) -> dict[str, Any]:
     from edgepers.owner_data import owner_data, write_owner_data
 

@@ -17,7 +17,7 @@ FORMATS = (
     "question", "openorca", "chatgpt", "openwebui", "messages", "sharegpt",
     "empathetic", "prosocial", "dolly", "instruction", "meddialog",
 )  # fmt: skip
-EXPORT_FORMATS = ("peft", "merged")
+EXPORT_FORMATS = ("peft", "gguf", "merged")
 EXPORT_ONTO = ("quantized", "original")
 LORA_TARGETS = ("attention", "all-linear")
 PLAN_DEVICES = ("orin-nano-8gb", "orin-nx-16gb", "orin-agx-64gb", "this")

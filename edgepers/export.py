@@ -1,4 +1,4 @@
-"""Take what was learnt elsewhere: the adapter in PEFT's own format, or a 16-bit model with the adapter in its weights."""
+"""Take what was learnt elsewhere: the adapter in PEFT's own format or llama.cpp's, or a 16-bit model with the adapter in its weights."""
 
 import functools
 import json
@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 from edgepers.config import EXPORT_FORMATS, EXPORT_ONTO, Settings
 from edgepers.errors import ModelError, StateError, UsageError
 from edgepers.files import folder_bytes, replace_folder
+from edgepers.gguf_adapter import plain_lora, write_adapter
 from edgepers.state import State
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-__all__ = ["export"]
+__all__ = ["adapter_folder", "export"]
 
+GGUF_FILE = "adapter.gguf"
 SHARD_BYTES = 1_000_000_000  # of one weight file, and so about what exporting takes beside the loaded model
 
 
@@ -31,7 +33,8 @@ def export(
         settings: of the state.
         published: name of the adapter that is published, "" for none.
         out: the folder to make; it appears whole or not at all.
-        form: "peft", or "merged": 16-bit safetensors with tokenizer, which plain transformers loads.
+        form: "peft"; "gguf": the adapter as llama.cpp loads it; or "merged": 16-bit safetensors with tokenizer, which plain
+            transformers loads.
         adapter: another adapter of the state than the published one.
         onto: what the adapter is merged onto: the weights as 4 bits have them, which it was trained on, or the original ones.
 
@@ -40,23 +43,30 @@ def export(
 
     Raises:
         StateError: no such adapter.
-        UsageError: the folder has something in it, or an unknown form.
-        ModelError: the adapter is of a kind that cannot be merged.
+        UsageError: the folder has something in it, an unknown form, or a package that the form needs is missing.
+        ModelError: the adapter is of a kind that cannot be merged, or has no name in GGUF.
     """
     for name, value, known in (("format", form, EXPORT_FORMATS), ("onto", onto, EXPORT_ONTO)):
         if value not in known:
             raise UsageError(f"--{name} {value!r} is unknown; choose {' or '.join(known)}")
-    folder = _adapter(state, adapter or published)
+    folder = adapter_folder(state, adapter or published)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"--out {out}: there already, and not an empty folder; give a new name")
     out.parent.mkdir(parents=True, exist_ok=True)
     made = out.with_name(f".{out.name}.new")
     shutil.rmtree(made, ignore_errors=True)
     try:
+        done: dict[str, Any] = {"onto": None, "dtype": None}
         if form == "peft":
             shutil.copytree(folder, made)
-            base = str(json.loads((made / "adapter_config.json").read_text(encoding="utf-8")).get("base_model_name_or_path"))
-            done: dict[str, Any] = {"onto": None, "dtype": None}
+            base = _base_named(made)
+        elif form == "gguf":
+            from edgepers.model_config import config_of
+
+            made.mkdir()
+            base = _base_named(folder)
+            write_adapter(folder, config_of(settings.model), made / GGUF_FILE)
+            done["dtype"] = "float32"
         else:
             made.mkdir()
             base, dtype = _write_merged(settings, folder, made, original=onto == "original")
@@ -68,7 +78,12 @@ def export(
     return {"format": form, "adapter": folder.name, "base": base, **done, "out": str(out), "bytes": folder_bytes(out)}
 
 
-def _adapter(state: State, name: str) -> Path:
+def adapter_folder(state: State, name: str) -> Path:
+    """Where an adapter of a state lies.
+
+    Raises:
+        StateError: there is none of this name; with no name, none is published.
+    """
     if not name:
         raise StateError(
             f"state {state.folder}: no adapter is published; run 'edgepers round --state {state.folder}', or name one (--adapter)"
@@ -80,9 +95,19 @@ def _adapter(state: State, name: str) -> Path:
     return folder
 
 
+def _base_named(folder: Path) -> str:
+    return str(json.loads((folder / "adapter_config.json").read_text(encoding="utf-8")).get("base_model_name_or_path"))
+
+
+_CARDS = {
+    "peft": "A LoRA adapter in PEFT's format",
+    "gguf": f"A LoRA adapter that llama.cpp loads (`llama-server -m BASE.gguf --lora {GGUF_FILE}`)",
+    "merged": "A 16-bit model with a LoRA adapter merged into its weights",
+}
+
+
 def _card(form: str, adapter: str, base: str) -> str:
-    what = "A LoRA adapter in PEFT's format" if form == "peft" else "A 16-bit model with a LoRA adapter merged into its weights"
-    return f"{what}, made by edgepers on its owner's own device.\n\n- base model: {base}\n- adapter: {adapter}\n"
+    return f"{_CARDS[form]}, made by edgepers on its owner's own device.\n\n- base model: {base}\n- adapter: {adapter}\n"
 
 
 def _write_merged(settings: Settings, adapter: Path, made: Path, *, original: bool) -> tuple[str, str]:
@@ -115,13 +140,7 @@ def _write_merged(settings: Settings, adapter: Path, made: Path, *, original: bo
 
 def _deltas(adapter: Path) -> dict[str, Callable[[], "Tensor"]]:
     """By layer, what the adapter adds to its weight [out, in], in float32."""
-    from safetensors.torch import load_file
-
-    config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
-    weights = load_file(adapter / "adapter_model.safetensors")
-    plain = not any(config.get(name) for name in ("use_rslora", "use_dora", "rank_pattern", "alpha_pattern", "modules_to_save"))
-    if not plain or not all(".lora_A." in name or ".lora_B." in name for name in weights):
-        raise ModelError(f"adapter {adapter.name}: more than plain LoRA, which cannot be merged; export it with --format peft")
+    config, weights = plain_lora(adapter)
     scale = config["lora_alpha"] / config["r"]
 
     def delta(down: str) -> "Tensor":

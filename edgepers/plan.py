@@ -4,7 +4,6 @@ Memory is counted by doing a training step on the meta device, where tensors hav
 tenth of what was measured (benchmarks/results/memory.jsonl); on a GPU it has not been measured.
 """
 
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -14,7 +13,8 @@ from edgepers.config import Settings, format_size
 from edgepers.device import compute_device
 from edgepers.errors import ModelError, UncountableError
 from edgepers.llm import ENCODE_TOKENS, MAX_ENCODED_TOKENS
-from edgepers.loading import import_libraries, quiet, resolve
+from edgepers.loading import import_libraries
+from edgepers.model_config import config_of
 from edgepers.select.embedding import stored_width
 from edgepers.train.configuration import Configuration
 from edgepers.train.fit import MARGIN, Fit, fit, over_budget
@@ -38,24 +38,6 @@ STORED_SHARE = 0.75  # of the storage budget that rows fill, the rest is pages a
 NOT_COUNTED = ("time", "energy", "Python and its libraries (about 0.5 GB)", "the CUDA context", "answers with their key-value cache")
 
 
-def _config_of(model: str) -> Any:
-    from transformers import AutoConfig
-
-    folder = Path(model).expanduser()
-    name = str(folder) if model and (folder / "config.json").exists() else resolve(model)
-    try:
-        with quiet():
-            return AutoConfig.from_pretrained(name, local_files_only=True)
-    except OSError as error:
-        if Path(name).is_dir():
-            raise ModelError(f"--model {model}: {str(error).splitlines()[0]}; check its config.json") from error
-        raise ModelError(
-            f"--model {model}: its configuration is not on this machine; fetch it with 'hf download {model} config.json'"
-        ) from error
-    except (ValueError, KeyError) as error:
-        raise ModelError(f"--model {model}: {str(error).strip().splitlines()[0]}; check its config.json") from error
-
-
 def weightless(model: str = "", *, bits: int = 4, on_cpu: bool) -> Weightless:
     """Shapes from a local folder, the packaged model or a Hub name whose configuration is on this machine; no weight is read.
 
@@ -63,7 +45,7 @@ def weightless(model: str = "", *, bits: int = 4, on_cpu: bool) -> Weightless:
         ModelError: no such configuration, or not one of a causal language model.
     """
     import_libraries()
-    config = _config_of(model)
+    config = config_of(model)
     try:
         return Weightless(config, bits=bits, on_cpu=on_cpu)
     except UncountableError as error:

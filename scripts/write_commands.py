@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-NOT_RUN = {"demo": "takes minutes, and has its own test"}
+NOT_RUN = {"demo": "takes minutes, and has its own test", "guard": "needs a file that llama.cpp has quantized"}
 PAGE = Path(__file__).parent.parent / "docs" / "commands.md"
 
 

@@ -29,6 +29,7 @@ COMMANDS = [
     "lexicon",
     "export",
     "profile",
+    "guard",
     "plan",
     "doctor",
 ]

@@ -120,7 +120,7 @@ def test_what_cannot_be_exported_is_one_line_and_leaves_nothing(state, llm, tmp_
     Buffer(empty.folder, 281_000).close()
     there, out = ["export", "--state", str(state.folder)], ["--out", str(tmp_path / "out")]
     for args, code, says in (
-        ([*there, "--format", "gguf", *out], 2, "choose from"),
+        ([*there, "--format", "onnx", *out], 2, "choose from"),
         ([*there, "--format", "peft", "--out", str(full)], 2, "not an empty folder"),
         ([*there, "--format", "peft", "--adapter", "0007", *out], 1, "no adapter 0007; there are 0001"),
         (["export", "--state", str(empty.folder), "--format", "merged", *out], 1, "no adapter is published"),
@@ -134,8 +134,8 @@ def test_what_cannot_be_exported_is_one_line_and_leaves_nothing(state, llm, tmp_
         assert (got, printed, len(err.strip().splitlines())) == (code, "", 1)
         assert says in err
     assert (full / "mine").read_text() == "x"
-    with pytest.raises(UsageError, match="'gguf'"):
-        export(state, Settings(), "0001", tmp_path / "out", form="gguf")
+    with pytest.raises(UsageError, match="'onnx'"):
+        export(state, Settings(), "0001", tmp_path / "out", form="onnx")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["empty", "full"]
 
 

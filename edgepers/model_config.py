@@ -1,0 +1,32 @@
+"""The configuration of a model, without its weights."""
+
+from pathlib import Path
+from typing import Any
+
+from edgepers.errors import ModelError
+from edgepers.loading import quiet, resolve
+
+__all__ = ["config_of"]
+
+
+def config_of(model: str) -> Any:
+    """Of a local folder (config.json is enough), the packaged model ("") or a Hub name whose configuration is on this machine.
+
+    Raises:
+        ModelError: no such configuration, or one that cannot be read.
+    """
+    from transformers import AutoConfig
+
+    folder = Path(model).expanduser()
+    name = str(folder) if model and (folder / "config.json").exists() else resolve(model)
+    try:
+        with quiet():
+            return AutoConfig.from_pretrained(name, local_files_only=True)
+    except OSError as error:
+        if Path(name).is_dir():
+            raise ModelError(f"--model {model}: {str(error).splitlines()[0]}; check its config.json") from error
+        raise ModelError(
+            f"--model {model}: its configuration is not on this machine; fetch it with 'hf download {model} config.json'"
+        ) from error
+    except (ValueError, KeyError) as error:
+        raise ModelError(f"--model {model}: {str(error).strip().splitlines()[0]}; check its config.json") from error
