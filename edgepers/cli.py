@@ -155,6 +155,14 @@ def _add_chain(command: Callable[..., argparse.ArgumentParser]) -> None:
         "measure ROUGE-1 of the base model and of the published one",
         "edgepers evaluate --state my-state --eval test.jsonl",
     )
+    round_.add_argument(
+        "--when-idle",
+        nargs="?",
+        type=_count,
+        const=10,
+        metavar="MINUTES",
+        help="only where something is new and the device is idle: wait so long for it (10 without a number), else end quietly",
+    )
     for sub in (run, train, round_):
         sub.add_argument("--eval", type=Path, metavar="TESTSET", help="held-out sets with references, as JSON Lines")
     evaluate.add_argument("--eval", type=Path, metavar="TESTSET", required=True, help="held-out sets with references, as JSON Lines")
@@ -296,6 +304,22 @@ def _add_checks(command: Callable[..., argparse.ArgumentParser]) -> None:
     doctor.add_argument("--state", type=Path, metavar="DIR", help="check its disk and its buffer, too")
 
 
+def _add_service(command: Callable[..., argparse.ArgumentParser]) -> None:
+    """Learning without being asked."""
+    systemd = command(
+        "systemd",
+        "print a systemd service and timer that do a round when the device is idle",
+        "edgepers systemd --state my-state --at 02:30",
+        settings=False,
+    )
+    systemd.add_argument("--at", default="02:30", metavar="TIME", help="when, as systemd's OnCalendar has it (default 02:30)")
+    systemd.add_argument("--user", default="edgepers", metavar="NAME", help="who runs it, and owns the state (default edgepers)")
+    systemd.add_argument(
+        "--encrypted", action="store_true", help="the key's credential is encrypted with systemd-creds (systemd 250 and newer: JetPack 7)"
+    )
+    systemd.add_argument("--out", type=Path, metavar="DIR", help="write the two files there, too")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
     parser = _Parser(prog="edgepers", description="A language model on an edge box that becomes its owner's own, on the device.")
@@ -307,6 +331,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_tools(command)
     _add_profile(command)
     _add_checks(command)
+    _add_service(command)
     return parser
 
 

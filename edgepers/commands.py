@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from edgepers.config import Settings, format_size
-from edgepers.errors import UsageError, VerdictError
+from edgepers.errors import BusyError, UsageError, VerdictError
 
 if TYPE_CHECKING:  # --help loads no torch
     from edgepers.annotate.sources import Source
@@ -113,9 +113,33 @@ def train(args: argparse.Namespace) -> dict[str, Any]:
 
 def round(args: argparse.Namespace) -> dict[str, Any]:
     _check_files(args)
+    if args.when_idle is not None:
+        return _round_when_idle(args)
     with _open(args) as owner:
         done = owner.round(test=args.eval)
     return _shown_round(args, done)
+
+
+def _round_when_idle(args: argparse.Namespace) -> dict[str, Any]:
+    """The round, or why there was none: for a timer both are fine."""
+    from edgepers.config import BUSY
+    from edgepers.idle import nothing_new, wait_until_idle
+
+    state, _, opened = _open_buffer(args)
+    given = {name: vars(args)[name] for name in ("annotations", "pause_when_busy") if name in args}
+    settings = Settings.make(given, state.saved_settings())
+    with opened as buffer:
+        reason = nothing_new(state, buffer, settings)
+    reason = reason or wait_until_idle(settings.busy_bounds or BUSY, args.when_idle)
+    if not reason:
+        try:
+            with _open(args) as owner:
+                return _shown_round(args, owner.round(test=args.eval))
+        except BusyError as error:
+            reason = str(error)
+    if not args.json:
+        print(f"no round: {reason}")
+    return {"round": None, "reason": reason}
 
 
 def _shown_round(args: argparse.Namespace, done: dict[str, Any]) -> dict[str, Any]:
@@ -315,6 +339,20 @@ def doctor(args: argparse.Namespace) -> dict[str, Any]:
     if found["failed"]:
         raise VerdictError(f"{len(found['failed'])} of {len(findings)} checks failed: {', '.join(found['failed'])}", found)
     return found
+
+
+def systemd(args: argparse.Namespace) -> dict[str, Any]:
+    from edgepers.state import State
+    from edgepers.systemd import service_of, units, write_units
+
+    service = service_of(State(args.state), at=args.at, user=args.user, encrypted=args.encrypted)
+    made = units(service)
+    if args.out is not None:
+        write_units(args.out, made)
+        print(f"written to {args.out}: {', '.join(made)}", file=sys.stderr)
+    if not args.json:
+        print("\n".join(f"# --- {name}\n{text}" for name, text in made.items()), end="")
+    return {"units": made, "memory_high_bytes": service.planned_bytes, "memory_max_bytes": service.memory_bytes}
 
 
 def demo(args: argparse.Namespace) -> dict[str, Any]:

@@ -7,6 +7,7 @@ EdgepersError            exit 1: a known failure, one line, with its cure
 ├── ModelError           a model that cannot be loaded or does not fit its use
 │   └── UncountableError a model whose memory cannot be told before it is used
 ├── StateError           a state folder that is missing, busy, damaged or of another kind
+│   └── BusyError        another process works on it
 ├── BudgetError          bytes of storage or memory that do not suffice
 │   └── MicroBatchHalvedError   memory ran out in training, which goes on with less when it is asked for again
 └── VerdictError         a question that was answered with no; the answer is with it
@@ -17,6 +18,7 @@ from typing import Any
 
 __all__ = [
     "BudgetError",
+    "BusyError",
     "EdgepersError",
     "MicroBatchHalvedError",
     "ModelError",
@@ -56,6 +58,10 @@ class UncountableError(ModelError):
 
 class StateError(EdgepersError):
     """A state folder that is missing, busy, damaged or of another kind."""
+
+
+class BusyError(StateError):
+    """A state that another process works on."""
 
 
 class BudgetError(EdgepersError):

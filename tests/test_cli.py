@@ -32,6 +32,7 @@ COMMANDS = [
     "guard",
     "plan",
     "doctor",
+    "systemd",
 ]
 QUICK = ["--every", "20", "--steps", "2", "--generations", "1", "--annotations-per-round", "4", "--storage", "64KB"]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edgepers.config import MIN_STORAGE_BYTES, format_size
-from edgepers.errors import BudgetError, StateError, nothing_yet
+from edgepers.errors import BudgetError, BusyError, StateError, nothing_yet
 
 __all__ = ["JOURNAL_PAGE_BYTES", "PAGE_BYTES", "SCHEMA_VERSION", "Database", "overflow_pages"]
 
@@ -58,7 +58,8 @@ class Database:
         max_pages: the file's limit, once `set_limit` has been called.
 
     Raises:
-        StateError: no file there, or another writer.
+        StateError: no file there.
+        BusyError: another writer.
         BudgetError: the budget is too small.
     """
 
@@ -102,7 +103,7 @@ class Database:
         except OSError:
             os.close(self._lock)
             self._lock = None
-            raise StateError(f"state {self.path.parent}: another edgepers process is working on it; wait for it, or stop it") from None
+            raise BusyError(f"state {self.path.parent}: another edgepers process is working on it; wait for it, or stop it") from None
 
     def _configure(self) -> None:
         if self.storage_bytes is None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 
-__all__ = ["Pause", "Sensors"]
+__all__ = ["CALM_LOOKS", "LOOK_SECONDS", "Pause", "Sensors", "busy"]
 
 LOOK_SECONDS = 2.0  # between two looks, and what a load is averaged over, at least
 CALM_LOOKS = 3  # in a row without a reason, before training goes on: no stop and go around a bound
@@ -65,6 +65,15 @@ _SAYS: dict[str, Callable[[float, float], str]] = {
 }
 
 
+def busy(sensors: Sensors, bounds: Mapping[str, float]) -> str:
+    """Why the device is busy now, in words; "" where it is not."""
+    for name, bound in bounds.items():
+        value = getattr(sensors, name)()
+        if value is not None and (value < bound if name == "battery" else value > bound):
+            return _SAYS[name](value, bound)
+    return ""
+
+
 class Pause:
     """Waits while the device is busy; called between micro-batches.
 
@@ -110,10 +119,5 @@ class Pause:
         return waited
 
     def _reason(self) -> str:
-        """Why the device is busy now; "" where it is not."""
         self._looked = time.monotonic()
-        for name, bound in self._bounds.items():
-            value = getattr(self._sensors, name)()
-            if value is not None and (value < bound if name == "battery" else value > bound):
-                return _SAYS[name](value, bound)
-        return ""
+        return busy(self._sensors, self._bounds)
