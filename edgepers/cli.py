@@ -302,6 +302,7 @@ def _add_checks(command: Callable[..., argparse.ArgumentParser]) -> None:
         settings=False,
     )
     doctor.add_argument("--state", type=Path, metavar="DIR", help="check its disk and its buffer, too")
+    doctor.add_argument("--report", action="store_true", help="what was found as text to give away: no paths, no names")
 
 
 def _add_service(command: Callable[..., argparse.ArgumentParser]) -> None:

@@ -330,12 +330,14 @@ def profile(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def doctor(args: argparse.Namespace) -> dict[str, Any]:
-    from edgepers.doctor import examine, findings_text, report
+    from edgepers.doctor import examine, findings_text, report, report_text
 
     findings = examine(args.state)
     found = report(findings)
+    if args.report:
+        found["report"] = report_text(findings, args.state)
     if not args.json:
-        print(findings_text(findings))
+        print(found["report"] if args.report else findings_text(findings), end="" if args.report else "\n")
     if found["failed"]:
         raise VerdictError(f"{len(found['failed'])} of {len(findings)} checks failed: {', '.join(found['failed'])}", found)
     return found
