@@ -282,8 +282,12 @@ def _add_checks(command: Callable[..., argparse.ArgumentParser]) -> None:
         settings=False,
     )
     given = Settings()
-    plan.add_argument("--model", default="", metavar="TEXT", help="local folder, or Hub name whose config.json is on this machine")
+    plan.add_argument("--model", default="", metavar="TEXT", help="local folder, or Hub name: one of ten that ship, or on this machine")
     plan.add_argument("--device", default="this", choices=PLAN_DEVICES, help="where it is to run (default this machine)")
+    plan.add_argument(
+        "--power-mode", default="", metavar="NAME", help="of the device, such as 15W (default the fastest, or this machine's)"
+    )
+    plan.add_argument("--plot", type=Path, metavar="FILE", help="draw memory by part under the device's line (needs the extra 'plot')")
     plan.add_argument("--memory", type=_size, metavar="SIZE", help="most bytes of memory, where the device leaves more")
     plan.add_argument(
         "--storage", type=_size, default=given.storage, metavar="SIZE", help=f"as for run (default {_plain_size(given.storage)})"

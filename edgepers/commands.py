@@ -306,7 +306,13 @@ def plan(args: argparse.Namespace) -> dict[str, Any]:
         tokens=args.tokens,
         rank=args.lora_rank,
         targets=args.lora_targets,
+        power_mode=args.power_mode,
     )
+    if args.plot is not None:
+        from edgepers.plot import plan_picture, write_picture
+
+        write_picture(args.plot, plan_picture, found)
+        print(f"picture: {args.plot}", file=sys.stderr)
     if not args.json:
         print(plan_text(found))
     if not found["fits"]:

@@ -1,16 +1,24 @@
-"""The configuration of a model, without its weights."""
+"""The configuration of a model, without its weights: from this machine, or one of those that ship."""
 
+import json
 from pathlib import Path
 from typing import Any
 
+from edgepers.assets import shipped_configs
 from edgepers.errors import ModelError
 from edgepers.loading import quiet, resolve
 
-__all__ = ["config_of"]
+__all__ = ["config_of", "shipped_models"]
+
+
+def shipped_models() -> dict[str, dict[str, Any]]:
+    """What decides the shapes of ten common models, as their public cards have it, by Hub name; smallest first."""
+    found: dict[str, dict[str, Any]] = json.loads(shipped_configs().read_text(encoding="utf-8"))
+    return found
 
 
 def config_of(model: str) -> Any:
-    """Of a local folder (config.json is enough), the packaged model ("") or a Hub name whose configuration is on this machine.
+    """Of a local folder (config.json is enough), the packaged model (""), or a Hub name: on this machine, or one that ships.
 
     Raises:
         ModelError: no such configuration, or one that cannot be read.
@@ -25,6 +33,8 @@ def config_of(model: str) -> Any:
     except OSError as error:
         if Path(name).is_dir():
             raise ModelError(f"--model {model}: {str(error).splitlines()[0]}; check its config.json") from error
+        if (shapes := shipped_models().get(model)) is not None:
+            return AutoConfig.for_model(**shapes, dtype="bfloat16")
         raise ModelError(
             f"--model {model}: its configuration is not on this machine; fetch it with 'hf download {model} config.json'"
         ) from error

@@ -9,33 +9,31 @@ from typing import Any
 import psutil
 import torch
 
+from edgepers.board.presets import PRESETS, PowerMode, Preset
+from edgepers.board.reading import read_board
 from edgepers.config import Settings, format_size
 from edgepers.device import compute_device
-from edgepers.errors import ModelError, UncountableError
+from edgepers.errors import ModelError, UncountableError, UsageError
 from edgepers.llm import ENCODE_TOKENS, MAX_ENCODED_TOKENS
 from edgepers.loading import import_libraries
 from edgepers.model_config import config_of
+from edgepers.roofline import FORMULA, RoundEstimate, estimate_round
 from edgepers.select.embedding import stored_width
 from edgepers.train.configuration import Configuration
 from edgepers.train.fit import MARGIN, Fit, fit, over_budget
 from edgepers.train.memory import OPENED, WORKING, encoding_bytes, loading_bytes
 from edgepers.train.recipe import Recipe, max_tokens_of
+from edgepers.train.recompute import blocks_of
 from edgepers.weightless import Weightless
 
-__all__ = ["DEVICES", "check_plan", "memory_left", "plan", "plan_text", "stage_parts", "verdict", "weightless"]
+__all__ = ["DEVICES", "board_of", "check_plan", "memory_left", "plan", "plan_text", "stage_parts", "verdict", "weightless"]
 
-GB = 10**9
-USABLE_SHARE = 0.8  # of a board's memory; an assumption
-DEVICES: dict[str, tuple[int, str]] = {
-    "orin-nano-8gb": (5_200_000_000, "what one user reported an Orin Nano 8 GB to leave"),
-    "orin-nx-16gb": (int(USABLE_SHARE * 16 * GB), "an assumption: 0.8 of 16 GB"),
-    "orin-agx-64gb": (int(USABLE_SHARE * 64 * GB), "an assumption: 0.8 of 64 GB"),
-}
+DEVICES: dict[str, tuple[int, str]] = {name: (preset.left_bytes, preset.left_from) for name, preset in PRESETS.items()}
 TEXT_BYTES = 250  # of a set as stored, compressed: 282 in DOLLY, 146 in ALPACA
 EMBEDDING_SHARE = 0.82  # of the bytes of an int8 embedding, compressed
 ROW_BYTES = 60  # of a row beside these: scores, nonce, tag, header
 STORED_SHARE = 0.75  # of the storage budget that rows fill, the rest is pages and journal; 0.65 to 0.90 in full buffers of 281 KB to 2.8 MB
-NOT_COUNTED = ("time", "energy", "Python and its libraries (about 0.5 GB)", "the CUDA context", "answers with their key-value cache")
+NOT_COUNTED = ("Python and its libraries (about 0.5 GB)", "the CUDA context", "answers with their key-value cache")
 
 
 def weightless(model: str = "", *, bits: int = 4, on_cpu: bool) -> Weightless:
@@ -122,6 +120,55 @@ def _cure(llm: Weightless, left: int, *, tokens: int, rank: int, targets: str) -
     return "take a smaller model, or a device with more memory"
 
 
+def board_of(device: str, power_mode: str = "") -> tuple[Preset, PowerMode] | None:
+    """The preset of a device, and a power mode of it: the one named, the one that this machine is in, or the fastest.
+
+    Raises:
+        UsageError: the device has no such mode.
+    """
+    here = read_board() if device == "this" else None
+    preset = PRESETS.get(device if here is None else here.preset or "")
+    if preset is None:
+        if power_mode:
+            raise UsageError(f"--power-mode {power_mode}: no modes are known of this machine; give --device {' or '.join(PRESETS)}, too")
+        return None
+    named = power_mode or (here.power_mode if here else None) or preset.modes[-1].name
+    if (mode := preset.mode(named)) is None:
+        if power_mode:
+            raise UsageError(f"--power-mode {power_mode}: {preset.title} has {', '.join(mode.name for mode in preset.modes)}")
+        mode = preset.modes[-1]
+    return preset, mode
+
+
+def _largest_tokens(llm: Weightless, left: int, most: int, *, rank: int, targets: str) -> int:
+    """Of a training set, so that model and training fit; 0 where none does."""
+    lengths = [most, *(tokens for tokens in (384, 256, 192, 128, 96, 64, 32) if tokens < most)]
+    fits = (tokens for tokens in lengths if MARGIN * sum(stage_parts(llm, _fitted(llm, tokens, rank, targets, 1, left)).values()) <= left)
+    return next(fits, 0)
+
+
+def _round_of(board: tuple[Preset, PowerMode], llm: Weightless, chosen: Configuration, batch: int) -> dict[str, Any]:
+    estimate: RoundEstimate = estimate_round(
+        *board,
+        Settings(batch=batch),
+        parameters=llm.parameter_count,
+        quantized=sum(layer.weight.numel() for layer in llm.quantized_layers),
+        blocks=len(blocks_of(llm.decoder)),
+        configuration=chosen,
+    )
+    stages = {stage: round(getattr(estimate, stage), 1) for stage in ("train", "synthesize", "guard")}
+    return {
+        "board": board[0].title,
+        "power_mode": board[1].name,
+        "watts": board[1].watts,
+        "seconds": round(estimate.seconds, 1),
+        "stages_seconds": stages,
+        "joules_at_most": round(estimate.joules),
+        "formula": FORMULA,
+        "measured": False,
+    }
+
+
 def plan(
     model: str = "",
     *,
@@ -133,14 +180,17 @@ def plan(
     rank: int = Settings().lora_rank,
     targets: str = Settings().lora_targets,
     bits: int = Settings().bits,
+    power_mode: str = "",
 ) -> dict[str, Any]:
-    """What fits, as `edgepers plan --json` prints it.
+    """What fits, as `edgepers plan --json` prints it; "round" is null where nothing is known of the machine's speed.
 
     Sets in storage: 0.75 x storage / (250 bytes of text + the stored embedding + a row's overhead), an estimate.
 
     Raises:
         ModelError: the model's configuration cannot be had, or no step of it can be counted.
+        UsageError: no such power mode.
     """
+    board = board_of(device, power_mode)
     on_cpu = device == "this" and compute_device().type == "cpu"
     llm = weightless(model, bits=bits, on_cpu=on_cpu)
     tokens = tokens or max_tokens_of(llm.parameter_count)
@@ -153,6 +203,7 @@ def plan(
     parts = stage_parts(llm, found)
     total = sum(parts.values())
     fits = MARGIN * total <= left
+    most = max_tokens_of(llm.parameter_count)
     chosen = found.configuration
     return {
         "model": model or "packaged",
@@ -164,6 +215,8 @@ def plan(
         "micro_batch_tokens": chosen.micro_batch_tokens,
         "recomputed_blocks": chosen.recomputed_blocks,
         "resident_bytes": chosen.resident_bytes,
+        "largest_tokens": most if fits and tokens >= most else _largest_tokens(llm, left, most, rank=rank, targets=targets),
+        "sets_at_once": max(chosen.micro_batch_tokens // tokens, 1) if fits else 0,
         "encode_tokens": llm.encode_tokens,
         "parts_bytes": parts,
         "total_bytes": total,
@@ -174,6 +227,7 @@ def plan(
         "cure": "" if fits else _cure(llm, left, tokens=tokens, rank=rank, targets=targets),
         "storage_bytes": storage,
         "storage_sets": int(STORED_SHARE * storage / (TEXT_BYTES + EMBEDDING_SHARE * stored_width(llm.hidden_size) + ROW_BYTES)),
+        "round": _round_of(board, llm, chosen, batch) if board and fits else None,
         "estimate": True,
         "verified": on_cpu,
         "not_estimated": list(NOT_COUNTED),
@@ -208,7 +262,26 @@ def plan_text(found: dict[str, Any]) -> str:
             f"{found['model']}: {found['parameters'] / 1e6:,.1f} M parameters in {found['bits']} bits, on {where}; {work}",
             table(rows, ("estimate of", "memory", "share")),
             *([verdict(found)] if found["fits"] else []),  # a no is the line that the command ends with
+            *([] if not found["fits"] else [_largest_text(found)]),
+            *([] if found["round"] is None else [_round_text(found["round"])]),
             f"storage of {format_size(found['storage_bytes'])}: about {found['storage_sets']:,} sets of {TEXT_BYTES} bytes of text",
             f"{measured} Not counted: {', '.join(found['not_estimated'])}.",
         ]
     )
+
+
+def _largest_text(found: dict[str, Any]) -> str:
+    at_once = f"{found['sets_at_once']} sets of {found['tokens']} tokens at once, any batch in turn"
+    return f"longest training set: {found['largest_tokens']} tokens; {at_once}"
+
+
+def _round_text(estimate: dict[str, Any]) -> str:
+    stages = ", ".join(f"{stage} {_seconds(value)}" for stage, value in estimate["stages_seconds"].items())
+    return (
+        f"a round in {estimate['power_mode']} of {estimate['board']}: about {_seconds(estimate['seconds'])} ({stages}), at most"
+        f" {estimate['joules_at_most'] / 1000:.1f} kJ; from its clocks, not measured (docs/boards.md)"
+    )
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"

@@ -6,7 +6,7 @@ from typing import Any
 
 from edgepers.errors import StreamError, UsageError
 
-__all__ = ["learning_curve", "profile_picture", "state_picture", "write_picture"]
+__all__ = ["learning_curve", "plan_picture", "profile_picture", "state_picture", "write_picture"]
 
 _HALO = {"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.9}
 _BLUE, _ORANGE, _GREY = "#1f5a99", "#c8641e", "#777777"
@@ -50,6 +50,38 @@ def learning_curve(
     for axes in (left, right):
         axes.set_xlabel("dialogue sets seen (0: base model)")
         axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path)
+
+
+def plan_picture(path: Path, found: Mapping[str, Any]) -> None:
+    """Memory by part, one on the other, under the line of what the device leaves. `found`: what `edgepers plan --json` prints.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    from matplotlib import colormaps
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 5), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    below, colors = 0.0, colormaps["tab20"]
+    parts = [(part, size / 1e9) for part, size in found["parts_bytes"].items() if size]
+    for i, (part, size) in enumerate(parts):
+        axes.bar([0], [size], bottom=[below], width=0.5, color=colors(i % 20), label=f"{part}, {size:.2f} GB")
+        below += size
+    left = found["memory_bytes"] / 1e9
+    axes.axhline(left, color=_ORANGE if below > left else _GREY, linewidth=2)
+    axes.annotate(f"{left:.2f} GB: {found['memory_from']}", (-0.3, left), textcoords="offset points", xytext=(0, 4), fontsize=8)
+    axes.set_xlim(-0.3, 1.2)
+    axes.set_ylim(0, 1.15 * max(left, below))
+    axes.set_xticks([])
+    axes.set_ylabel("GB, estimated")
+    axes.set_title(f"{found['model']} on {found['device']}: {below:.2f} GB", loc="left")
+    handles, labels = axes.get_legend_handles_labels()
+    axes.legend(handles[::-1], labels[::-1], frameon=False, fontsize=8, loc="center right")
+    axes.spines[["top", "right", "bottom"]].set_visible(False)
     figure.savefig(path)
 
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,15 +11,20 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from edgepers import plan as planning
 from edgepers.assets import model_folder
+from edgepers.board.reading import read_board
 from edgepers.cli import main
 from edgepers.config import PLAN_DEVICES, Settings, Size
-from edgepers.errors import BudgetError, ModelError
+from edgepers.errors import BudgetError, ModelError, UsageError
 from edgepers.loading import RESIDENT_BYTES
+from edgepers.model_config import shipped_models
 from edgepers.plan import DEVICES, check_plan, memory_left, plan, weightless
 from edgepers.train.configuration import Configuration
 from edgepers.train.fit import MARGIN, fit, heaviest
 from edgepers.train.memory import step_bytes, training_parts
 from edgepers.train.recipe import Recipe
+from tests.board.trees import board_tree
+
+ROOT = Path(__file__).parent.parent
 
 LLAMA_3B = {
     "hidden_size": 3072, "intermediate_size": 8192, "num_hidden_layers": 28, "num_attention_heads": 24, "num_key_value_heads": 8,
@@ -202,7 +208,15 @@ def test_what_fits_is_a_table_that_says_what_is_measured(capsys):
     assert main(["plan", "--device", "orin-nano-8gb", "--storage", "1MB"]) == 0
     out, err = capsys.readouterr()
     assert err == ""
-    for text in ("activations", "fits: about", "one user", "storage of 1.0 MB: about 1,4", "not yet verified", "time, energy"):
+    for text in (
+        "activations",
+        "fits: about",
+        "one user",
+        "storage of 1.0 MB: about 1,4",
+        "not yet verified",
+        "longest training set: 256 tokens",
+        "a round in MAXN_SUPER of Orin Nano 8 GB: about ",
+    ):
         assert text in out
 
 
@@ -214,3 +228,54 @@ def test_a_model_that_is_not_here_says_how_to_get_its_configuration(tmp_path, mo
     (tmp_path / "config.json").write_text('{"model_type": "no-such-thing"}')
     with pytest.raises(ModelError, match=r"check its config\.json"):
         weightless(str(tmp_path), on_cpu=True)
+
+
+def test_a_plan_of_a_board_estimates_a_round_in_its_power_mode():
+    best = plan(device="orin-nano-8gb", tokens=64)["round"]
+    slow = plan(device="orin-nano-8gb", tokens=64, power_mode="15w")["round"]
+    assert (best["power_mode"], slow["power_mode"], best["measured"]) == ("MAXN_SUPER", "15W", False)
+    assert slow["seconds"] > best["seconds"] > 0
+    assert best["seconds"] == pytest.approx(sum(best["stages_seconds"].values()), abs=0.2)
+    with pytest.raises(UsageError, match="Orin Nano 8 GB has 15W, 25W, MAXN_SUPER"):
+        plan(device="orin-nano-8gb", power_mode="7W")
+
+
+def test_this_machine_has_a_round_where_it_is_a_board(tmp_path, monkeypatch):
+    monkeypatch.setattr(planning, "read_board", lambda: read_board(tmp_path))
+    assert planning.board_of("this") is None
+    with pytest.raises(UsageError, match="no modes are known of this machine"):
+        planning.board_of("this", "15W")
+    board_tree(tmp_path, "orin-nano-8gb")
+    assert planning.board_of("this")[1].name == "15W"  # that it is in
+    assert planning.board_of("this", "25W")[1].name == "25W"
+    (tmp_path / "var/lib/nvpmodel/status").write_text("pmode:0007")
+    assert planning.board_of("this")[1].name == "MAXN_SUPER"
+
+
+def test_the_longest_set_that_fits_is_found(shallow):
+    plenty = plan(shallow, device="orin-agx-64gb")
+    assert (plenty["largest_tokens"], plenty["sets_at_once"]) == (512, 2)
+    least = plan(shallow, device="orin-nano-8gb", memory=900_000_000)
+    assert (least["fits"], least["largest_tokens"], least["sets_at_once"], least["round"]) == (False, 0, 0, None)
+
+
+def test_a_plan_is_drawn_under_the_line_of_its_board(tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    assert main(["plan", "--device", "orin-nano-8gb", "--tokens", "64", "--plot", str(tmp_path / "plan.svg")]) == 0
+    assert "picture: " in capsys.readouterr().err
+    assert (tmp_path / "plan.svg").read_text().startswith("<?xml")
+
+
+@pytest.mark.slow
+def test_the_page_of_boards_is_what_plans_say():
+    sys.path.insert(0, str(ROOT / "scripts"))
+    try:
+        import write_boards
+    finally:
+        sys.path.pop(0)
+    page = (ROOT / "docs" / "boards.md").read_text(encoding="utf-8")
+    names = shipped_models()
+    rows = [line for line in page.splitlines() if line.startswith(tuple(f"| {name} |" for name in names))]
+    assert page == write_boards.HEAD + write_boards.boards() + write_boards.models(rows), "run: python scripts/write_boards.py"
+    assert len(rows) == len(names)
+    assert rows[0] == write_boards.row(next(iter(names))), "run: python scripts/write_boards.py"

@@ -3,7 +3,7 @@
 from importlib.resources import files
 from pathlib import Path
 
-__all__ = ["general_sets", "model_folder", "sample_facts", "sample_stream", "sample_test"]
+__all__ = ["general_sets", "model_folder", "sample_facts", "sample_stream", "sample_test", "shipped_configs"]
 
 
 def _asset(*parts: str) -> Path:
@@ -41,3 +41,8 @@ def general_sets() -> Path:
 def rehearsal_sets() -> Path:
     """JSONL of 128 general sets, in no other file here, on which training holds an adapter to what the base model says."""
     return _asset("sample", "rehearsal.jsonl")
+
+
+def shipped_configs() -> Path:
+    """JSON of the shapes of ten common models, by Hub name; figures from their public cards, no weights."""
+    return _asset("configs.json")

@@ -133,8 +133,8 @@ PRESETS = {
                 multiprocessors=16,
                 gpu_hz=1300e6,
                 memory_hz=3199e6,
-                source="no cap in the file: 1.3 GHz of the technical brief; 60 W as an NVIDIA employee gives the module's most"
-                " (forums.developer.nvidia.com/t/323456)",
+                source="no cap in the file: 1.3 GHz of the technical brief; 60 W as the module's most in its data"
+                " sheet, quoted at forums.developer.nvidia.com/t/maximum-power-consumption-bounds-for-orin-agx/323456",
             ),
         ),
         source="nvpmodel_p3701_0000.conf, of the developer kit; that of the 64 GB module may differ (unverified)",

@@ -21,7 +21,7 @@ from edgepers.doctor.told import findings_text, report_text
 
 __all__ = ["CHECKS", "Finding", "Subject", "examine", "findings_text", "report", "report_text"]
 
-_TORCH_CURE = "install torch again, from the place that docs/plan.md names for this machine"
+_TORCH_CURE = "pip install --force-reinstall torch, from the index for this machine"
 CHECKS: dict[str, tuple[Check, str]] = {  # by name, with the cure where a check itself breaks down
     "board": (check_board, "none is needed: edgepers runs without knowing its board"),
     "power mode": (check_power_mode, "sudo nvpmodel -q says which it is"),
