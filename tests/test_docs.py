@@ -96,6 +96,6 @@ def test_the_page_of_commands_is_what_the_parser_says():
 
 
 def test_links_between_pages_lead_somewhere():
-    for page in [*PAGES, ROOT / "csrc" / "README.md", *ROOT.glob("edgepers/assets/*/README.md")]:
+    for page in [*PAGES, ROOT / "csrc" / "README.md", ROOT / "docker" / "README.md", *ROOT.glob("edgepers/assets/*/README.md")]:
         for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
             assert "://" in target or (page.parent / target).exists(), (page.name, target)
