@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["clocks_mhz", "compute_device", "device_name", "is_out_of_memory", "power_mode"]
+__all__ = ["clocks_mhz", "compute_device", "device_name", "is_out_of_memory", "power_mode", "warm_up_4bit"]
 
 _SIGNS = (
     "out of memory",
@@ -42,6 +42,20 @@ def device_name() -> str:
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.machine()
+
+
+def warm_up_4bit(device: "torch.device", side: int = 256) -> None:
+    """Launch one small NF4 layer and wait for it: boards have rebooted from a first 4-bit launch of several shapes after a cold start.
+
+    Raises:
+        RuntimeError: it does not launch.
+    """
+    import torch
+    from bitsandbytes.nn.modules import Linear4bit
+
+    layer = Linear4bit(side, side, bias=False, compute_dtype=torch.float16, quant_type="nf4", compress_statistics=True).to(device)
+    with torch.no_grad():
+        layer(torch.zeros(1, side, dtype=torch.float16, device=device)).sum().item()
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -15,7 +15,7 @@ import torch
 
 from edgepers.assets import model_folder
 from edgepers.config import format_size
-from edgepers.device import compute_device
+from edgepers.device import compute_device, warm_up_4bit
 from edgepers.errors import BudgetError, ModelError
 from edgepers.heap import few_pieces, settle_heap, trim_heap
 from edgepers.ollama import hub_name_of_gguf, hub_name_of_tag, is_tag
@@ -158,14 +158,21 @@ def load_pretrained(model: str, bits: int, device: torch.device | None) -> tuple
     name = resolve(model)
     local = Path(name).is_dir()
     settle_heap()
+    where = device or compute_device()
+    if bits == 4 and where.type == "cuda":
+        try:
+            with quiet():
+                warm_up_4bit(where)
+        except RuntimeError as error:
+            raise ModelError(f"4-bit layers do not launch on this GPU ({_first_line(error)}); 'edgepers doctor' says the cure") from error
     try:
         with quiet(), _read_not_mapped(), few_pieces(small=True):
             try:
-                config, tokenizer, loaded, dtype = _from_pretrained(name, bits, device, offline=True)
+                config, tokenizer, loaded, dtype = _from_pretrained(name, bits, where, offline=True)
             except OSError:  # a Hub name that is not on this machine yet: the one time that the network is asked
                 if local:
                     raise
-                config, tokenizer, loaded, dtype = _from_pretrained(name, bits, device, offline=False)
+                config, tokenizer, loaded, dtype = _from_pretrained(name, bits, where, offline=False)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ModelError(_why_not(model or name, error, local=local)) from error
     if tokenizer.pad_token_id is None:
@@ -202,7 +209,7 @@ def _read_not_mapped() -> Iterator[None]:
         modeling_utils.safe_open = opened
 
 
-def _from_pretrained(name: str, bits: int, device: torch.device | None, *, offline: bool) -> tuple[Any, Any, Any, torch.dtype]:
+def _from_pretrained(name: str, bits: int, device: torch.device, *, offline: bool) -> tuple[Any, Any, Any, torch.dtype]:
     """Configuration, tokenizer, model, and the type that its weights are stored or computed in."""
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
@@ -214,7 +221,7 @@ def _from_pretrained(name: str, bits: int, device: torch.device | None, *, offli
         name,
         quantization_config=nf4 if bits == 4 else None,
         dtype=dtype,
-        device_map={"": device or compute_device()},
+        device_map={"": device},
         use_safetensors=True,
         local_files_only=offline,
     )

@@ -1,6 +1,9 @@
 import pytest
+import torch
 
-from edgepers.device import clocks_mhz, is_out_of_memory, power_mode
+from edgepers import loading
+from edgepers.device import clocks_mhz, is_out_of_memory, power_mode, warm_up_4bit
+from edgepers.errors import ModelError
 
 
 @pytest.mark.parametrize(
@@ -48,3 +51,19 @@ def test_clocks_are_the_fastest_cores_and_the_gpus(tmp_path):
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).write_text(f"{value}\n")
     assert clocks_mhz(tmp_path) == {"cpu": 1510.4, "gpu": 624.8}
+
+
+def test_one_small_4_bit_layer_is_launched_before_a_model_on_a_gpu(monkeypatch):
+    warm_up_4bit(torch.device("cpu"))
+    launched = []
+
+    def refuse(device):
+        launched.append(device.type)
+        raise RuntimeError("no kernel image is available for execution on the device")
+
+    monkeypatch.setattr(loading, "warm_up_4bit", refuse)
+    with pytest.raises(ModelError, match=r"do not launch on this GPU \(no kernel image .*edgepers doctor"):
+        loading.load_pretrained("", 4, torch.device("cuda", 0))
+    assert launched == ["cuda"]
+    loading.load_pretrained("", 4, torch.device("cpu"))
+    assert launched == ["cuda"]

@@ -20,7 +20,7 @@ def check_cold_boot(subject: Subject) -> Finding:
     except (OSError, ValueError, IndexError):
         return Finding("cold boot", "ok", "this machine does not tell since when it is on")
     if subject.board.jetson and up_seconds < JUST_BOOTED_SECONDS:
-        cure = f"run edgepers doctor once after a start: it launches one small 4-bit layer ({SIDE} x {SIDE}) before any model does"
+        cure = f"none for edgepers, which launches one small 4-bit layer ({SIDE} x {SIDE}) first; run it before other programs do"
         return Finding("cold boot", "warn", f"on for {up_seconds / 60:.0f} min: a first 4-bit model has rebooted boards", cure)
     return Finding("cold boot", "ok", f"on for {up_seconds / 3600:.1f} h")
 
