@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from edgepers.device import clocks_mhz, device_name, power_mode
+from edgepers.board.reading import read_board
+from edgepers.device import clocks_mhz, device_name
 from edgepers.meter.energy import EnergyMeter
 from edgepers.ops import native
 
@@ -157,7 +158,7 @@ def describe() -> dict[str, Any]:
         "device": device_name(),
         "isa": native.isa() if native.has("cpu") else None,
         "threads": torch.get_num_threads(),
-        "power_mode": power_mode(),
+        "power_mode": read_board().power_mode,
         "clocks_mhz": clocks_mhz(),
         "commit": _output(["git", "rev-parse", "--short", "HEAD"]),
         "dirty": bool(_output(["git", "status", "--porcelain", "--", "csrc", "edgepers"])),

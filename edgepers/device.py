@@ -2,16 +2,13 @@
 
 import contextlib
 import platform
-import re
-import shutil
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["clocks_mhz", "compute_device", "device_name", "is_out_of_memory", "power_mode", "warm_up_4bit"]
+__all__ = ["clocks_mhz", "compute_device", "device_name", "is_out_of_memory", "warm_up_4bit"]
 
 _SIGNS = (
     "out of memory",
@@ -66,17 +63,6 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     text = str(error)
     return isinstance(error, RuntimeError) and any(sign in text for sign in _SIGNS)
-
-
-def power_mode() -> str | None:
-    """Of a Jetson, such as "15W" or "MAXN"; None elsewhere."""
-    if shutil.which("nvpmodel") is None:
-        return None
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        said = subprocess.run(["nvpmodel", "-q"], capture_output=True, text=True, check=True, timeout=10).stdout
-        match = re.search(r"Power Mode:\s*(\S+)", said)
-        return match[1] if match else None
-    return None
 
 
 def clocks_mhz(sys: Path = Path("/sys")) -> dict[str, float]:

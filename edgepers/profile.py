@@ -16,8 +16,9 @@ from torch import Tensor
 
 from edgepers.annotate.sources import Answer, Source
 from edgepers.assets import sample_stream
+from edgepers.board.reading import read_board
 from edgepers.config import Settings, format_size
-from edgepers.device import clocks_mhz, device_name, power_mode
+from edgepers.device import clocks_mhz, device_name
 from edgepers.dialogue import Arrival, Cursor, DialogueSet, open_stream
 from edgepers.display import table
 from edgepers.errors import BudgetError, MicroBatchHalvedError, StreamError, UsageError
@@ -97,7 +98,7 @@ def _measured(folder: Path, chosen: Sequence[DialogueSet], settings: Settings, t
         "parameters": owner.llm.parameter_count,
         "bits": settings.bits,
         "device": device_name(),
-        "power_mode": power_mode(),
+        "power_mode": read_board().power_mode,
         "clocks_mhz": clocks_mhz(),
         "sets": len(chosen),
         "latency_ms": {

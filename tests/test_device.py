@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from edgepers import loading
-from edgepers.device import clocks_mhz, is_out_of_memory, power_mode, warm_up_4bit
+from edgepers.device import clocks_mhz, is_out_of_memory, warm_up_4bit
 from edgepers.errors import ModelError
 
 
@@ -24,19 +24,6 @@ from edgepers.errors import ModelError
 )
 def test_memory_that_ran_out_is_told_from_other_errors(error, is_it):
     assert is_out_of_memory(error) == is_it
-
-
-@pytest.mark.parametrize(
-    ("says", "mode"), [("echo 'NV Fan Mode:quiet'; echo 'NV Power Mode: 15W'; echo 0", "15W"), ("echo ?", None), ("exit 1", None)]
-)
-def test_the_power_mode_is_what_the_board_says(tmp_path, monkeypatch, says, mode):
-    program = tmp_path / "nvpmodel"
-    program.write_text(f"#!/bin/sh\n{says}\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert power_mode() == mode
-    program.unlink()
-    assert power_mode() is None
 
 
 def test_clocks_are_the_fastest_cores_and_the_gpus(tmp_path):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from edgepers.device import power_mode
+from edgepers.board.reading import read_board
 from edgepers.meter.sampler import Sampler
 from edgepers.meter.source import Source, find_sources
 
@@ -111,7 +111,7 @@ class EnergyMeter:
             "source": " + ".join(source.name for source in self._sources) or "none",
             "covers": next(iter(self.totals), None),
             "idle_watts": _rounded(self.idle_watts),
-            "power_mode": power_mode(),
+            "power_mode": read_board().power_mode,
         }
 
     def sample(self) -> None:
