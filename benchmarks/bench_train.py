@@ -11,6 +11,7 @@ the peak above what the process held after importing torch, transformers, peft, 
   4 sets a device batch, 4 accumulated, `bf16=True`, padded to the longest by DataCollatorForSeq2Seq; gradient checkpointing off.
 - peft-checkpointing: the same with it on, `prepare_model_for_kbit_training`'s default.
 - trl: SFTTrainer with packing and its chunked loss, completion only, checkpointing off; trl-checkpointing: on (TRL's default).
+- unsloth: its FastLanguageModel under the same SFTTrainer, with its own checkpointing, where it is installed.
 """
 
 import argparse
@@ -152,7 +153,26 @@ def peft(model: str, made: Sequence[tuple[list[int], int]], steps: int, clock: C
 
 
 def trl(model: str, made: Sequence[tuple[list[int], int]], steps: int, clock: Clock, options: dict[str, Any]) -> dict[str, Any]:
-    """TRL's SFTTrainer with packing: a row of the device batch is as long as the longest set may be, filled with whole sets."""
+    """TRL's SFTTrainer with packing."""
+    return _sft(_quantized(model), made, steps, clock, options | {"tokenizer": model, "peft_config": _lora(), "packing": True})
+
+
+def unsloth(model: str, made: Sequence[tuple[list[int], int]], steps: int, clock: Clock, options: dict[str, Any]) -> dict[str, Any]:
+    """Unsloth's model under TRL's SFTTrainer; it packs on a GPU alone."""
+    import torch
+    from unsloth import FastLanguageModel
+
+    loaded, _ = FastLanguageModel.from_pretrained(model, max_seq_length=options["most"], dtype=torch.bfloat16, load_in_4bit=True)
+    lora = _lora()
+    adapted = FastLanguageModel.get_peft_model(
+        loaded, r=lora.r, lora_alpha=lora.lora_alpha, lora_dropout=lora.lora_dropout, target_modules=list(lora.target_modules),
+        use_gradient_checkpointing="unsloth",
+    )  # fmt: skip
+    return _sft(adapted, made, steps, clock, options | {"tokenizer": model, "peft_config": None, "packing": torch.cuda.is_available()})
+
+
+def _sft(loaded: Any, made: Sequence[tuple[list[int], int]], steps: int, clock: Clock, options: dict[str, Any]) -> dict[str, Any]:
+    """Packing, a row of the device batch is as long as the longest set may be, filled with whole sets; else 4 sets, padded."""
     from datasets import Dataset
     from transformers import AutoTokenizer
     from trl import SFTConfig, SFTTrainer
@@ -162,18 +182,21 @@ def trl(model: str, made: Sequence[tuple[list[int], int]], steps: int, clock: Cl
     a_step = sum(len(ids) for ids, _ in made) / (len(made) / BATCH)
     row_count = max(round(a_step / length), 1)  # packed rows a step, so that it sees as many tokens as 16 sets have
     with tempfile.TemporaryDirectory() as folder:
-        arguments = _arguments(folder, steps, options["checkpointing"], 1) | {"gradient_accumulation_steps": row_count}
+        if options["packing"]:
+            arguments = _arguments(folder, steps, options["checkpointing"], 1) | {"gradient_accumulation_steps": row_count}
+        else:
+            arguments = _arguments(folder, steps, options["checkpointing"], 4)
         trainer = SFTTrainer(
-            model=_quantized(model),
-            args=SFTConfig(**arguments, packing=True, max_length=length, completion_only_loss=True, dataset_num_proc=1),
+            model=loaded,
+            args=SFTConfig(**arguments, packing=options["packing"], max_length=length, completion_only_loss=True, dataset_num_proc=1),
             train_dataset=Dataset.from_list(rows),
-            processing_class=AutoTokenizer.from_pretrained(model),
-            peft_config=_lora(),
+            processing_class=AutoTokenizer.from_pretrained(options["tokenizer"]),
+            peft_config=options["peft_config"],
             callbacks=[_callback(clock)],
         )
         seen = [len(trainer.train_dataset[i]["input_ids"]) for i in range(len(trainer.train_dataset))]
         trainer.train()
-    return {"tokens_a_step": row_count * sum(seen) / len(seen)}
+    return {"tokens_a_step": row_count * sum(seen) / len(seen)} if options["packing"] else {}
 
 
 CONTENDERS: dict[str, tuple[Callable[..., dict[str, Any]], dict[str, Any]]] = {
@@ -182,6 +205,7 @@ CONTENDERS: dict[str, tuple[Callable[..., dict[str, Any]], dict[str, Any]]] = {
     "peft-checkpointing": (peft, {"checkpointing": True}),
     "trl": (trl, {"checkpointing": False}),
     "trl-checkpointing": (trl, {"checkpointing": True}),
+    "unsloth": (unsloth, {"checkpointing": True}),
 }
 
 
@@ -191,6 +215,8 @@ def child(name: str, model: str, steps: int) -> dict[str, Any]:
 
     if name in ABLATIONS:
         settle_heap()  # as the command line does first of all
+    if name == "unsloth":
+        import unsloth as _unsloth  # noqa: F401  # it changes the others, and wants to come first
     import bitsandbytes  # noqa: F401
     import peft as _peft  # noqa: F401
     import torch
@@ -199,7 +225,8 @@ def child(name: str, model: str, steps: int) -> dict[str, Any]:
 
     from edgepers.meter.memory import MemoryMeter
 
-    if name.startswith("trl"):
+    library = library_of(name)
+    if library:
         import trl as _trl  # noqa: F401
     config = AutoConfig.from_pretrained(model or str(model_folder()))
     most = 256 if not model else 512
@@ -207,7 +234,7 @@ def child(name: str, model: str, steps: int) -> dict[str, Any]:
     run, options = (ours, {"ablation": name}) if name in ABLATIONS else CONTENDERS[name]
     clock = Clock()
     meter = MemoryMeter(None)
-    if name.startswith("trl"):
+    if library:
         options = options | {"most": most}
     found = run(model or str(model_folder()), made, steps, clock, options)
     seconds = (clock.ends[-1] - clock.ends[0]) / (steps - 1)
@@ -225,6 +252,11 @@ def matrix_rate(threads: int) -> float:
     torch.set_num_threads(threads)
     a, b = torch.randn(1024, 2048, dtype=torch.bfloat16), torch.randn(2048, 2048, dtype=torch.bfloat16)
     return 2 * 1024 * 2048 * 2048 / timed(lambda: a @ b.t())[0]
+
+
+def library_of(name: str) -> str:
+    """What a contender needs beside our own dependencies: "trl", "unsloth" (with trl) or ""."""
+    return name.partition("-")[0] if name.startswith(("trl", "unsloth")) else ""
 
 
 def _ablations() -> list[str]:
@@ -256,8 +288,8 @@ def main() -> None:
     print(f"{given.shape}, {given.steps} steps of {BATCH} sets; bfloat16 product {rate / 1e9:.0f} GFLOP/s on {given.threads} threads")
     rows: dict[str, dict[str, Any]] = {}
     for name in _ablations() if given.ablation else given.only.split(","):
-        if name.startswith("trl") and importlib.util.find_spec("trl") is None:
-            print(f"  {name:20} not installed (pip install trl)")
+        if (library := library_of(name)) and importlib.util.find_spec(library) is None:
+            print(f"  {name:20} not installed (pip install {library})")
             continue
         command = [sys.executable, "-m", "benchmarks.bench_train", "--child", name, "--shape", given.shape, "--steps", str(given.steps)]
         environment = os.environ | {"OMP_NUM_THREADS": str(given.threads), "TOKENIZERS_PARALLELISM": "false"}
