@@ -40,7 +40,6 @@ TRAINED: dict[str, dict[str, Any]] = {
     "repeat": {"generations": 0, "steps": 100},
     "none": {"generations": 0, "epochs": 8},
 }
-ARMS = (*TRAINED, "retrieval")
 REFERENCES = ("base", "echo", "constant", "all")  # of the stream and seed alone, no policy
 RETRIEVED, CONTEXT_CHARACTERS = 2, 400
 Row = dict[str, Any]

@@ -193,7 +193,8 @@ def plan(
     board = board_of(device, power_mode)
     on_cpu = device == "this" and compute_device().type == "cpu"
     llm = weightless(model, bits=bits, on_cpu=on_cpu)
-    tokens = tokens or max_tokens_of(llm.parameter_count)
+    most = max_tokens_of(llm.parameter_count)
+    tokens = tokens or most
     left, source = memory_left(device, memory)
     try:
         _fit_encoding(llm, left)
@@ -203,7 +204,6 @@ def plan(
     parts = stage_parts(llm, found)
     total = sum(parts.values())
     fits = MARGIN * total <= left
-    most = max_tokens_of(llm.parameter_count)
     chosen = found.configuration
     return {
         "model": model or "packaged",

@@ -28,6 +28,7 @@ from edgepers.select.buffer import Buffer
 from edgepers.state import State
 from edgepers.summary import run_summary
 from edgepers.train import trainer
+from tests.meters import Watts
 
 README = Path(__file__).parent.parent / "README.md"
 QUICK = {"annotations": "gold", "every": 24, "annotations_per_round": 6, "generations": 1, "steps": 3, "storage": 64_000, "seed": 3}
@@ -121,18 +122,6 @@ def test_the_same_seed_gives_the_same_report_and_running_again_changes_nothing(w
         assert lasting(owner.run(stream, test=test_set)) == lasting(whole)
     with Personalizer(tmp_path / "again", llm=llm) as owner:  # another question about the same state: only what was measured differs
         assert owner.run(stream)["seen"] == 60
-
-
-class Watts:
-    """A meter of two watts."""
-
-    name, counts, totals = "watts", False, {"board": ("board",)}
-
-    def read(self):
-        return {"board": 2.0}
-
-    def close(self):
-        pass
 
 
 def test_energy_is_told_by_stage_and_by_round_and_lasts(tmp_path, llm, stream):

@@ -13,19 +13,10 @@ import pytest
 from edgepers.cli import main
 from edgepers.meter.energy import EnergyMeter
 from edgepers.profile import profile_text, write_profile
+from tests.meters import Watts
 
 QUICK = ["--sets", "8", "--steps", "3", "--generations", "1", "--rehearsal", "0"]
 STAGES = ["select", "annotate", "synthesize", "train", "guard"]
-
-
-class Watts:
-    name, counts, totals = "watts", False, {"board": ("board",)}
-
-    def read(self):
-        return {"board": 2.0}
-
-    def close(self):
-        pass
 
 
 @pytest.fixture(scope="module")

@@ -23,9 +23,8 @@ __all__ = ["Buffer"]
 
 _ROW_OVERHEAD = 16  # of a row: its header, position and key, at most
 _LAST_PAGES = 4  # the first page and those of the progress join the journal at commit, at most
-_FSYNCS = (
-    4  # of a commit: journal twice, file, emptied journal; and the folder where the journal was opened for it (tests/select/test_wear.py)
-)
+# Of a commit: journal twice, file, emptied journal; and one for the folder where the journal was opened for it (tests/select/test_wear.py).
+_FSYNCS = 4
 
 
 class Buffer:

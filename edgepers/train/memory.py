@@ -136,7 +136,7 @@ def step_bytes(llm: Weightless, sets: Sequence[tuple[int, int]], recipe: Recipe,
 
 
 def _scattered(peak: int, itemsize: int, *, lean_heap: bool) -> int:
-    """What the heap has free between blocks at a step's peak. In 16 bits it grows more slowly than the peak: 1.1 of 0.5 GB, 0.6 of 0.9."""
+    """What the heap has free between blocks at a step's peak. In 16 bits it grows more slowly: 1.1 times 0.5 GB, 0.6 times 0.9 GB."""
     if lean_heap:
         return int(0.03 * peak)
     return int(0.3 * peak) if itemsize == 4 else math.isqrt(460_000_000 * peak)
