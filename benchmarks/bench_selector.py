@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from benchmarks.harness import RESULTS, describe
-from benchmarks.rival_buffers import AppendingReservoir, DiskcacheFifo, RewritingReservoir, Rival, sklearn_kcenter
+from benchmarks.rival_buffers import AppendingReservoir, BareSqliteFifo, DiskcacheFifo, RewritingReservoir, Rival, sklearn_kcenter
 from benchmarks.synthetic import PoolEncoder, arrivals, weakened
 from benchmarks.syscalls import count, run_counted
 from edgepers import Buffer, Selector
@@ -188,6 +188,7 @@ def rival_buffers(folder: Path, storage_bytes: int, count_kept: int) -> dict[str
     makers: dict[str, Callable[[Path], Rival]] = {
         "reservoir JSONL, rewritten": lambda place: RewritingReservoir(place, count_kept),
         "reservoir JSONL, appended": lambda place: AppendingReservoir(place, count_kept),
+        "bare SQLite fifo": lambda place: BareSqliteFifo(place, count_kept),
         "diskcache fifo": lambda place: DiskcacheFifo(place, storage_bytes),
     }
     for number, (name, make) in enumerate(makers.items()):

@@ -1,8 +1,9 @@
-"""What a user would keep dialogue sets with instead: reservoir sampling into JSONL, diskcache; and k-center from scikit-learn."""
+"""What a user would keep dialogue sets with instead: reservoir sampling into JSONL, diskcache, SQLite; and k-center from scikit-learn."""
 
 import json
 import os
 import random
+import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -10,9 +11,11 @@ from typing import Protocol
 import numpy as np
 
 from edgepers.dialogue import DialogueSet
+from edgepers.select.compress import compress_text
+from edgepers.select.database import PAGE_BYTES
 from edgepers.select.policy import Kept, Newcomer, Room
 
-__all__ = ["AppendingReservoir", "DiskcacheFifo", "RewritingReservoir", "Rival", "sklearn_kcenter"]
+__all__ = ["AppendingReservoir", "BareSqliteFifo", "DiskcacheFifo", "RewritingReservoir", "Rival", "sklearn_kcenter"]
 
 
 class Rival(Protocol):
@@ -88,6 +91,36 @@ class DiskcacheFifo:
     def offer(self, dialogue: DialogueSet) -> bool:
         """See `Rival`."""
         return bool(self._cache.set(dialogue.id, (dialogue.question, dialogue.response)))
+
+
+class BareSqliteFifo:
+    """The least that SQLite takes for what a buffer's decision writes: one row leaves, one comes, a counter is replaced.
+
+    Pages, journal, lock and durability are those of the buffer, and so is a row's size; nothing is scored, counted or encrypted, and
+    nothing holds it in a budget.
+    """
+
+    _EMBEDDING, _PROGRESS = b"\x5a" * 140, b"\xa5" * 444  # bytes, about as the buffer's
+
+    def __init__(self, folder: Path, count: int) -> None:
+        self._count, self._seen = count, 0
+        self._file = sqlite3.connect(folder / "bare.db", isolation_level=None)
+        pragmas = (f"page_size={PAGE_BYTES}", "auto_vacuum=INCREMENTAL", "journal_mode=TRUNCATE", "synchronous=FULL", "locking_mode=EXCLUSIVE")
+        for pragma in pragmas:
+            self._file.execute(f"PRAGMA {pragma}")
+        self._file.execute("CREATE TABLE kept(position INTEGER PRIMARY KEY, data BLOB NOT NULL)")
+        self._file.execute("CREATE TABLE sealed(id INTEGER PRIMARY KEY, data BLOB NOT NULL)")
+
+    def offer(self, dialogue: DialogueSet) -> bool:
+        """See `Rival`."""
+        words = json.dumps([dialogue.id, dialogue.question, dialogue.response])
+        self._file.execute("BEGIN IMMEDIATE")
+        self._file.execute("DELETE FROM kept WHERE position = ?", (self._seen - self._count,))
+        self._file.execute("INSERT INTO kept VALUES (?, ?)", (self._seen, compress_text(words.encode()) + self._EMBEDDING))
+        self._file.execute("INSERT OR REPLACE INTO sealed VALUES (1, ?)", (self._PROGRESS,))
+        self._file.execute("COMMIT")
+        self._seen += 1
+        return True
 
 
 def sklearn_kcenter(newcomer: Newcomer, kept: Kept, room: Room) -> Sequence[int] | None:

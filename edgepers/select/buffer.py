@@ -143,9 +143,9 @@ class Buffer:
         return self._db.max_record_bytes
 
     @staticmethod
-    def row_bytes(kept: KeptSet) -> int:
-        """Bytes of the row that holds a set."""
-        return len(pack_record(kept)) + OVERHEAD_BYTES + _ROW_OVERHEAD
+    def row_bytes(kept: KeptSet | bytes) -> int:
+        """Bytes of the row that holds a set, or its packed record."""
+        return len(pack_record(kept) if isinstance(kept, KeptSet) else kept) + OVERHEAD_BYTES + _ROW_OVERHEAD
 
     def fits(self, row_bytes: int) -> bool:
         """Whether a row fits as things are: never too hopeful, so a commit never fails for space."""
@@ -293,15 +293,22 @@ class Buffer:
 
     # -- kept sets
 
-    def admit(self, kept: KeptSet, evict: Sequence[int], progress: Progress) -> None:
-        """Keep a set, let others go, and note the position, in one transaction: durable when `waiting` is 0."""
+    def admit(self, kept: KeptSet, evict: Sequence[int], progress: Progress, packed: bytes | None = None) -> None:
+        """Keep a set, let others go, and note the position, in one transaction: durable when `waiting` is 0.
+
+        Args:
+            kept: the set.
+            evict: positions of those that go.
+            progress: after it.
+            packed: `pack_record` of the set, where it is known already.
+        """
         progress.admitted += 1
         progress.count_admission(kept.position)
         with self._or_nothing():
             if not self._waiting:
                 self._begin()
             self._evict(evict, progress)
-            self._insert(kept)
+            self._insert(kept, packed)
             self._waiting += 1
             self.progress = progress
             if self._waiting >= self._batch or self._db.batch_is_full():
@@ -386,8 +393,8 @@ class Buffer:
         if self._db.run("DELETE FROM kept WHERE position = ?", (int(position),)).rowcount != 1:
             raise StateError(f"{self.path}: set {position} was to leave but is not there; run 'edgepers status' and report this")
 
-    def _insert(self, kept: KeptSet) -> None:
-        sealed = self.sealer.seal(pack_record(kept), f"set {kept.position}")
+    def _insert(self, kept: KeptSet, packed: bytes | None = None) -> None:
+        sealed = self.sealer.seal(pack_record(kept) if packed is None else packed, f"set {kept.position}")
         if not self.fits(len(sealed) + _ROW_OVERHEAD):
             raise BudgetError(
                 f"{self.path}: set {kept.position} does not fit after what was evicted; a policy must evict more, or return None"

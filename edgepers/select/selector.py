@@ -15,7 +15,7 @@ from edgepers.select.index import Index, newcomer_of
 from edgepers.select.lexicon import Lexicons, load_lexicons
 from edgepers.select.named import policy_named, shrink_order
 from edgepers.select.policy import Kept, Policy, Room
-from edgepers.select.records import CenterSum, KeptSet
+from edgepers.select.records import CenterSum, KeptSet, pack_record
 from edgepers.select.scores import CENTER_SETS, Encoder, Score, Scored, score_texts
 
 __all__ = ["Decision", "Selector"]
@@ -145,18 +145,19 @@ class Selector:
             for i, arrival in enumerate(arrivals):
                 if first + i < self.buffer.progress.position:
                     continue
-                kept = self._candidate(arrival, first + i, texts[i], scored, i, loss=losses[i])
+                kept, packed = self._candidate(arrival, first + i, texts[i], scored, i, loss=losses[i])
                 center = self.buffer.progress.center
                 if center is not None and center.sets < CENTER_SETS:
                     center = CenterSum(center.sets + 1, center.rows + scored.rows[i], center.total + scored.row_sums[i])
-                decisions.append(self._decide(kept, arrival, center))
+                decisions.append(self._decide(kept, packed, arrival, center))
                 if not self.buffer.waiting:
                     acknowledge()
             self.buffer.flush()
         acknowledge()
         return decisions
 
-    def _candidate(self, arrival: Arrival, position: int, text: str, scored: Scored, i: int, *, loss: float) -> KeptSet:
+    def _candidate(self, arrival: Arrival, position: int, text: str, scored: Scored, i: int, *, loss: float) -> tuple[KeptSet, bytes]:
+        """A set with its scores, and its record: compressing is a good part of a decision, and is done once."""
         match = self._lexicons.domain_score(text)
         kept = KeptSet(
             position=position,
@@ -171,7 +172,8 @@ class Selector:
             where=arrival.here,
             loss=float(np.float32(loss)),
         )
-        return replace(kept, stored_bytes=self.buffer.row_bytes(kept))
+        packed = pack_record(kept)
+        return replace(kept, stored_bytes=self.buffer.row_bytes(packed)), packed
 
     def _answer(self, arrival: Arrival) -> str:
         """The response that is scored."""
@@ -181,7 +183,7 @@ class Selector:
     def _text(self, arrival: Arrival) -> str:
         return f"{arrival.dialogue.question}\n{self._answer(arrival)}"
 
-    def _decide(self, kept: KeptSet, arrival: Arrival, center: CenterSum | None) -> Decision:
+    def _decide(self, kept: KeptSet, packed: bytes, arrival: Arrival, center: CenterSum | None) -> Decision:
         idd = self._index.dissimilarity_of(kept.embedding, kept.domain)
         progress = self.buffer.progress.copy()
         progress.position = kept.position + 1
@@ -203,7 +205,7 @@ class Selector:
             self.buffer.progress = progress  # not durable by itself: a resumed stream decides it again, the same way
         else:
             gone = tuple(int(position) for position in index.position[list(evict)])
-            self.buffer.admit(kept, gone, progress)
+            self.buffer.admit(kept, gone, progress, packed)
             self._index.remove(gone)
             self._index.add(kept)
         return Decision(
@@ -253,7 +255,8 @@ class Selector:
         text = self._text(arrival)
         scored = score_texts(self._encoder, [text], self._entropy, self.buffer.progress.center)
         (loss,) = self._losses([(arrival.dialogue.question, self._answer(arrival))])
-        annotated = _judged(self._candidate(arrival, dropped.position, text, scored, 0, loss=loss), reference, round_number)
+        candidate, _ = self._candidate(arrival, dropped.position, text, scored, 0, loss=loss)
+        annotated = _judged(candidate, reference, round_number)
         progress = self.buffer.progress.copy()
         progress.annotated += 1
         gone = self._room_for_verdict(annotated, [])
