@@ -105,8 +105,8 @@ class BareSqliteFifo:
     def __init__(self, folder: Path, count: int) -> None:
         self._count, self._seen = count, 0
         self._file = sqlite3.connect(folder / "bare.db", isolation_level=None)
-        pragmas = (f"page_size={PAGE_BYTES}", "auto_vacuum=INCREMENTAL", "journal_mode=TRUNCATE", "synchronous=FULL", "locking_mode=EXCLUSIVE")
-        for pragma in pragmas:
+        self._file.execute(f"PRAGMA page_size={PAGE_BYTES}")
+        for pragma in ("auto_vacuum=INCREMENTAL", "journal_mode=TRUNCATE", "synchronous=FULL", "locking_mode=EXCLUSIVE"):
             self._file.execute(f"PRAGMA {pragma}")
         self._file.execute("CREATE TABLE kept(position INTEGER PRIMARY KEY, data BLOB NOT NULL)")
         self._file.execute("CREATE TABLE sealed(id INTEGER PRIMARY KEY, data BLOB NOT NULL)")
