@@ -9,6 +9,7 @@ the lines. Cells that are there are not made again. `--part test` is for what PR
 import argparse
 import itertools
 import json
+import os
 import tempfile
 import time
 from collections import defaultdict
@@ -33,11 +34,11 @@ from edgepers.llm import LanguageModel
 from edgepers.personalize import Personalizer
 from edgepers.select.records import KeptSet
 
-ROUNDS, A_ROUND, SHARE = 3, 16, 0.05
+ROUNDS, A_ROUND, SHARE, STEPS = 3, 16, 0.05, 100
 POLICIES = ("quality", "random", "fifo", "kcenter")
 TRAINED: dict[str, dict[str, Any]] = {
-    "synthesis": {"generations": 3, "steps": 100},
-    "repeat": {"generations": 0, "steps": 100},
+    "synthesis": {"generations": 3},
+    "repeat": {"generations": 0},
     "none": {"generations": 0, "epochs": 8},
 }
 REFERENCES = ("base", "echo", "constant", "all")  # of the stream and seed alone, no policy
@@ -55,6 +56,7 @@ class Cell:
     arm: str
     seed: int
     share: float
+    steps: int = STEPS
 
 
 def remembered(encode: Encode) -> Encode:
@@ -80,16 +82,17 @@ class Work:
         folder: of data sets.
         name: of one.
         part: "development" or "test".
+        cache: folder of the base model's answers.
     """
 
-    def __init__(self, llm: LanguageModel, folder: Path, name: str, part: str) -> None:
+    def __init__(self, llm: LanguageModel, folder: Path, name: str, part: str, cache: Path) -> None:
         parts, rows = json.loads(FILE.read_text(encoding="utf-8"))[name]["parts"], rows_of(folder, name)
         self.llm = llm
         llm.encode = remembered(partial(LanguageModel.encode, llm))  # type: ignore[method-assign, assignment]
         self.stream, self.measured = ([rows[i] for i in parts[of]] for of in ("stream", part))
         self.references = [row["reference"] for row in self.measured]
         llm.use_adapter(None)
-        answers = llm.answer([row["question"] for row in self.stream])
+        answers = self._answered(cache / f"{name}.json", [row["question"] for row in self.stream])
         self.sets = [
             DialogueSet(row["question"], answer, row["reference"], row["id"]) for row, answer in zip(self.stream, answers, strict=True)
         ]
@@ -97,6 +100,20 @@ class Work:
         for i, row in enumerate(self.stream):
             self._dialogues[str(row.get("dialogue_id", row["id"]))].append(i)
         self.stored_bytes = self._stored_bytes()
+
+    def _answered(self, file: Path, questions: Sequence[str]) -> list[str]:
+        """The base model's greedy answers: minutes, so they are kept, beside what they answer and who did."""
+        of = [self.llm.identity, *questions]
+        if file.exists():
+            known = json.loads(file.read_text(encoding="utf-8"))
+            if known["of"] == of:
+                return list(known["answers"])
+        answers = self.llm.answer(questions)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        beside = file.with_suffix(f".{os.getpid()}")
+        beside.write_text(json.dumps({"of": of, "answers": answers}), encoding="utf-8")
+        beside.rename(file)
+        return answers
 
     def _stored_bytes(self) -> int:
         """What all of the stream takes in a buffer that has room."""
@@ -124,7 +141,7 @@ class Work:
         if not cell.policy:
             return self._reference(cell, began)
         storage = max(int(cell.share * self.stored_bytes), MIN_STORAGE_BYTES)
-        settings = TRAINED.get(cell.arm, TRAINED["none"])
+        settings = {"steps": cell.steps, **TRAINED.get(cell.arm, TRAINED["none"])}
         with (
             tempfile.TemporaryDirectory() as folder,
             self._state(Path(folder), cell.policy, cell.seed, storage=storage, **settings) as state,
@@ -208,11 +225,13 @@ class Work:
         }
 
 
-def wanted_cells(data: str, policies: Sequence[str], arms: Sequence[str], seeds: Sequence[int], share: float) -> Iterator[Cell]:
+def wanted_cells(
+    data: str, policies: Sequence[str], arms: Sequence[str], seeds: Sequence[int], *, share: float, steps: int
+) -> Iterator[Cell]:
     """Those asked for; a reference that does not depend on the seed is one cell."""
     for arm, seed in itertools.product(arms, seeds):
         if arm not in REFERENCES:
-            yield from (Cell(data, policy, arm, seed, share) for policy in policies)
+            yield from (Cell(data, policy, arm, seed, share, steps) for policy in policies)
         elif arm == "all" or seed == seeds[0]:
             yield Cell(data, "", arm, seed if arm == "all" else 0, share)
 
@@ -220,7 +239,7 @@ def wanted_cells(data: str, policies: Sequence[str], arms: Sequence[str], seeds:
 def make(work_on: Callable[[str], Work], cells: dict[str, list[Cell]], out: Path, most: float) -> None:
     """Append the lines that are not there; begins no cell after `most` seconds."""
     lines = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()] if out.exists() else []
-    there = {Cell(**{name: line[name] for name in Cell.__dataclass_fields__}) for line in lines}
+    there = {Cell(**{name: line[name] for name in Cell.__dataclass_fields__ if name in line}) for line in lines}
     machine, began = describe(), time.monotonic()
     for name, wanted in cells.items():
         missing = [cell for cell in wanted if cell not in there]
@@ -246,7 +265,9 @@ def main() -> None:
     parser.add_argument("--arms", default=",".join(("base", "echo", "constant", "repeat", "synthesis")))
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--share", type=float, default=SHARE, help="of the stream's stored bytes")
+    parser.add_argument("--steps", type=int, default=STEPS, help="of the arms repeat and synthesis")
     parser.add_argument("--model", default="")
+    parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "edgepers-rouge1", help="of the base model's answers")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="after which no cell is begun")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
@@ -254,9 +275,10 @@ def main() -> None:
     seeds = [int(seed) for seed in args.seeds.split(",")]
 
     names, policies, arms = (given.split(",") for given in (args.data, args.policies, args.arms))
-    cells = {name: list(wanted_cells(name, policies, arms, seeds, args.share)) for name in names}
+    cells = {name: list(wanted_cells(name, policies, arms, seeds, share=args.share, steps=args.steps)) for name in names}
     llm = LanguageModel.load(args.model)
-    make(lambda name: Work(llm, args.folder, name, args.part), cells, args.out or RESULTS / f"rouge1_{args.part}.jsonl", args.seconds)
+    out = args.out or RESULTS / f"rouge1_{args.part}.jsonl"
+    make(lambda name: Work(llm, args.folder, name, args.part, args.cache), cells, out, args.seconds)
 
 
 if __name__ == "__main__":

@@ -192,11 +192,11 @@ def test_cells_of_the_rouge1_study_do_equal_work_and_are_made_once(benchmarks_fo
     work = []
 
     def work_on(name):
-        work.append(rouge1.Work(llm, tmp_path, name, "development"))
+        work.append(rouge1.Work(llm, tmp_path, name, "development", tmp_path / "cache"))
         return work[-1]
 
     arms = ("base", "echo", "constant", "retrieval", "repeat", "synthesis", "all")
-    cells = {"made": list(rouge1.wanted_cells("made", ["random", "quality"], arms, [0, 1], 0.05))}
+    cells = {"made": list(rouge1.wanted_cells("made", ["random", "quality"], arms, [0, 1], share=0.05, steps=2))}
     assert len(cells["made"]) == 3 + 3 * 4 + 2
     cells["made"] = [cell for cell in cells["made"] if cell.seed == 0]
     for _ in range(2):
