@@ -20,6 +20,7 @@ FORMATS = (
 EXPORT_FORMATS = ("peft", "gguf", "merged")
 EXPORT_ONTO = ("quantized", "original")
 LORA_TARGETS = ("attention", "all-linear")
+OPTIMIZERS = ("auto", "adamw", "adamw8bit")
 PLAN_DEVICES = ("orin-nano-8gb", "orin-nx-16gb", "orin-agx-64gb", "this")
 
 _UNITS = {
@@ -88,6 +89,7 @@ class Settings:
     epochs: int = option(0, "passes over the training sets instead of a fixed number of steps; 0: use steps")
     batch: int = option(16, "training sets in one optimizer step, at most")
     learning_rate: float = option(0.0, "peak learning rate; 0: by the model's size")
+    optimizer: str = option("auto", "AdamW's moments in 32 bits, or in 8 (adamw8bit); auto: in 8 on a GPU", choices=OPTIMIZERS)
     lora_rank: int = option(8, "rank of the LoRA adapter; alpha is twice the rank")
     lora_targets: str = option("attention", "layers that the adapter changes: q, k, v, o, or every linear layer", choices=LORA_TARGETS)
     lora_layers: str = option("all", "all: the adapter is on every block; top:K: on the K uppermost, and those below run once for each set")

@@ -43,10 +43,7 @@ def learn(
     shutil.rmtree(made, ignore_errors=True)
     made.mkdir(parents=True)
     checkpoint = folder.parent / CHECKPOINT
-    recipe = Recipe(
-        steps=settings.steps, epochs=settings.epochs, batch=settings.batch, learning_rate=settings.learning_rate,
-        rank=settings.lora_rank, targets=settings.lora_targets, top=settings.top_layers, rehearsal=settings.rehearsal, seed=settings.seed,
-    )  # fmt: skip
+    recipe = Recipe.of(settings, on_cpu=llm.device.type == "cpu")
     general = pairs_of(rehearsal_sets()) if settings.rehearsal else ()
     told_of = note or (lambda _: None)
     try:

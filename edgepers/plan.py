@@ -4,6 +4,7 @@ Memory is counted by doing a training step on the meta device, where tensors hav
 tenth of what was measured (benchmarks/results/memory.jsonl); on a GPU it has not been measured.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import psutil
@@ -87,7 +88,7 @@ def check_plan(settings: Settings) -> int:
         llm = weightless(settings.model, bits=settings.bits, on_cpu=on_cpu)
         _fit_encoding(llm, left)
         tokens = max_tokens_of(llm.parameter_count)
-        found = _fitted(llm, tokens, settings.lora_rank, settings.lora_targets, 1, left, settings.top_layers)
+        found = _fitted(llm, tokens, replace(Recipe.of(settings, on_cpu=on_cpu), batch=1), left)
     except ModelError:  # a configuration that is not here yet, or is wrong: loading says so; or none to count by: training says it
         return ENCODE_TOKENS
     parts = stage_parts(llm, found)
@@ -96,9 +97,8 @@ def check_plan(settings: Settings) -> int:
     return llm.encode_tokens
 
 
-def _fitted(llm: Weightless, tokens: int, rank: int, targets: str, batch: int, left: int, top: int = 0) -> Fit:  # noqa: PLR0917
-    lengths = [(tokens - tokens // 2, tokens // 2)] * batch
-    return fit(llm, lengths, Recipe(steps=1, batch=batch, rank=rank, targets=targets, top=top), left)
+def _fitted(llm: Weightless, tokens: int, recipe: Recipe, left: int) -> Fit:
+    return fit(llm, [(tokens - tokens // 2, tokens // 2)] * recipe.batch, recipe, left)
 
 
 def memory_left(device: str, memory: int | None) -> tuple[int, str]:
@@ -112,10 +112,10 @@ def memory_left(device: str, memory: int | None) -> tuple[int, str]:
     return (memory, "as given with --memory") if memory is not None and memory <= left else (left, source)
 
 
-def _cure(llm: Weightless, left: int, *, tokens: int, rank: int, targets: str) -> str:
+def _cure(llm: Weightless, left: int, *, tokens: int, recipe: Recipe) -> str:
     """The first change that fits: the length of sets, or another model. The batch costs nothing, since it is cut to fit."""
     for fewer in (tokens // 2, tokens // 4):
-        if fewer >= 32 and sum(stage_parts(llm, _fitted(llm, fewer, rank, targets, 1, left)).values()) * MARGIN <= left:
+        if fewer >= 32 and sum(stage_parts(llm, _fitted(llm, fewer, recipe, left)).values()) * MARGIN <= left:
             return f"sets of at most {fewer} tokens would fit"
     return "take a smaller model, or a device with more memory"
 
@@ -140,10 +140,10 @@ def board_of(device: str, power_mode: str = "") -> tuple[Preset, PowerMode] | No
     return preset, mode
 
 
-def _largest_tokens(llm: Weightless, left: int, most: int, *, rank: int, targets: str) -> int:
+def _largest_tokens(llm: Weightless, left: int, most: int, recipe: Recipe) -> int:
     """Of a training set, so that model and training fit; 0 where none does."""
     lengths = [most, *(tokens for tokens in (384, 256, 192, 128, 96, 64, 32) if tokens < most)]
-    fits = (tokens for tokens in lengths if MARGIN * sum(stage_parts(llm, _fitted(llm, tokens, rank, targets, 1, left)).values()) <= left)
+    fits = (tokens for tokens in lengths if MARGIN * sum(stage_parts(llm, _fitted(llm, tokens, recipe, left)).values()) <= left)
     return next(fits, 0)
 
 
@@ -193,12 +193,13 @@ def plan(
     board = board_of(device, power_mode)
     on_cpu = device == "this" and compute_device().type == "cpu"
     llm = weightless(model, bits=bits, on_cpu=on_cpu)
-    most = max_tokens_of(llm.parameter_count)
+    recipe = Recipe.of(Settings(batch=batch, lora_rank=rank, lora_targets=targets), on_cpu=on_cpu)
+    most, alone = max_tokens_of(llm.parameter_count), replace(recipe, batch=1)
     tokens = tokens or most
     left, source = memory_left(device, memory)
     try:
         _fit_encoding(llm, left)
-        found = _fitted(llm, tokens, rank, targets, batch, left)
+        found = _fitted(llm, tokens, recipe, left)
     except UncountableError as error:
         raise ModelError(f"--model {model}: {error}") from error
     parts = stage_parts(llm, found)
@@ -215,7 +216,7 @@ def plan(
         "micro_batch_tokens": chosen.micro_batch_tokens,
         "recomputed_blocks": chosen.recomputed_blocks,
         "resident_bytes": chosen.resident_bytes,
-        "largest_tokens": most if fits and tokens >= most else _largest_tokens(llm, left, most, rank=rank, targets=targets),
+        "largest_tokens": most if fits and tokens >= most else _largest_tokens(llm, left, most, alone),
         "sets_at_once": max(chosen.micro_batch_tokens // tokens, 1) if fits else 0,
         "encode_tokens": llm.encode_tokens,
         "parts_bytes": parts,
@@ -224,7 +225,7 @@ def plan(
         "memory_from": source,
         "fits": fits,
         "largest": max(parts, key=lambda part: parts[part]),
-        "cure": "" if fits else _cure(llm, left, tokens=tokens, rank=rank, targets=targets),
+        "cure": "" if fits else _cure(llm, left, tokens=tokens, recipe=alone),
         "storage_bytes": storage,
         "storage_sets": int(STORED_SHARE * storage / (TEXT_BYTES + EMBEDDING_SHARE * stored_width(llm.hidden_size) + ROW_BYTES)),
         "round": _round_of(board, llm, chosen, batch) if board and fits else None,

@@ -100,7 +100,8 @@ def test_parts_of_a_3b_shape_are_those_computed_by_hand(llama_3b):
     assert weights["quantization state"] * 8 / linear == pytest.approx(0.127, abs=2e-3)  # bits a weight
     assert weights["kept in 16 bits"] == 2 * (3_212_749_824 - linear)
     step, adapter = step_bytes(llm, [(256, 256)], ATTENTION, Configuration(recomputed_blocks=28))
-    assert adapter == 4 * 8 * 28 * (3072 + 3072 + 2 * (3072 + 1024) + 3072 + 3072)
+    assert adapter.weights == 4 * 8 * 28 * (3072 + 3072 + 2 * (3072 + 1024) + 3072 + 3072)
+    assert adapter.moments == 2 * adapter.weights
     inputs = 28 * 511 * 3072 * 2  # one for each block that is recomputed
     assert inputs < step.activations < 1.25 * inputs
     chunk = 62 // 32 * 32 * 128256  # a chunk of logits: one array in float32, one in 16 bits, and a copy
@@ -121,7 +122,7 @@ def test_more_of_anything_takes_more(shallow):
 
     def peak(sets, trained=ATTENTION, configuration=none):
         step, adapter = step_bytes(llm, sets, trained, configuration)
-        return step.peak + adapter
+        return step.peak + adapter.weights
 
     least = peak([(64, 64)])
     assert peak([(64, 64)] * 2) > least

@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from edgepers.train.varlen import attend_together, can_attend_together
+
 __all__ = ["NAME", "packed_attention"]
 
 _STEP = 32
@@ -35,6 +37,8 @@ def packed_attention(
     if plain and query.device.type in ("cpu", "meta") and max(set_lengths) <= window:
         together: Tensor = _PerSet.apply(query, key, value, tuple(set_lengths), scale)  # type: ignore[no-untyped-call]
         return together.transpose(1, 2), None
+    if plain and can_attend_together(query):
+        return attend_together(query, key, value, set_lengths, scale=scale, window=sliding_window or None), None
     out: list[Tensor] = []
     real = slice(0, sum(set_lengths))
     for q, k, v in zip(*(x[:, :, real].split(list(set_lengths), 2) for x in (query, key, value)), strict=True):

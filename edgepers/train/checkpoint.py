@@ -12,10 +12,11 @@ from safetensors.torch import save
 from torch import Tensor
 
 from edgepers.files import replace_file
+from edgepers.train.optimizer import load_state, state_of
 
 __all__ = ["Progress", "load_checkpoint", "save_checkpoint"]
 
-_VERSION = "2"
+_VERSION = "3"
 
 
 @dataclass(slots=True)
@@ -51,7 +52,7 @@ def save_checkpoint(
     file: Path,
     run: str,
     progress: Progress,
-    weights: Mapping[str, Tensor],
+    weights: Mapping[str, torch.nn.Parameter],
     optimizer: torch.optim.Optimizer,
     *,
     good: Mapping[str, Tensor] | None = None,
@@ -63,14 +64,13 @@ def save_checkpoint(
         run: what identifies the run, so that another run's checkpoint is never continued.
         progress: how far it is.
         weights: the adapter's, by name.
-        optimizer: AdamW over `weights`, in that order.
+        optimizer: over `weights`, from `make_optimizer`.
         good: the weights that last had a good loss, by name.
     """
     tensors = {f"weight.{name}": weight.detach() for name, weight in weights.items()}
     tensors |= {f"good.{name}": weight for name, weight in (good or {}).items()}
     for name, weight in weights.items():
-        state = optimizer.state[weight]
-        tensors |= {f"{key}.{name}": state[key] for key in ("exp_avg", "exp_avg_sq", "step") if key in state}
+        tensors |= {f"state.{name}:{key}": value for key, value in state_of(optimizer, weight).items()}
     about = {"version": _VERSION, "run": run, "progress": json.dumps(asdict(progress))}
     replace_file(file, save({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, metadata=about), mode=0o600)
 
@@ -78,7 +78,7 @@ def save_checkpoint(
 def load_checkpoint(
     file: Path,
     run: str,
-    weights: Mapping[str, Tensor],
+    weights: Mapping[str, torch.nn.Parameter],
     optimizer: torch.optim.Optimizer,
     *,
     good: Mapping[str, Tensor] | None = None,
@@ -98,6 +98,8 @@ def load_checkpoint(
             weight.copy_(tensors[f"weight.{name}"])
             if good is not None:
                 good[name].copy_(tensors[f"good.{name}"])
-            keys = [key for key in ("exp_avg", "exp_avg_sq", "step") if f"{key}.{name}" in tensors]
-            optimizer.state[weight] = {key: tensors[f"{key}.{name}"].to(weight.device if key != "step" else "cpu") for key in keys}
+            start = f"state.{name}:"
+            state = {key.removeprefix(start): value for key, value in tensors.items() if key.startswith(start)}
+            if state:
+                load_state(optimizer, weight, state)
     return progress

@@ -9,7 +9,7 @@ from edgepers.config import Settings, format_size
 from edgepers.errors import BudgetError
 from edgepers.train.configuration import LEAST_TOKENS, MICRO_BATCH_TOKENS, Configuration
 from edgepers.train.frozen import Room
-from edgepers.train.memory import StepBytes, step_bytes, training_parts
+from edgepers.train.memory import AdapterBytes, StepBytes, step_bytes, training_parts
 from edgepers.train.packing import bins
 from edgepers.train.recipe import Recipe
 from edgepers.train.recompute import blocks_of
@@ -90,7 +90,7 @@ def fit(llm: Weightless, lengths: Sequence[tuple[int, int]], recipe: Recipe, mem
         tokens //= 2
 
     @functools.cache
-    def step_of(tokens: int, recomputed: int) -> tuple[StepBytes, int]:
+    def step_of(tokens: int, recomputed: int) -> tuple[StepBytes, AdapterBytes]:
         return step_bytes(llm, sizes[tokens], recipe, Configuration(recomputed_blocks=recomputed))
 
     states = sum(map(sum, lengths)) * llm.hidden_size if recipe.top else 0
@@ -108,7 +108,7 @@ def fit(llm: Weightless, lengths: Sequence[tuple[int, int]], recipe: Recipe, mem
 def _fit(
     llm: Weightless,
     sizes: dict[int, list[tuple[int, int]]],
-    step_of: Callable[[int, int], tuple[StepBytes, int]],
+    step_of: Callable[[int, int], tuple[StepBytes, AdapterBytes]],
     *,
     memory: int,
     kept_states: int,

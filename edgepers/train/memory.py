@@ -4,7 +4,7 @@ import contextlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,13 +16,14 @@ from edgepers.train.frozen import is_quantized, lean_layers, stored_weight
 from edgepers.train.kept import keep_less
 from edgepers.train.live import LiveBytes
 from edgepers.train.lower import lower_layers
+from edgepers.train.optimizer import moment_bytes
 from edgepers.train.packing import Packed, States, pack, take_packed_attention
 from edgepers.train.recipe import Recipe
 from edgepers.train.recompute import recomputed_blocks
 from edgepers.train.step import backward
 from edgepers.weightless import Weightless
 
-__all__ = ["StepBytes", "encoding_bytes", "loading_bytes", "step_bytes", "training_parts"]
+__all__ = ["AdapterBytes", "StepBytes", "encoding_bytes", "loading_bytes", "step_bytes", "training_parts"]
 
 _SCALES = 64  # weights that share a scale in NF4; double quantization makes float32 scales of them at every use
 
@@ -51,6 +52,13 @@ class StepBytes:
     def peak(self) -> int:
         """All three."""
         return self.activations + self.logits + self.workspace
+
+
+class AdapterBytes(NamedTuple):
+    """Bytes of an adapter's weights; its gradients are as many. And of both moments that AdamW keeps of them."""
+
+    weights: int
+    moments: int
 
 
 def _shaped_weight(layer: Any) -> Callable[[], Tensor]:
@@ -87,11 +95,16 @@ def _adapted(llm: Weightless, recipe: Recipe) -> Iterator[Any]:
         yield model
 
 
-def _adapter_bytes(model: Any) -> int:
-    return sum(weight.nbytes for weight in model.parameters() if weight.requires_grad)
+def _adapter_bytes(model: Any, bits: int) -> AdapterBytes:
+    weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    return AdapterBytes(
+        sum(one.nbytes for one in weights.values()), moment_bytes({name: one.numel() for name, one in weights.items()}, bits)
+    )
 
 
-def step_bytes(llm: Weightless, sets: Sequence[tuple[int, int]], recipe: Recipe, configuration: Configuration) -> tuple[StepBytes, int]:
+def step_bytes(
+    llm: Weightless, sets: Sequence[tuple[int, int]], recipe: Recipe, configuration: Configuration
+) -> tuple[StepBytes, AdapterBytes]:
     """Bytes of one micro-batch, and of the adapter.
 
     Args:
@@ -132,7 +145,7 @@ def step_bytes(llm: Weightless, sets: Sequence[tuple[int, int]], recipe: Recipe,
         live = stack.enter_context(LiveBytes())
         backward(llm, states_of, examples, micro_batch_tokens=sum(map(sum, sets)), dropout=dropout)
         logits = max(after_loss - kept, 0)
-        return StepBytes(kept, logits, max(live.peak - kept - logits, 0)), _adapter_bytes(model)
+        return StepBytes(kept, logits, max(live.peak - kept - logits, 0)), _adapter_bytes(model, recipe.optimizer_bits)
 
 
 def _scattered(peak: int, itemsize: int, *, lean_heap: bool) -> int:
@@ -143,13 +156,13 @@ def _scattered(peak: int, itemsize: int, *, lean_heap: bool) -> int:
 
 
 def training_parts(
-    step: StepBytes, adapter: int, itemsize: int, *, lean_heap: bool = False, resident_bytes: int = 0, kept_states: int = 0
+    step: StepBytes, adapter: AdapterBytes, itemsize: int, *, lean_heap: bool = False, resident_bytes: int = 0, kept_states: int = 0
 ) -> dict[str, int]:
     """Bytes of training by part, beside the base model's.
 
     Args:
         step: of its largest micro-batch.
-        adapter: bytes of the adapter; its gradients are as many, AdamW's two moments twice as many.
+        adapter: bytes of the adapter.
         itemsize: bytes of a number in the type that is computed in.
         lean_heap: see `Configuration`.
         resident_bytes: of 4-bit weights that are kept dequantized.
@@ -158,10 +171,10 @@ def training_parts(
     parts = {
         "resident weights": resident_bytes,
         "states of lower layers": kept_states,
-        "adapter": adapter,
-        "gradients": adapter,
-        "optimizer": 2 * adapter,
-        "last good adapter": adapter,
+        "adapter": adapter.weights,
+        "gradients": adapter.weights,
+        "optimizer": adapter.moments,
+        "last good adapter": adapter.weights,
         "activations": step.activations,
         "logits": step.logits,
         "workspace": step.workspace,

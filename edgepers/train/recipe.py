@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass
 
+from edgepers.config import Settings
+
 __all__ = ["Recipe", "default_learning_rate", "max_tokens_of"]
 
 
@@ -32,6 +34,7 @@ class Recipe:
         targets: "attention" or "all-linear".
         top: the adapter is on so many uppermost blocks, and those below run once for each set; 0: on all.
         rehearsal: general sets beside those of each step.
+        optimizer_bits: of AdamW's moments, 32 or 8.
         seed: of weights, order and dropout.
     """
 
@@ -43,7 +46,18 @@ class Recipe:
     targets: str = "attention"
     top: int = 0
     rehearsal: int = 0
+    optimizer_bits: int = 32
     seed: int = 0
+
+    @classmethod
+    def of(cls, settings: Settings, *, on_cpu: bool) -> "Recipe":
+        """That of a round; AdamW's moments are in 8 bits on a GPU unless it is said otherwise."""
+        eight = settings.optimizer == "adamw8bit" or (settings.optimizer == "auto" and not on_cpu)
+        return cls(
+            steps=settings.steps, epochs=settings.epochs, batch=settings.batch, learning_rate=settings.learning_rate,
+            rank=settings.lora_rank, targets=settings.lora_targets, top=settings.top_layers, rehearsal=settings.rehearsal,
+            optimizer_bits=8 if eight else 32, seed=settings.seed,
+        )  # fmt: skip
 
     def steps_for(self, sets: int) -> int:
         """Optimizer steps for so many sets."""

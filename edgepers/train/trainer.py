@@ -24,6 +24,7 @@ from edgepers.train.divergence import DIVERGED_STEPS, Ended, LastGood, culprits,
 from edgepers.train.frozen import InputDropout, lean_layers
 from edgepers.train.kept import keep_less
 from edgepers.train.lower import LowerLayers, lower_layers
+from edgepers.train.optimizer import make_optimizer
 from edgepers.train.packing import States, packing
 from edgepers.train.recipe import Recipe, default_learning_rate, max_tokens_of
 from edgepers.train.recompute import blocks_of, recomputed_blocks
@@ -316,7 +317,7 @@ def _prepared(
         yield _Run(
             llm=llm, model=model, recipe=recipe, configuration=configuration, examples=examples, steps=steps, peak=peak,
             plan=list(batches(len(examples), recipe.batch, steps, recipe.seed)), states_of=states_of, rehearsal=rehearsal, lower=lower,
-            dropout=dropout, weights=weights, optimizer=torch.optim.AdamW(weights.values(), lr=peak, weight_decay=0.0),
+            dropout=dropout, weights=weights, optimizer=make_optimizer(weights, peak, recipe.optimizer_bits),
             good=LastGood(weights),
         )  # fmt: skip
 
