@@ -32,6 +32,7 @@ from edgepers.evaluate.rouge import rouge1
 from edgepers.heap import settle_heap
 from edgepers.llm import LanguageModel
 from edgepers.personalize import Personalizer
+from edgepers.select.policy import Kept, Newcomer, Policy, Room
 from edgepers.select.records import KeptSet
 
 ROUNDS, A_ROUND, SHARE, STEPS = 3, 16, 0.05, 100
@@ -41,6 +42,8 @@ TRAINED: dict[str, dict[str, Any]] = {
     "repeat": {"generations": 0},
     "none": {"generations": 0, "epochs": 8},
 }
+ALL = {"generations": 0, "epochs": 2}
+SCORES = ("entropy", "domain_score", "dissimilarity")
 REFERENCES = ("base", "echo", "constant", "all")  # of the stream and seed alone, no policy
 RETRIEVED, CONTEXT_CHARACTERS = 2, 400
 Row = dict[str, Any]
@@ -49,7 +52,18 @@ Encode = Callable[[Sequence[str]], tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What a line is of; `policy` is "" for the references."""
+    """What a line is of.
+
+    Attributes:
+        data: set of data.
+        policy: "" for the references; "quality@spectral": with another entropy of embedding; "entropy", "domain_score", "dissimilarity":
+            the highest of one score alone.
+        arm: of training; "synthesis@5": with five variations asked of each set.
+        seed: of order, weights and sampling.
+        share: of the stream's stored bytes.
+        steps: of training.
+        rounds: that are done, each a third of the stream.
+    """
 
     data: str
     policy: str
@@ -57,6 +71,16 @@ class Cell:
     seed: int
     share: float
     steps: int = STEPS
+    rounds: int = ROUNDS
+
+    def settings(self) -> dict[str, Any]:
+        """That differ from the defaults."""
+        arm, _, generations = self.arm.partition("@")
+        policy, _, entropy = self.policy.partition("@")
+        given = {"steps": self.steps, **TRAINED.get(arm, TRAINED["none"])}
+        given |= {"generations": int(generations)} if generations else {}
+        given |= {"entropy": entropy} if entropy else {}
+        return given if policy in SCORES else given | {"policy": policy or "fifo"}
 
 
 def remembered(encode: Encode) -> Encode:
@@ -72,6 +96,19 @@ def remembered(encode: Encode) -> Encode:
         return torch.cat(rows), torch.tensor([0, *(len(row) for row in rows)]).cumsum(0)
 
     return encoded
+
+
+def highest(score: str) -> Policy:
+    """A policy that keeps what is highest in one score alone, as the paper's table 4 has it."""
+
+    def decide(newcomer: Newcomer, kept: Kept, room: Room) -> Sequence[int] | None:
+        if not room.refused_before and room.needed(()) == 0:
+            return []
+        of_kept = getattr(kept, score)
+        rows = np.flatnonzero(of_kept < getattr(newcomer, score))
+        return room.take_lowest(rows, of_kept[rows])
+
+    return decide
 
 
 class Work:
@@ -117,18 +154,20 @@ class Work:
 
     def _stored_bytes(self) -> int:
         """What all of the stream takes in a buffer that has room."""
-        with tempfile.TemporaryDirectory() as folder, self._state(Path(folder), "fifo", 0, storage=1 << 30) as state:
+        began = time.process_time()
+        with tempfile.TemporaryDirectory() as folder, self._state(Path(folder), 0, storage=1 << 30, policy="fifo") as state:
             state.select(self.sets)
+            self.scoring_cpu_seconds = time.process_time() - began
             return sum(kept.stored_bytes for kept in state.buffer)
 
-    def _state(self, folder: Path, policy: str, seed: int, *, storage: int, **settings: Any) -> Personalizer:
+    def _state(self, folder: Path, seed: int, *, storage: int, score: str = "", **settings: Any) -> Personalizer:
         wanted = {one.id: one.reference for one in self.sets}
 
         def revealed(kept: KeptSet) -> Answer:
             return Answer(wanted[kept.id])
 
-        chosen = Settings(policy=policy, seed=seed, storage=Size(storage), guard=False, every=10**9, **settings)
-        return Personalizer(folder, chosen, llm=self.llm, source=revealed)
+        chosen = Settings(seed=seed, storage=Size(storage), guard=False, every=10**9, **settings)
+        return Personalizer(folder, chosen, llm=self.llm, source=revealed, policy=highest(score) if score else None)
 
     def ordered(self, seed: int) -> list[DialogueSet]:
         """The stream's dialogues in an order drawn by the seed."""
@@ -141,33 +180,34 @@ class Work:
         if not cell.policy:
             return self._reference(cell, began)
         storage = max(int(cell.share * self.stored_bytes), MIN_STORAGE_BYTES)
-        settings = {"steps": cell.steps, **TRAINED.get(cell.arm, TRAINED["none"])}
+        score = cell.policy if cell.policy in SCORES else ""
         with (
             tempfile.TemporaryDirectory() as folder,
-            self._state(Path(folder), cell.policy, cell.seed, storage=storage, **settings) as state,
+            self._state(Path(folder), cell.seed, storage=storage, score=score, **cell.settings()) as state,
         ):
             stream = self.ordered(cell.seed)
-            for number in range(1, ROUNDS + 1):
+            for number in range(1, cell.rounds + 1):
                 state.select(stream, limit=len(stream) * number // ROUNDS)
                 state.settings = replace(state.settings, annotations_per_round=A_ROUND * number)
                 state.annotate()
             kept = list(state.buffer)
             annotated = [(one.question, one.wanted) for one in kept if one.annotated]
             facts: Row = {"storage_bytes": storage, "kept": len(kept), "annotated": len(annotated), "kept_ids": [one.id for one in kept]}
-            selected = time.process_time() - began
+            facts["scoring_cpu_seconds"] = round(self.scoring_cpu_seconds * cell.rounds / ROUNDS, 1)
+            facts["selecting_cpu_seconds"] = round(time.process_time() - began, 1)
             if cell.arm == "retrieval":
                 self.llm.use_adapter(None)
                 found = self._measures(self._asked(annotated), adapter=False)
             else:
                 made = state.synthesize()
+                facts["synthesis_cpu_seconds"] = round(time.process_time() - began - facts["selecting_cpu_seconds"], 1)
                 done = state.train()
-                facts |= {name: done[name] for name in ("train_sets", "variations", "train_steps", "train_tokens")} | {
-                    "refused": made["refused"]
-                }
+                facts |= {name: done[name] for name in ("train_sets", "variations", "train_steps", "train_tokens", "energy_joules")}
+                facts |= {"refused": made["refused"], "made_cpu_seconds": round(time.process_time() - began, 1)}
                 self.llm.use_adapter(state.state.adapter_folder(f"{done['round']:04}"))
                 found = self._measures([row["question"] for row in self.measured])
                 self.llm.use_adapter(None)
-        return {**facts, "selecting_cpu_seconds": round(selected, 1), "cpu_seconds": round(time.process_time() - began, 1), **found}
+        return {**facts, "cpu_seconds": round(time.process_time() - began, 1), **found}
 
     def _reference(self, cell: Cell, began: float) -> Row:
         questions = [row["question"] for row in self.measured]
@@ -179,8 +219,8 @@ class Work:
             return self._scores([max(some, key=lambda one: rouge1(some, [one] * len(some)))] * len(questions))
         if cell.arm == "base":
             return self._measures(questions, adapter=False)
-        settings = {**TRAINED["none"], "annotations_per_round": len(self.sets)}
-        with tempfile.TemporaryDirectory() as folder, self._state(Path(folder), "fifo", cell.seed, storage=1 << 30, **settings) as state:
+        settings = {**cell.settings(), **ALL, "annotations_per_round": len(self.sets)}
+        with tempfile.TemporaryDirectory() as folder, self._state(Path(folder), cell.seed, storage=1 << 30, **settings) as state:
             state.select(self.ordered(cell.seed))
             state.annotate()
             done = state.train()
@@ -226,12 +266,12 @@ class Work:
 
 
 def wanted_cells(
-    data: str, policies: Sequence[str], arms: Sequence[str], seeds: Sequence[int], *, share: float, steps: int
+    data: str, policies: Sequence[str], arms: Sequence[str], seeds: Sequence[int], *, share: float, steps: int, rounds: int = ROUNDS
 ) -> Iterator[Cell]:
     """Those asked for; a reference that does not depend on the seed is one cell."""
     for arm, seed in itertools.product(arms, seeds):
         if arm not in REFERENCES:
-            yield from (Cell(data, policy, arm, seed, share, steps) for policy in policies)
+            yield from (Cell(data, policy, arm, seed, share, steps, rounds) for policy in policies)
         elif arm == "all" or seed == seeds[0]:
             yield Cell(data, "", arm, seed if arm == "all" else 0, share)
 
@@ -266,6 +306,7 @@ def main() -> None:
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--share", type=float, default=SHARE, help="of the stream's stored bytes")
     parser.add_argument("--steps", type=int, default=STEPS, help="of the arms repeat and synthesis")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="of those that a whole stream has")
     parser.add_argument("--model", default="")
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "edgepers-rouge1", help="of the base model's answers")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="after which no cell is begun")
@@ -275,7 +316,9 @@ def main() -> None:
     seeds = [int(seed) for seed in args.seeds.split(",")]
 
     names, policies, arms = (given.split(",") for given in (args.data, args.policies, args.arms))
-    cells = {name: list(wanted_cells(name, policies, arms, seeds, share=args.share, steps=args.steps)) for name in names}
+    cells = {
+        name: list(wanted_cells(name, policies, arms, seeds, share=args.share, steps=args.steps, rounds=args.rounds)) for name in names
+    }
     llm = LanguageModel.load(args.model)
     out = args.out or RESULTS / f"rouge1_{args.part}.jsonl"
     make(lambda name: Work(llm, args.folder, name, args.part, args.cache), cells, out, args.seconds)

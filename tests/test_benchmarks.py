@@ -196,7 +196,7 @@ def test_cells_of_the_rouge1_study_do_equal_work_and_are_made_once(benchmarks_fo
         return work[-1]
 
     arms = ("base", "echo", "constant", "retrieval", "repeat", "synthesis", "all")
-    cells = {"made": list(rouge1.wanted_cells("made", ["random", "quality"], arms, [0, 1], share=0.05, steps=2))}
+    cells = {"made": list(rouge1.wanted_cells("made", ["random", "quality"], arms, [0, 1], share=0.05, steps=2, rounds=2))}
     assert len(cells["made"]) == 3 + 3 * 4 + 2
     cells["made"] = [cell for cell in cells["made"] if cell.seed == 0]
     for _ in range(2):
