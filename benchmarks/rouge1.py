@@ -83,6 +83,10 @@ class Cell:
         return given if policy in SCORES else given | {"policy": policy or "fifo"}
 
 
+def _dialogue(row: Row) -> str:
+    return str(row.get("dialogue_id", row["id"]))
+
+
 def remembered(encode: Encode) -> Encode:
     """An `encode` that works on each text once, however many cells stream it."""
     states: dict[str, Tensor] = {}
@@ -135,7 +139,7 @@ class Work:
         ]
         self._dialogues: dict[str, list[int]] = defaultdict(list)
         for i, row in enumerate(self.stream):
-            self._dialogues[str(row.get("dialogue_id", row["id"]))].append(i)
+            self._dialogues[_dialogue(row)].append(i)
         self.stored_bytes = self._stored_bytes()
 
     def _answered(self, file: Path, questions: Sequence[str]) -> list[str]:
@@ -218,7 +222,8 @@ class Work:
             some = given[:: max(len(given) // 200, 1)]
             return self._scores([max(some, key=lambda one: rouge1(some, [one] * len(some)))] * len(questions))
         if cell.arm == "base":
-            return self._measures(questions, adapter=False)
+            dialogues = list(dict.fromkeys(map(_dialogue, self.measured)))
+            return self._measures(questions, adapter=False) | {"groups": [dialogues.index(_dialogue(row)) for row in self.measured]}
         settings = {**cell.settings(), **ALL, "annotations_per_round": len(self.sets)}
         with tempfile.TemporaryDirectory() as folder, self._state(Path(folder), cell.seed, storage=1 << 30, **settings) as state:
             state.select(self.ordered(cell.seed))

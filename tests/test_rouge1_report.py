@@ -1,0 +1,102 @@
+"""The ROUGE-1 study's statistics against slow definitions, and its page on made-up lines."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("benchmarks", reason="benchmarks/ is not beside the tests")
+
+from benchmarks.rouge1_report import report
+from benchmarks.rouge1_tests import Side, differences, drawn_means, holm, p_value
+
+FOUR = ("alpaca", "dolly", "empathetic_dialogues", "medical_questiondoctors")
+GROUPS = [0, 0, 1, 2, 2, 2]
+
+
+class Drawn:
+    """Draws that are known: first of groups, then of seeds."""
+
+    def __init__(self, *counts):
+        self._counts = list(counts)
+
+    def multinomial(self, trials, shares, size):
+        counts = np.array(self._counts.pop(0))
+        assert counts.shape == (size, len(shares)) and (counts.sum(1) == trials).all()
+        return counts
+
+
+def test_a_draw_takes_whole_dialogues_and_whole_seeds():
+    values = np.random.default_rng(0).normal(size=(2, 6))
+    groups, seeds = [[2, 0, 1], [1, 1, 1], [0, 3, 0]], [[2, 0], [1, 1], [0, 2]]
+    expected = []
+    for of_group, of_seed in zip(groups, seeds, strict=True):
+        rows = [row for group, times in enumerate(of_group) for _ in range(times) for row in range(6) if GROUPS[row] == group]
+        chosen = [seed for seed, times in enumerate(of_seed) for _ in range(times)]
+        expected.append(np.mean([values[seed, row] for seed in chosen for row in rows]))
+    assert drawn_means(values, GROUPS, Drawn(groups, seeds), 3) == pytest.approx(expected)
+
+
+def test_intervals_are_wider_where_rows_of_a_dialogue_are_alike():
+    rng = np.random.default_rng(0)
+    alike = np.repeat(rng.normal(size=(1, 50)), 8, axis=1)
+    apart = rng.normal(size=(1, 400))
+    of = list(np.repeat(np.arange(50), 8))
+    spread = [float(np.std(drawn_means(values, of, rng, 2000))) for values in (alike, apart)]
+    assert spread[0] == pytest.approx(alike.std() / 50**0.5, rel=0.1)
+    assert spread[1] == pytest.approx(apart.std() / 400**0.5, rel=0.3)
+
+
+def test_holm_and_p_are_as_by_hand():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert p_value(np.array([1.0] * 97 + [-1.0] * 3)) == pytest.approx(0.06)
+    assert p_value(np.ones(1000)) == pytest.approx(0.002)  # no more than so many draws can tell
+    assert p_value(np.zeros(10)) == 1.0
+
+
+def line(data, policy, arm, seed, values, **more):
+    made = {"variations": 12, "refused": {"too_near": 8}, "kept": 20, "storage_bytes": 48000} if policy else {}
+    seconds = {f"{part}_cpu_seconds": 6.0 for part in ("scoring", "synthesis", "made")} if policy else {}
+    own = {"data": data, "policy": policy, "arm": arm, "seed": seed, "share": 0.05, "rouge1": list(values)}
+    return own | made | seconds | {"device": "cpu", "isa": "avx2", "commit": "abc"} | more
+
+
+def lines(gain):
+    rng = np.random.default_rng(1)
+    for data in FOUR:
+        easy = rng.uniform(0.1, 0.2, size=6)
+        yield line(data, "", "base", 0, easy, groups=GROUPS)
+        yield line(data, "", "all", 0, easy + 0.1)
+        for seed in range(3):
+            noise = rng.normal(scale=0.001, size=6)
+            yield line(data, "random", "repeat", seed, easy + noise)
+            yield line(data, "quality", "repeat", seed, easy + gain - noise)
+            yield line(data, "quality", "synthesis", seed, easy + gain + 0.02 - noise)
+
+
+def test_differences_are_paired_and_pooled_over_data_sets():
+    made = [*lines(0.05), line("dolly", "quality", "repeat", 7, [1.0] * 6)]  # a seed that the other side lacks
+    found = differences(made, Side("quality", "repeat"), Side("random", "repeat"), dict.fromkeys(FOUR, GROUPS), draws=500)
+    assert [difference.data for difference in found] == [*FOUR, "pooled"]
+    assert all(difference.seeds == 3 for difference in found)
+    for difference in found:
+        assert difference.points == pytest.approx(5, abs=0.2)
+        assert difference.low <= difference.points <= difference.high
+    assert found[0].holm == pytest.approx(4 * 2 / 500)
+    assert differences(made, Side("quality", "repeat"), Side("fifo", "repeat"), dict.fromkeys(FOUR, GROUPS)) == []
+
+
+@pytest.mark.parametrize(("gain", "said"), [(0.05, "`quality` stays the default: +5."), (-0.05, "`quality` is not shown to pay")])
+def test_the_page_says_first_what_the_default_is_and_names_what_was_not_run(gain, said):
+    page = report(list(lines(gain)), "rouge1_test.jsonl")
+    first = page.split("## ")[0]
+    assert said in first
+    assert "+2.0" in first and "60% of variations pass" in first
+    tests = page.split("## Tests")[1].split("## ")[0]
+    assert "exploratory: `quality` less `fifo` | untested" in tests
+    assert f"{10 * gain:+.0%}" in tests  # of the ten points between the base and `all`
+    assert "## Storage\n\nShare of the stream's stored bytes, at least 48 KB.\n\nuntested." in page
+    assert "untested (28.2)" in page.split("## Beside the paper")[1]
+
+
+def test_synthesis_that_hardly_passes_its_check_is_said_not_to_be_testable():
+    few = [one | {"variations": 1, "refused": {"too_far": 19}} if one["policy"] else one for one in lines(0.05)]
+    assert "Synthesis is not testable on this model: 12 of 240 variations (5%) pass the check." in report(few, "x.jsonl")
