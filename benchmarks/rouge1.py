@@ -1,273 +1,31 @@
-r"""The ROUGE-1 study's cells: PROTOCOL.md says what one is.
+r"""Makes the ROUGE-1 study's cells: PROTOCOL.md says what one is.
 
 Run: python -m benchmarks.rouge1 ../shared/data --part development --data dolly --policies random,quality --arms repeat --seeds 0,1
 
 One JSON line a cell in benchmarks/results/rouge1_<part>.jsonl, with the measures of every row, so that everything after is made from
-the lines. Cells that are there are not made again. `--part test` is for what PROTOCOL.md fixes, and nothing else.
+the lines. Cells that are there are not made again. `--part test` is for what PROTOCOL.md fixes, and nothing else. `--data owners` is
+each of MemoryBank's users. `--ray ADDRESS` makes the cells on a Ray cluster, `--ray local` on this machine's cores: extra `sweep`.
 """
 
 import argparse
 import itertools
 import json
-import os
 import tempfile
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from benchmarks.harness import RESULTS, describe
-from benchmarks.rouge1_splits import CONFIRMATORY, FILE, rows_of
-from edgepers.annotate.sources import Answer
-from edgepers.config import MIN_STORAGE_BYTES, Settings, Size
-from edgepers.dialogue import DialogueSet
-from edgepers.evaluate.rouge import rouge1
+from benchmarks.rouge1_cells import POLICIES, REFERENCES, ROUNDS, SHARE, STEPS, Cell, Work
+from benchmarks.rouge1_splits import CONFIRMATORY, OWNERS, rows_of
 from edgepers.heap import settle_heap
 from edgepers.llm import LanguageModel
-from edgepers.personalize import Personalizer
-from edgepers.select.policy import Kept, Newcomer, Policy, Room
-from edgepers.select.records import KeptSet
 
-ROUNDS, A_ROUND, SHARE, STEPS = 3, 16, 0.05, 100
-POLICIES = ("quality", "random", "fifo", "kcenter")
-TRAINED: dict[str, dict[str, Any]] = {
-    "synthesis": {"generations": 3},
-    "repeat": {"generations": 0},
-    "none": {"generations": 0, "epochs": 8},
-}
-ALL = {"generations": 0, "epochs": 2}
-SCORES = ("entropy", "domain_score", "dissimilarity")
-REFERENCES = ("base", "echo", "constant", "all")  # of the stream and seed alone, no policy
-RETRIEVED, CONTEXT_CHARACTERS = 2, 400
-Row = dict[str, Any]
-Encode = Callable[[Sequence[str]], tuple[Tensor, Tensor]]
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """What a line is of.
-
-    Attributes:
-        data: set of data.
-        policy: "" for the references; "quality@spectral": with another entropy of embedding; "entropy", "domain_score", "dissimilarity":
-            the highest of one score alone.
-        arm: of training; "synthesis@5": with five variations asked of each set.
-        seed: of order, weights and sampling.
-        share: of the stream's stored bytes.
-        steps: of training.
-        rounds: that are done, each a third of the stream.
-    """
-
-    data: str
-    policy: str
-    arm: str
-    seed: int
-    share: float
-    steps: int = STEPS
-    rounds: int = ROUNDS
-
-    def settings(self) -> dict[str, Any]:
-        """That differ from the defaults."""
-        arm, _, generations = self.arm.partition("@")
-        policy, _, entropy = self.policy.partition("@")
-        given = {"steps": self.steps, **TRAINED.get(arm, TRAINED["none"])}
-        given |= {"generations": int(generations)} if generations else {}
-        given |= {"entropy": entropy} if entropy else {}
-        return given if policy in SCORES else given | {"policy": policy or "fifo"}
-
-
-def _dialogue(row: Row) -> str:
-    return str(row.get("dialogue_id", row["id"]))
-
-
-def remembered(encode: Encode) -> Encode:
-    """An `encode` that works on each text once, however many cells stream it."""
-    states: dict[str, Tensor] = {}
-
-    def encoded(texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        new = [text for text in dict.fromkeys(texts) if text not in states]
-        if new:
-            hidden, offsets = encode(new)
-            states.update(zip(new, hidden.split(offsets.diff().tolist()), strict=True))
-        rows = [states[text] for text in texts]
-        return torch.cat(rows), torch.tensor([0, *(len(row) for row in rows)]).cumsum(0)
-
-    return encoded
-
-
-def highest(score: str) -> Policy:
-    """A policy that keeps what is highest in one score alone, as the paper's table 4 has it."""
-
-    def decide(newcomer: Newcomer, kept: Kept, room: Room) -> Sequence[int] | None:
-        if not room.refused_before and room.needed(()) == 0:
-            return []
-        of_kept = getattr(kept, score)
-        rows = np.flatnonzero(of_kept < getattr(newcomer, score))
-        return room.take_lowest(rows, of_kept[rows])
-
-    return decide
-
-
-class Work:
-    """One data set: its stream with the base model's answers, and the rows that are measured.
-
-    Args:
-        llm: the base model.
-        folder: of data sets.
-        name: of one.
-        part: "development" or "test".
-        cache: folder of the base model's answers.
-    """
-
-    def __init__(self, llm: LanguageModel, folder: Path, name: str, part: str, cache: Path) -> None:
-        parts, rows = json.loads(FILE.read_text(encoding="utf-8"))[name]["parts"], rows_of(folder, name)
-        self.llm = llm
-        llm.encode = remembered(partial(LanguageModel.encode, llm))  # type: ignore[method-assign, assignment]
-        self.stream, self.measured = ([rows[i] for i in parts[of]] for of in ("stream", part))
-        self.references = [row["reference"] for row in self.measured]
-        llm.use_adapter(None)
-        answers = self._answered(cache / f"{name}.json", [row["question"] for row in self.stream])
-        self.sets = [
-            DialogueSet(row["question"], answer, row["reference"], row["id"]) for row, answer in zip(self.stream, answers, strict=True)
-        ]
-        self._dialogues: dict[str, list[int]] = defaultdict(list)
-        for i, row in enumerate(self.stream):
-            self._dialogues[_dialogue(row)].append(i)
-        self.stored_bytes = self._stored_bytes()
-
-    def _answered(self, file: Path, questions: Sequence[str]) -> list[str]:
-        """The base model's greedy answers: minutes, so they are kept, beside what they answer and who did."""
-        of = [self.llm.identity, *questions]
-        if file.exists():
-            known = json.loads(file.read_text(encoding="utf-8"))
-            if known["of"] == of:
-                return list(known["answers"])
-        answers = self.llm.answer(questions)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        beside = file.with_suffix(f".{os.getpid()}")
-        beside.write_text(json.dumps({"of": of, "answers": answers}), encoding="utf-8")
-        beside.rename(file)
-        return answers
-
-    def _stored_bytes(self) -> int:
-        """What all of the stream takes in a buffer that has room."""
-        began = time.process_time()
-        with tempfile.TemporaryDirectory() as folder, self._state(Path(folder), 0, storage=1 << 30, policy="fifo") as state:
-            state.select(self.sets)
-            self.scoring_cpu_seconds = time.process_time() - began
-            return sum(kept.stored_bytes for kept in state.buffer)
-
-    def _state(self, folder: Path, seed: int, *, storage: int, score: str = "", **settings: Any) -> Personalizer:
-        wanted = {one.id: one.reference for one in self.sets}
-
-        def revealed(kept: KeptSet) -> Answer:
-            return Answer(wanted[kept.id])
-
-        chosen = Settings(seed=seed, storage=Size(storage), guard=False, every=10**9, **settings)
-        return Personalizer(folder, chosen, llm=self.llm, source=revealed, policy=highest(score) if score else None)
-
-    def ordered(self, seed: int) -> list[DialogueSet]:
-        """The stream's dialogues in an order drawn by the seed."""
-        dialogues = list(self._dialogues.values())
-        return [self.sets[i] for number in np.random.default_rng(seed).permutation(len(dialogues)) for i in dialogues[number]]
-
-    def cell(self, cell: Cell) -> Row:
-        """Stream, annotate, train and measure."""
-        began = time.process_time()
-        if not cell.policy:
-            return self._reference(cell, began)
-        storage = max(int(cell.share * self.stored_bytes), MIN_STORAGE_BYTES)
-        score = cell.policy if cell.policy in SCORES else ""
-        with (
-            tempfile.TemporaryDirectory() as folder,
-            self._state(Path(folder), cell.seed, storage=storage, score=score, **cell.settings()) as state,
-        ):
-            stream = self.ordered(cell.seed)
-            for number in range(1, cell.rounds + 1):
-                state.select(stream, limit=len(stream) * number // ROUNDS)
-                state.settings = replace(state.settings, annotations_per_round=A_ROUND * number)
-                state.annotate()
-            kept = list(state.buffer)
-            annotated = [(one.question, one.wanted) for one in kept if one.annotated]
-            facts: Row = {"storage_bytes": storage, "kept": len(kept), "annotated": len(annotated), "kept_ids": [one.id for one in kept]}
-            facts["scoring_cpu_seconds"] = round(self.scoring_cpu_seconds * cell.rounds / ROUNDS, 1)
-            facts["selecting_cpu_seconds"] = round(time.process_time() - began, 1)
-            if cell.arm == "retrieval":
-                self.llm.use_adapter(None)
-                found = self._measures(self._asked(annotated), adapter=False)
-            else:
-                made = state.synthesize()
-                facts["synthesis_cpu_seconds"] = round(time.process_time() - began - facts["selecting_cpu_seconds"], 1)
-                done = state.train()
-                facts |= {name: done[name] for name in ("train_sets", "variations", "train_steps", "train_tokens", "energy_joules")}
-                facts |= {"refused": made["refused"], "made_cpu_seconds": round(time.process_time() - began, 1)}
-                self.llm.use_adapter(state.state.adapter_folder(f"{done['round']:04}"))
-                found = self._measures([row["question"] for row in self.measured])
-                self.llm.use_adapter(None)
-        return {**facts, "cpu_seconds": round(time.process_time() - began, 1), **found}
-
-    def _reference(self, cell: Cell, began: float) -> Row:
-        questions = [row["question"] for row in self.measured]
-        if cell.arm == "echo":
-            return self._scores(questions)
-        if cell.arm == "constant":
-            given = [row["reference"] for row in self.stream]
-            some = given[:: max(len(given) // 200, 1)]
-            return self._scores([max(some, key=lambda one: rouge1(some, [one] * len(some)))] * len(questions))
-        if cell.arm == "base":
-            dialogues = list(dict.fromkeys(map(_dialogue, self.measured)))
-            return self._measures(questions, adapter=False) | {"groups": [dialogues.index(_dialogue(row)) for row in self.measured]}
-        settings = {**cell.settings(), **ALL, "annotations_per_round": len(self.sets)}
-        with tempfile.TemporaryDirectory() as folder, self._state(Path(folder), cell.seed, storage=1 << 30, **settings) as state:
-            state.select(self.ordered(cell.seed))
-            state.annotate()
-            done = state.train()
-            self.llm.use_adapter(state.state.adapter_folder(f"{done['round']:04}"))
-            found = self._measures(questions)
-            self.llm.use_adapter(None)
-        return {
-            "train_steps": done["train_steps"],
-            "train_tokens": done["train_tokens"],
-            "cpu_seconds": time.process_time() - began,
-            **found,
-        }
-
-    def _asked(self, annotated: Sequence[tuple[str, str]]) -> list[str]:
-        """Questions behind the annotated sets that are nearest to them by mean unit embedding."""
-        from edgepers.ops import mean_unit_embedding
-
-        known = mean_unit_embedding(*self.llm.encode([question for question, _ in annotated]))
-        asked = mean_unit_embedding(*self.llm.encode([row["question"] for row in self.measured]))
-        center = known.mean(0)
-        unit = torch.nn.functional.normalize
-        nearest = (unit(asked - center, dim=1) @ unit(known - center, dim=1).T).topk(min(RETRIEVED, len(annotated)), dim=1).indices
-        told = ["\n".join(f"{annotated[i][0]} {annotated[i][1]}"[:CONTEXT_CHARACTERS] for i in row) for row in nearest.tolist()]
-        return [f"{context}\n{row['question']}" for context, row in zip(told, self.measured, strict=True)]
-
-    def _measures(self, questions: Sequence[str], *, adapter: bool = True) -> Row:
-        losses = self.llm.losses([(asked, wanted) for asked, wanted in zip(questions, self.references, strict=True)], adapter=adapter)
-        return self._scores(self.llm.answer(questions, adapter=adapter)) | {"loss": [round(one, 3) for one in losses]}
-
-    def _scores(self, answers: Sequence[str]) -> Row:
-        """rouge-score's own, by row."""
-        from rouge_score.rouge_scorer import RougeScorer
-
-        scorer = RougeScorer(["rouge1", "rougeL"])
-        scores = [scorer.score(wanted, said) for wanted, said in zip(self.references, answers, strict=True)]
-        return {
-            "rouge1": [round(one["rouge1"].fmeasure, 4) for one in scores],
-            "precision": round(float(np.mean([one["rouge1"].precision for one in scores])), 5),
-            "recall": round(float(np.mean([one["rouge1"].recall for one in scores])), 5),
-            "rougeL": round(float(np.mean([one["rougeL"].fmeasure for one in scores])), 5),
-            "answer_words": round(float(np.mean([len(said.split()) for said in answers])), 1),
-        }
+Cells = Mapping[str, Sequence[Cell]]
 
 
 def wanted_cells(
@@ -281,23 +39,30 @@ def wanted_cells(
             yield Cell(data, "", arm, seed if arm == "all" else 0, share)
 
 
-def make(work_on: Callable[[str], Work], cells: dict[str, list[Cell]], out: Path, most: float) -> None:
-    """Append the lines that are not there; begins no cell after `most` seconds."""
+def missing_cells(cells: Cells, out: Path) -> dict[str, list[Cell]]:
+    """Those that have no line yet, by data set."""
     lines = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()] if out.exists() else []
     there = {Cell(**{name: line[name] for name in Cell.__dataclass_fields__ if name in line}) for line in lines}
+    return {data: left for data, of in cells.items() if (left := [cell for cell in of if cell not in there])}
+
+
+def keep(cell: Cell, found: Mapping[str, Any], machine: Mapping[str, Any], out: Path) -> None:
+    """Append a cell's line, and say it."""
+    with out.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({**asdict(cell), **found, **machine}) + "\n")
+    shown = {name: value for name, value in found.items() if not isinstance(value, list)}
+    print(cell.data, cell.policy or "-", cell.arm, cell.seed, f"ROUGE-1 {np.mean(found['rouge1']):.4f}", shown, flush=True)
+
+
+def make(work_on: Callable[[str], Work], cells: Cells, out: Path, most: float) -> None:
+    """Append the lines that are not there; begins no cell after `most` seconds."""
     machine, began = describe(), time.monotonic()
-    for name, wanted in cells.items():
-        missing = [cell for cell in wanted if cell not in there]
-        work = work_on(name) if missing else None
+    for data, missing in missing_cells(cells, out).items():
+        work = work_on(data)
         for cell in missing:
-            if work is None or time.monotonic() - began > most:
+            if time.monotonic() - began > most:
                 return
-            found = work.cell(cell)
-            row = {**asdict(cell), **found, **machine}
-            with out.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
-            shown = {k: v for k, v in found.items() if not isinstance(v, list)}
-            print(name, cell.policy or "-", cell.arm, cell.seed, f"ROUGE-1 {np.mean(found['rouge1']):.4f}", shown, flush=True)
+            keep(cell, work.cell(cell), machine, out)
 
 
 def main() -> None:
@@ -315,17 +80,24 @@ def main() -> None:
     parser.add_argument("--model", default="")
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "edgepers-rouge1", help="of the base model's answers")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="after which no cell is begun")
+    parser.add_argument("--ray", default="", metavar="ADDRESS", help="of a Ray cluster, or local")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     settle_heap()
     seeds = [int(seed) for seed in args.seeds.split(",")]
 
     names, policies, arms = (given.split(",") for given in (args.data, args.policies, args.arms))
+    if names == ["owners"]:
+        names = [f"{OWNERS}:{user}" for user in dict.fromkeys(row["user"] for row in rows_of(args.folder, OWNERS))]
     cells = {
         name: list(wanted_cells(name, policies, arms, seeds, share=args.share, steps=args.steps, rounds=args.rounds)) for name in names
     }
-    llm = LanguageModel.load(args.model)
     out = args.out or RESULTS / f"rouge1_{args.part}.jsonl"
+    if args.ray:
+        from benchmarks.rouge1_ray import make_on_ray
+
+        raise SystemExit(make_on_ray(args.ray, args.folder.resolve(), args.part, args.cache, model=args.model, cells=cells, out=out))
+    llm = LanguageModel.load(args.model)
     make(lambda name: Work(llm, args.folder, name, args.part, args.cache), cells, out, args.seconds)
 
 

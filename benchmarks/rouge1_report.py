@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness import RESULTS
-from benchmarks.rouge1 import POLICIES, ROUNDS, SCORES, SHARE, STEPS
+from benchmarks.rouge1_cells import POLICIES, ROUNDS, SCORES, SHARE, STEPS
 from benchmarks.rouge1_splits import CONFIRMATORY, EXPLORATORY
 from benchmarks.rouge1_tests import Difference, Line, Side, differences, means
 

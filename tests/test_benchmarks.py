@@ -37,12 +37,6 @@ def test_benchmark_of_the_selector_runs_at_its_smallest(tmp_path):
     assert all(row["commit"] and row["command"] for row in rows)
 
 
-@pytest.fixture
-def benchmarks_found(monkeypatch):
-    """They are not installed: only the repository has them."""
-    monkeypatch.syspath_prepend(Path(__file__).parents[1])
-
-
 def made_up(n):
     """A scored stream whose scores have nothing to do with each other."""
     rng = np.random.default_rng(0)
@@ -56,7 +50,7 @@ def made_up(n):
     return [one(i) for i in range(n)]
 
 
-def test_comparison_of_policies_gives_a_line_a_policy_a_table_and_a_picture(tmp_path, benchmarks_found):
+def test_comparison_of_policies_gives_a_line_a_policy_a_table_and_a_picture(tmp_path):
     from benchmarks.plot_policies import plot
     from benchmarks.policies import compare, table
 
@@ -72,7 +66,7 @@ def test_comparison_of_policies_gives_a_line_a_policy_a_table_and_a_picture(tmp_
     assert (tmp_path / "policies.png").stat().st_size > 10_000
 
 
-def test_admissions_dry_up_under_quality_and_not_under_aging(benchmarks_found):
+def test_admissions_dry_up_under_quality_and_not_under_aging():
     from benchmarks.replay import replay
 
     stream = made_up(3000)
@@ -105,7 +99,7 @@ def test_benchmark_of_training_runs_at_its_smallest(tmp_path):
     assert all(row["peak_bytes"] > 0 and row["commit"] and row["device"] for row in rows.values())
 
 
-def test_a_question_is_in_one_part_whatever_its_case_and_spaces(benchmarks_found):
+def test_a_question_is_in_one_part_whatever_its_case_and_spaces():
     from benchmarks.splits import dialogue_sets, split_of
     from edgepers.assets import sample_stream
 
@@ -117,7 +111,7 @@ def test_a_question_is_in_one_part_whatever_its_case_and_spaces(benchmarks_found
     assert share == pytest.approx([0.6, 0.2, 0.2], abs=0.06)
 
 
-def test_a_round_of_the_study_is_measured(benchmarks_found, llm, monkeypatch, tmp_path):
+def test_a_round_of_the_study_is_measured(llm, monkeypatch, tmp_path):
     from benchmarks import rounds
     from edgepers.train.recipe import Recipe
 
@@ -142,7 +136,7 @@ def _diary(rows):
     return [{"id": str(i), "question": f"{one} on my {i}th day", "user": "Ada", "date": days[i % 10]} for i, one in enumerate(rows)]
 
 
-def test_rows_of_the_rouge1_study_are_in_one_part_with_their_dialogue_and_repeat_no_other(benchmarks_found):
+def test_rows_of_the_rouge1_study_are_in_one_part_with_their_dialogue_and_repeat_no_other():
     from benchmarks.rouge1_splits import near_duplicates, parts_of
 
     words = [f"what is the {i} thing that I should do about number {i * 7} of them" for i in range(300)]
@@ -157,7 +151,7 @@ def test_rows_of_the_rouge1_study_are_in_one_part_with_their_dialogue_and_repeat
     assert parts_of("made", rows[:300], frozenset(words[:6])) == parts
 
 
-def test_an_owners_last_days_are_the_study_s_test(benchmarks_found):
+def test_an_owners_last_days_are_the_study_s_test():
     from benchmarks.rouge1_splits import OWNERS, parts_of
 
     rows = _diary([f"what did I do in place {i * 11} with friend number {i * 13}" for i in range(40)])
@@ -167,7 +161,7 @@ def test_an_owners_last_days_are_the_study_s_test(benchmarks_found):
     assert len(parts["stream"]) == 28
 
 
-def test_the_rouge1_study_s_parts_are_those_that_were_written_down(benchmarks_found):
+def test_the_rouge1_study_s_parts_are_those_that_were_written_down():
     from benchmarks.rouge1_splits import FILE, _made
 
     data = FILE.parents[3] / "shared" / "data"
@@ -176,8 +170,8 @@ def test_the_rouge1_study_s_parts_are_those_that_were_written_down(benchmarks_fo
     assert dict(_made(data)) == json.loads(FILE.read_text(encoding="utf-8"))
 
 
-def test_cells_of_the_rouge1_study_do_equal_work_and_are_made_once(benchmarks_found, llm, monkeypatch, tmp_path):
-    from benchmarks import rouge1
+def test_cells_of_the_rouge1_study_do_equal_work_and_are_made_once(llm, monkeypatch, tmp_path):
+    from benchmarks import rouge1, rouge1_cells
     from edgepers.assets import sample_stream
 
     rows = [json.loads(line) for line in sample_stream().read_text(encoding="utf-8").splitlines()][:60]
@@ -185,14 +179,14 @@ def test_cells_of_the_rouge1_study_do_equal_work_and_are_made_once(benchmarks_fo
     parts = {"stream": list(range(48)), "development": list(range(48, 60))}
     (tmp_path / "splits.json").write_text(json.dumps({"made": {"parts": parts}}), encoding="utf-8")
     for name, value in {"FILE": tmp_path / "splits.json", "ROUNDS": 2, "A_ROUND": 4}.items():
-        monkeypatch.setattr(rouge1, name, value)
-    for arm in rouge1.TRAINED:
-        monkeypatch.setitem(rouge1.TRAINED, arm, {**rouge1.TRAINED[arm], "steps": 2, "epochs": 0})
+        monkeypatch.setattr(rouge1_cells, name, value)
+    for arm in rouge1_cells.TRAINED:
+        monkeypatch.setitem(rouge1_cells.TRAINED, arm, {**rouge1_cells.TRAINED[arm], "steps": 2, "epochs": 0})
     monkeypatch.setattr(llm, "encode", llm.encode)  # which the study replaces: as before afterwards
     work = []
 
     def work_on(name):
-        work.append(rouge1.Work(llm, tmp_path, name, "development", tmp_path / "cache"))
+        work.append(rouge1_cells.Work(llm, tmp_path, name, "development", tmp_path / "cache"))
         return work[-1]
 
     arms = ("base", "echo", "constant", "retrieval", "repeat", "synthesis", "all")

@@ -7,12 +7,6 @@ import pytest
 import torch
 
 
-@pytest.fixture(autouse=True)
-def _benchmarks_found(monkeypatch):
-    """They are not installed: only the repository has them."""
-    monkeypatch.syspath_prepend(Path(__file__).parents[1])
-
-
 def row(name, p50, *, spread=0.05, copy=30.0, group="g", **more):
     return {
         "group": group, "name": name, "p20_ms": p50 * (1 - spread), "p50_ms": p50, "p80_ms": p50 * (1 + spread),

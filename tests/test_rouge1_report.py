@@ -3,8 +3,6 @@
 import numpy as np
 import pytest
 
-pytest.importorskip("benchmarks", reason="benchmarks/ is not beside the tests")
-
 from benchmarks.rouge1_report import report
 from benchmarks.rouge1_tests import Side, differences, drawn_means, holm, p_value
 
