@@ -1,7 +1,6 @@
 """Result files: what changed beyond noise, and the page that is made from them."""
 
 import json
-from pathlib import Path
 
 import pytest
 import torch
