@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness import RESULTS
+from benchmarks.plot_rouge1 import plot
 from benchmarks.rouge1_cells import POLICIES, ROUNDS, SCORES, SHARE, STEPS
 from benchmarks.rouge1_splits import CONFIRMATORY, EXPLORATORY
 from benchmarks.rouge1_tests import Difference, Line, Side, differences, means
@@ -202,21 +203,22 @@ def costs(study: Study) -> str:
 
 
 def sweep(study: Study, title: str, key: Callable[[Line], Any], chosen: Callable[[Line], bool]) -> str:
-    """Mean points by policy and arm, a column for each value of `key`; over the data sets that have every column."""
+    """Mean points by policy and arm, with CPU seconds, a column for each value of `key`; over the data sets that have every column."""
     lines = [line for line in study.lines if line["policy"] and chosen(line)]
     columns = sorted({key(line) for line in lines})
     if len(columns) < 2:
         return f"{UNTESTED}.\n"
-    cells: dict[tuple[str, str], dict[Any, dict[str, list[float]]]] = {}
+    cells: dict[tuple[str, str], dict[Any, dict[str, list[tuple[float, float]]]]] = {}
     for line in lines:
         of = cells.setdefault((line["policy"], line["arm"].partition("@")[0]), {}).setdefault(key(line), {})
-        of.setdefault(line["data"], []).append(100 * float(np.mean(line["rouge1"])))
+        of.setdefault(line["data"], []).append((100 * float(np.mean(line["rouge1"])), line.get("made_cpu_seconds", 0.0)))
     rows = []
     for (policy, arm), found in sorted(cells.items()):
         shared = sorted(set.intersection(*(set(found.get(column, {})) for column in columns)))
         if shared:
-            values = [float(np.mean([np.mean(found[column][data]) for data in shared])) for column in columns]
-            rows.append([f"{arm}, `{policy}`", ", ".join(NAMES[data] for data in shared), *map(points, values)])
+            values = [np.mean([np.mean(found[column][data], axis=0) for data in shared], axis=0) for column in columns]
+            told = [f"{mean:.1f} ({seconds:.0f} s)" for mean, seconds in values]
+            rows.append([f"{arm}, `{policy}`", ", ".join(NAMES[data] for data in shared), *told])
     return table([title, "data", *map(str, columns)], rows) if rows else f"{UNTESTED}.\n"
 
 
@@ -285,7 +287,7 @@ def report(lines: Sequence[Line], part: str) -> str:
     head = HEAD.format(
         part=part, cells=len(lines), core=len(study.core), machines="; ".join(machines), commits=", ".join(commits), untested=UNTESTED
     )
-    head += f"\n{verdict(study)}\n"
+    head += f"\n{verdict(study)}\n\n![policies and arms, rounds, storage](results/{part.removesuffix('.jsonl')}.png)\n"
     return head + "".join(f"\n## {title}\n\n{what}\n\n{body}\n" for title, what, body in sections)
 
 
@@ -295,8 +297,9 @@ def main() -> None:
     parser.add_argument("--lines", type=Path, default=RESULTS / "rouge1_test.jsonl")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "RESULTS.md")
     args = parser.parse_args()
-    lines = [json.loads(line) for line in args.lines.read_text(encoding="utf-8").splitlines()]
+    lines = [{"rounds": ROUNDS, "steps": STEPS} | json.loads(line) for line in args.lines.read_text(encoding="utf-8").splitlines()]
     args.out.write_text(report(lines, args.lines.name), encoding="utf-8")
+    plot(lines, args.lines.with_suffix(".png"))
 
 
 if __name__ == "__main__":

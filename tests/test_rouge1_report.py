@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from benchmarks.plot_rouge1 import plot
 from benchmarks.rouge1_report import report
 from benchmarks.rouge1_tests import Side, differences, drawn_means, holm, p_value
 
@@ -53,7 +54,7 @@ def test_holm_and_p_are_as_by_hand():
 def line(data, policy, arm, seed, values, **more):
     made = {"variations": 12, "refused": {"too_near": 8}, "kept": 20, "storage_bytes": 48000} if policy else {}
     seconds = {f"{part}_cpu_seconds": 6.0 for part in ("scoring", "synthesis", "made")} if policy else {}
-    own = {"data": data, "policy": policy, "arm": arm, "seed": seed, "share": 0.05, "rouge1": list(values)}
+    own = {"data": data, "policy": policy, "arm": arm, "seed": seed, "share": 0.05, "steps": 25, "rounds": 3, "rouge1": list(values)}
     return own | made | seconds | {"device": "cpu", "isa": "avx2", "commit": "abc"} | more
 
 
@@ -93,6 +94,13 @@ def test_the_page_says_first_what_the_default_is_and_names_what_was_not_run(gain
     assert f"{10 * gain:+.0%}" in tests  # of the ten points between the base and `all`
     assert "## Storage\n\nShare of the stream's stored bytes, at least 48 KB.\n\nuntested." in page
     assert "untested (28.2)" in page.split("## Beside the paper")[1]
+
+
+def test_the_picture_is_drawn_from_whatever_there_is(tmp_path):
+    made = [*lines(0.05), *(one | {"rounds": 1} for one in lines(0.02)), *(one | {"share": 0.2} for one in lines(0.06))]
+    plot(made, tmp_path / "all.png")
+    plot(made[:1], tmp_path / "hardly.png")
+    assert (tmp_path / "all.png").stat().st_size > (tmp_path / "hardly.png").stat().st_size > 5000
 
 
 def test_synthesis_that_hardly_passes_its_check_is_said_not_to_be_testable():

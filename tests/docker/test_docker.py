@@ -14,6 +14,8 @@ from edgepers.systemd import LIBRARIES_BYTES
 
 ROOT = Path(__file__).parent.parent.parent
 FILES = sorted((ROOT / "docker").glob("Dockerfile.*"))
+RECIPE = ROOT / "docker" / "jetson-containers" / "edgepers"
+SCRIPTS = [*sorted((ROOT / "scripts").glob("*.sh")), ROOT / ".ci" / "run"]
 sys.path.insert(0, str(ROOT / "scripts"))
 try:
     from run_dockerfile import CONTEXT, instructions
@@ -21,12 +23,34 @@ finally:
     sys.path.pop(0)
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.suffix[1:])
+@pytest.mark.parametrize("file", [*FILES, RECIPE / "Dockerfile"], ids=lambda file: file.suffix[1:] or "jetson-containers")
 def test_hadolint_has_nothing_to_say(file):
     if shutil.which("hadolint") is None:
         pytest.skip("needs hadolint")
     done = subprocess.run(["hadolint", str(file)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
+
+
+@pytest.mark.parametrize("file", SCRIPTS, ids=lambda file: file.name)
+def test_shellcheck_has_nothing_to_say(file):
+    if shutil.which("shellcheck") is None:
+        pytest.skip("needs shellcheck")
+    done = subprocess.run(["shellcheck", str(file)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_the_recipe_for_jetson_containers_takes_the_wheel_that_is_made_and_runs_its_test_on_the_board():
+    """Its header is YAML between two marks, as jetson-containers reads it."""
+    text = (RECIPE / "Dockerfile").read_text(encoding="utf-8")
+    marked = text.split("#---\n")[1]
+    header = yaml.safe_load("".join(line.removeprefix("# ") for line in marked.splitlines(keepends=True)))
+    assert header["name"] == RECIPE.name == "edgepers"
+    assert header["depends"] == ["bitsandbytes"]
+    assert (RECIPE / header["test"]).is_file()
+    lines = instructions(text)
+    assert lines[:2] == [("ARG", "BASE_IMAGE"), ("FROM", "${BASE_IMAGE}")]
+    (copied,) = [rest for word, rest in lines if word == "COPY"]
+    assert fnmatch.fnmatch("edgepers-0.1.0-py3-none-linux_aarch64.whl", copied.split()[0])
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.suffix[1:])
