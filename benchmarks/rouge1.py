@@ -31,8 +31,8 @@ Cells = Mapping[str, Sequence[Cell]]
 def wanted_cells(
     data: str, policies: Sequence[str], arms: Sequence[str], seeds: Sequence[int], *, share: float, steps: int, rounds: int = ROUNDS
 ) -> Iterator[Cell]:
-    """Those asked for; a reference that does not depend on the seed is one cell."""
-    for arm, seed in itertools.product(arms, seeds):
+    """Those asked for, seed by seed; a reference that does not depend on the seed is one cell."""
+    for seed, arm in itertools.product(seeds, arms):
         if arm not in REFERENCES:
             yield from (Cell(data, policy, arm, seed, share, steps, rounds) for policy in policies)
         elif arm == "all" or seed == seeds[0]:
