@@ -47,7 +47,7 @@ def _forward_of(module: Any) -> Callable[..., Tensor] | None:
     base, name = module.get_base_layer(), names[0]
     if name in getattr(module, "lora_variant", ()) or module.use_dora.get(name) or module.lora_bias.get(name):
         return None
-    down = module.lora_A[name].weight.detach().t().contiguous()
+    down = module.lora_A[name].weight.detach()
     up = (module.lora_B[name].weight.detach() * module.scaling[name]).t().contiguous()
     return (
         _merged(module, base, down, up)
@@ -57,7 +57,7 @@ def _forward_of(module: Any) -> Callable[..., Tensor] | None:
 
 
 def _merged(module: Any, base: Any, down: Tensor, up: Tensor) -> Callable[..., Tensor]:
-    weight = torch.addmm(base.weight.detach().t(), down, up).t().contiguous()
+    weight = torch.addmm(base.weight.detach().t(), down.t(), up).t().contiguous()
     return lambda x, *_, **__: F.linear(x, base.weight if module.disable_adapters else weight, base.bias)
 
 
@@ -66,8 +66,9 @@ def _added(module: Any, base: Any, down: Tensor, up: Tensor) -> Callable[..., Te
         y: Tensor = base(x)
         if module.disable_adapters:
             return y
-        least = torch.mm(x.reshape(-1, x.shape[-1]).to(down.dtype), down)
-        y.view(-1, y.shape[-1]).add_(torch.mm(least, up))
+        rows = y.view(-1, y.shape[-1])
+        least = F.linear(x.reshape(-1, x.shape[-1]).to(down.dtype), down)
+        rows.copy_(torch.addmm(rows.to(up.dtype), least, up))
         return y
 
     return forward
