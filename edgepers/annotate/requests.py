@@ -35,6 +35,6 @@ def annotate(selector: Selector, source: Source, round_number: int, most: int) -
             refusal = selector.annotate(kept.position, answer.reference, round_number)
             outcome = refusal or selector.buffer.get(kept.position).verdict
         if outcome in ("skipped", "too_big", "no_room"):
-            selector.buffer.mark_asked(kept.position, round_number)
+            selector.mark_asked(kept.position, round_number)
         outcomes[outcome] = outcomes.get(outcome, 0) + 1
     return outcomes

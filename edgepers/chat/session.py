@@ -87,7 +87,7 @@ class Session:
         """Remember that the owner was asked about the last exchange and has not answered."""
         exchange = self._exchange()
         if exchange.decision.admitted and not exchange.verdict:
-            self.owner.buffer.mark_asked(exchange.decision.position, self.owner.round_number)
+            self.owner.selector.mark_asked(exchange.decision.position, self.owner.round_number)
 
     def judge(self, reference: str | None) -> str:
         """Take a verdict on the last exchange: what it should have said, or None for "fine as it is". Returns a line about it."""

@@ -363,12 +363,16 @@ class Buffer:
         values = (self.sealer.key, self.sealer.seal(self._opened(position, key, data), f"set {position}"), position)
         self._db.run("UPDATE kept SET key = ?, data = ? WHERE position = ?", values)
 
-    def mark_asked(self, position: int, round_number: int) -> None:
-        """Remember that the owner was asked about a set."""
-        kept = self.get(position)
-        with self._transaction():
-            self._db.run("DELETE FROM kept WHERE position = ?", (position,))
-            self._insert(replace(kept, asked=round_number))
+    def mark_asked(self, position: int, round_number: int) -> bool:
+        """Remember that the owner was asked about a set; False where its row, which may grow by a few bytes, finds no room any more."""
+        packed = pack_record(replace(self.get(position), asked=round_number))
+        try:
+            with self._transaction():
+                self._delete(position)
+                self._put(position, self.sealer.seal(packed, f"set {position}"))  # the file's own limit judges: `fits` is too careful here
+        except BudgetError:
+            return False
+        return True
 
     def shrink(self, order: Sequence[int]) -> None:
         """Come down to a smaller budget in small steps, sets leaving in the given order of positions: each step's journal is small."""
@@ -399,7 +403,10 @@ class Buffer:
             raise BudgetError(
                 f"{self.path}: set {kept.position} does not fit after what was evicted; a policy must evict more, or return None"
             )
-        self._db.run("INSERT INTO kept VALUES (?, ?, ?)", (kept.position, self.sealer.key, sealed))
+        self._put(kept.position, sealed)
+
+    def _put(self, position: int, sealed: bytes) -> None:
+        self._db.run("INSERT INTO kept VALUES (?, ?, ?)", (position, self.sealer.key, sealed))
 
     def get(self, position: int) -> KeptSet:
         """One kept set by its position."""

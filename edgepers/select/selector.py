@@ -246,6 +246,16 @@ class Selector:
         self.reload()
         return ""
 
+    def mark_asked(self, position: int, round_number: int) -> None:
+        """Remember that the owner was asked about a kept set and has given no verdict that could be kept."""
+        if self.buffer.mark_asked(position, round_number):
+            return
+        asked = replace(self.buffer.get(position), asked=round_number)
+        gone = self._room_for_verdict(asked, [position])
+        if not isinstance(gone, str):
+            self.buffer.replace(asked, gone, self.buffer.progress.copy())
+            self.reload()
+
     def keep(self, arrival: Arrival, dropped: Decision, reference: str | None, round_number: int) -> str:
         """Keep a set after all that was dropped a moment ago: the owner has given a verdict, and that outranks every score.
 

@@ -137,6 +137,21 @@ def test_a_smaller_budget_shrinks_the_file_and_keeps_annotated_sets_longest(tmp_
         buffer.check()
 
 
+def test_that_a_set_was_asked_about_is_noted_however_full_the_buffer_is(tmp_path):
+    """A row grows by a byte or none: what `fits` asks of a newcomer is more than is left."""
+    sizes = random.Random(1)
+    for number in range(8):
+        with opened(tmp_path / str(number), MIN_STORAGE_BYTES) as buffer:
+            i = 0
+            while admit(buffer, make(i, sizes.randint(50, 900)), []):
+                i += 1
+            for kept in list(buffer):
+                assert buffer.mark_asked(kept.position, 1000 + number)
+            assert all(kept.asked == 1000 + number for kept in buffer) and len(buffer) == i
+            assert buffer.disk_bytes() <= MIN_STORAGE_BYTES
+            buffer.check()
+
+
 def test_a_failed_transaction_changes_nothing(tmp_path):
     with opened(tmp_path) as buffer:
         admit(buffer, make(0), [])

@@ -2,6 +2,8 @@ import random
 
 import pytest
 
+from edgepers.annotate.requests import annotate
+from edgepers.annotate.sources import Answer
 from edgepers.config import POLICIES
 from edgepers.dialogue import Cursor, DialogueSet, IterableStream
 from edgepers.errors import BudgetError, StateError, UsageError
@@ -149,6 +151,29 @@ def test_an_annotation_makes_room_or_says_why_not(tmp_path, encoder):
         assert selector.annotate(position, "".join(chr(200 + i % 5000) for i in range(30_000)), 1) == "too_big"
         assert buffer.progress.annotated == 2
         assert buffer.disk_bytes() <= 64_000
+
+
+def test_answers_that_cannot_be_kept_are_asked_for_once_in_a_full_buffer(tmp_path, encoder):
+    endless = Answer("".join(chr(200 + i % 5000) for i in range(30_000)))
+    with Buffer(tmp_path, 48_000) as buffer:
+        feed_all(buffer, encoder, stream(600), "fifo")
+        selector = Selector(buffer, encoder, policy="fifo")
+        before = len(buffer)
+        assert annotate(selector, lambda kept: endless, 1, 600) == {"too_big": before}
+        assert [kept.asked for kept in buffer] == [1] * before
+        assert buffer.disk_bytes() <= 48_000
+
+
+def test_noting_that_a_set_was_asked_about_makes_room_where_there_is_none(tmp_path, encoder, monkeypatch):
+    with Buffer(tmp_path, 64_000) as buffer:
+        feed_all(buffer, encoder, stream(300), "fifo")
+        selector = Selector(buffer, encoder, policy="fifo")
+        kept, newest = len(buffer), max(one.position for one in buffer)
+        monkeypatch.setattr(buffer, "mark_asked", lambda position, round_number: False)
+        selector.mark_asked(newest, 7)
+        assert buffer.get(newest).asked == 7
+        assert kept - 1 <= len(buffer) <= kept
+        assert selector.holds(newest)
 
 
 def test_a_record_too_big_for_the_budget_is_dropped_with_its_reason(tmp_path, encoder):
