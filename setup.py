@@ -1,7 +1,8 @@
 """Builds csrc/ into libraries inside the package; all metadata is in pyproject.toml.
 
 Environment, at build time only: EDGEPERS_NATIVE=0 builds nothing; EDGEPERS_CUDA=0 leaves CUDA out, EDGEPERS_CUDA=1 insists on it (without
-either it is built where nvcc is found); CXX is the C++ compiler. A machine without a compiler installs without kernels: torch serves.
+either it is built where nvcc is found); CXX is the C++ compiler, which may compile for another machine: the wheel is then that machine's.
+A machine without a compiler installs without kernels: torch serves.
 """
 
 import os
@@ -16,6 +17,7 @@ from setuptools.command.build_ext import build_ext
 
 sys.path.insert(0, str(Path(__file__).parent / "csrc"))
 import build
+import needs
 
 PREFIX = "edgepers.ops._native_"
 
@@ -58,11 +60,12 @@ class BuildKernels(build_ext):
 
 
 class AnyPython(bdist_wheel):
-    """The libraries call no Python: one wheel a platform serves them all."""
+    """The libraries call no Python: one wheel a platform serves them all, and the libraries say which."""
 
     def get_tag(self) -> tuple[str, str, str]:
         _, _, platform = super().get_tag()
-        return "py3", "none", platform
+        packed = Path(self.bdist_dir).glob("edgepers/ops/_native_*.so")
+        return "py3", "none", needs.wheel_platform(packed) or platform
 
 
 setup(ext_modules=extensions(), cmdclass={"build_ext": BuildKernels, "bdist_wheel": AnyPython})
