@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 # What the compiled kernels are made of: a change builds them again.
 CSRC := setup.py $(wildcard csrc/*.* csrc/cpu/*)
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench wheel clean
 
 demo: $(VENV)/.plot
 	$(BIN)/edgepers demo --out $(DEMO)
@@ -28,6 +28,10 @@ check: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.all --out $(BENCH)
 
+# dist/: the source archive, and a wheel for each machine that there is a compiler for.
+wheel: $(VENV)/.dev
+	$(BIN)/python scripts/build_wheels.py
+
 $(VENV)/.plot: pyproject.toml $(CSRC) scripts/setup.sh constraints/*.txt
 	PYTHON="$(PYTHON)" TORCH="$(TORCH)" scripts/setup.sh $(VENV) plot
 	touch $@
@@ -37,4 +41,4 @@ $(VENV)/.dev: pyproject.toml $(CSRC) scripts/setup.sh constraints/*.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) build dist *.egg-info
