@@ -39,6 +39,14 @@ def test_entropy_matches_reference(kind, dtype, centred):
     assert_as_accurate_as_torch(got, truth, plain)
 
 
+@pytest.mark.parametrize("n", [2, 3, 16])
+def test_collision_of_few_rows_is_right_to_a_rounding_whatever_order_a_product_is_summed_in(n):
+    torch.manual_seed(0)
+    rows = torch.randn(n, 4096) + 3
+    truth = embedding_entropy_reference(rows, offsets_of([n]), "collision").item()
+    assert one(rows, "collision") == pytest.approx(truth, rel=torch.finfo(torch.float32).eps, abs=0)
+
+
 @pytest.mark.parametrize(
     ("kind", "rows", "value"),
     [
