@@ -39,7 +39,7 @@ def test_shellcheck_has_nothing_to_say(file):
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_the_recipe_for_jetson_containers_takes_the_wheel_that_is_made_and_runs_its_test_on_the_board():
+def test_the_recipe_for_jetson_containers_takes_the_archive_that_is_made_and_runs_its_test_on_the_board():
     """Its header is YAML between two marks, as jetson-containers reads it."""
     text = (RECIPE / "Dockerfile").read_text(encoding="utf-8")
     marked = text.split("#---\n")[1]
@@ -50,7 +50,7 @@ def test_the_recipe_for_jetson_containers_takes_the_wheel_that_is_made_and_runs_
     lines = instructions(text)
     assert lines[:2] == [("ARG", "BASE_IMAGE"), ("FROM", "${BASE_IMAGE}")]
     (copied,) = [rest for word, rest in lines if word == "COPY"]
-    assert fnmatch.fnmatch("edgepers-0.1.0-py3-none-linux_aarch64.whl", copied.split()[0])
+    assert fnmatch.fnmatch("edgepers-0.1.0.tar.gz", copied.split()[0])
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.suffix[1:])
