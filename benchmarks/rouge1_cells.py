@@ -5,7 +5,8 @@ import os
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -119,7 +120,7 @@ class Work:
     def __init__(self, llm: LanguageModel, folder: Path, name: str, part: str, cache: Path) -> None:
         data, _, owner = name.partition(":")
         parts, rows = json.loads(FILE.read_text(encoding="utf-8"))[data]["parts"], rows_of(folder, data)
-        self.llm = llm
+        self.llm, self.name = llm, name
         llm.encode = remembered(partial(LanguageModel.encode, llm))  # type: ignore[method-assign, assignment]
         chosen = {of: [rows[i] for i in parts[of] if not owner or rows[i]["user"] == owner] for of in ("stream", part)}
         self.stream, self.measured, self._in_order = chosen["stream"], chosen[part], bool(owner)
@@ -172,25 +173,33 @@ class Work:
         dialogues = list(self._dialogues.values())
         return [self.sets[i] for number in np.random.default_rng(seed).permutation(len(dialogues)) for i in dialogues[number]]
 
-    def cell(self, cell: Cell) -> Row:
-        """Stream, annotate, train and measure."""
-        began = time.process_time()
-        if not cell.policy:
-            return self._reference(cell, began)
+    @contextmanager
+    def streamed(self, cell: Cell, folder: Path) -> Iterator[Personalizer]:
+        """A state that has seen and annotated what a cell's has when it is trained."""
         storage = max(int(cell.share * self.stored_bytes), MIN_STORAGE_BYTES)
         score = cell.policy if cell.policy in SCORES else ""
-        with (
-            tempfile.TemporaryDirectory() as folder,
-            self._state(Path(folder), cell.seed, storage=storage, score=score, **cell.settings()) as state,
-        ):
+        with self._state(folder, cell.seed, storage=storage, score=score, **cell.settings()) as state:
             stream = self.ordered(cell.seed)
             for number in range(1, cell.rounds + 1):
                 state.select(stream, limit=len(stream) * number // ROUNDS)
                 state.settings = replace(state.settings, annotations_per_round=A_ROUND * number)
                 state.annotate()
+            yield state
+
+    def cell(self, cell: Cell) -> Row:
+        """Stream, annotate, train and measure."""
+        began = time.process_time()
+        if not cell.policy:
+            return self._reference(cell, began)
+        with tempfile.TemporaryDirectory() as folder, self.streamed(cell, Path(folder)) as state:
             kept = list(state.buffer)
             annotated = [(one.question, one.wanted) for one in kept if one.annotated]
-            facts: Row = {"storage_bytes": storage, "kept": len(kept), "annotated": len(annotated), "kept_ids": [one.id for one in kept]}
+            facts: Row = {
+                "storage_bytes": int(state.settings.storage),
+                "kept": len(kept),
+                "annotated": len(annotated),
+                "kept_ids": [one.id for one in kept],
+            }
             facts["scoring_cpu_seconds"] = round(self.scoring_cpu_seconds * cell.rounds / ROUNDS, 1)
             facts["selecting_cpu_seconds"] = round(time.process_time() - began, 1)
             if cell.arm == "retrieval":

@@ -170,6 +170,40 @@ def test_the_rouge1_study_s_parts_are_those_that_were_written_down():
     assert dict(_made(data)) == json.loads(FILE.read_text(encoding="utf-8"))
 
 
+def test_worth_is_what_leaving_a_set_out_costs_and_is_held_against_its_scores(llm, monkeypatch, tmp_path):
+    from benchmarks import rouge1_cells, worth
+    from edgepers.assets import sample_stream
+
+    rows = [json.loads(line) for line in sample_stream().read_text(encoding="utf-8").splitlines()][:30]
+    (tmp_path / "made.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    (tmp_path / "splits.json").write_text(json.dumps({"made": {"parts": {"stream": [*range(24)], "development": [*range(24, 30)]}}}))
+    monkeypatch.setattr(rouge1_cells, "FILE", tmp_path / "splits.json")
+    monkeypatch.setattr(rouge1_cells, "A_ROUND", 1)
+    monkeypatch.setattr(worth, "STEPS", 1)
+    monkeypatch.setattr(llm, "encode", llm.encode)
+    work = rouge1_cells.Work(llm, tmp_path, "made", "development", tmp_path / "cache")
+    found = list(worth.worths(work, 0, set()))
+    assert len(found) == found[0]["sets"] == 3
+    assert all(one["all_loss"] == found[0]["all_loss"] > 0 and one["worth"] != 0 for one in found)
+    assert list(worth.worths(work, 0, {one["id"] for one in found})) == []
+
+    def line(seed, i):
+        return {
+            "data": "made",
+            "seed": seed,
+            "worth": i,
+            "entropy": 2 * i,
+            "domain_score": -i,
+            "dissimilarity": 5,
+            "characters": i % 2,
+            "loss": 0,
+        }
+
+    told = worth.table([line(seed, i) for seed in (0, 1) for i in range(12)])
+    assert "| entropy | +1.00 [+1.00, +1.00] |" in told and "| domain_score | -1.00 [-1.00, -1.00] |" in told
+    assert "| dissimilarity | +0.00 [+0.00, +0.00] |" in told and "2 runs, 24 sets" in told
+
+
 def test_cells_of_the_rouge1_study_do_equal_work_and_are_made_once(llm, monkeypatch, tmp_path):
     from benchmarks import rouge1, rouge1_cells
     from edgepers.assets import sample_stream
