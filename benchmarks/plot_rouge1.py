@@ -67,18 +67,20 @@ def plot(lines: Sequence[Line], target: Path) -> None:
 def _bars(axes: Any, core: Sequence[Line]) -> None:
     policies = list(dict.fromkeys(line["policy"] for line in core if line["policy"]))
     arms = [arm for arm in _ARMS if any(line["arm"] == arm for line in core)]
+    colours = dict(zip(_ARMS, ("tab:blue", "tab:orange", "tab:cyan", "0.6"), strict=True))
     for i, arm in enumerate(arms):
         found = {policy: mean_of([line for line in core if (line["policy"], line["arm"]) == (policy, arm)]) for policy in policies}
         at = [(k, found[policy]) for k, policy in enumerate(policies) if found[policy] is not None]
-        axes.bar([k + (i - (len(arms) - 1) / 2) * 0.8 / len(arms) for k, _ in at], [mean for _, mean in at], 0.8 / len(arms), label=arm)
+        places = [k + (i - (len(arms) - 1) / 2) * 0.8 / len(arms) for k, _ in at]
+        axes.bar(places, [mean for _, mean in at], 0.8 / len(arms), label=arm, color=colours[arm])
     for arm, colour in _FLOORS.items():
         mean = mean_of([line for line in core if line["arm"] == arm and not line["policy"]])
         if mean is not None:
             axes.axhline(mean, color=colour, linewidth=1, linestyle="--", label=arm)
-    axes.set(ylabel="ROUGE-1 F, points, mean of four data sets", xticks=range(len(policies)))
+    axes.set(ylabel="ROUGE-1 F, points, mean of four data sets", xticks=range(len(policies)), xlim=(-0.6, len(policies) - 0.4))
     axes.set_xticklabels(policies)
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(fontsize=8, ncols=2)
+        axes.legend(fontsize=8, ncols=3, loc="lower center", framealpha=0.95)
 
 
 def _curves(axes: Any, drawn: dict[str, tuple[list[float], list[float]]], label: str) -> None:

@@ -58,13 +58,15 @@ def line(data, policy, arm, seed, values, **more):
     return own | made | seconds | {"device": "cpu", "isa": "avx2", "commit": "abc"} | more
 
 
-def lines(gain):
+def lines(gain, seeds=5):
     rng = np.random.default_rng(1)
     for data in FOUR:
         easy = rng.uniform(0.1, 0.2, size=6)
         yield line(data, "", "base", 0, easy, groups=GROUPS)
         yield line(data, "", "all", 0, easy + 0.1)
-        for seed in range(3):
+        yield line(data, "", "echo", 0, easy + 0.3)
+        yield line(data, "", "constant", 0, easy - 0.05)
+        for seed in range(seeds):
             noise = rng.normal(scale=0.001, size=6)
             yield line(data, "random", "repeat", seed, easy + noise)
             yield line(data, "quality", "repeat", seed, easy + gain - noise)
@@ -75,7 +77,7 @@ def test_differences_are_paired_and_pooled_over_data_sets():
     made = [*lines(0.05), line("dolly", "quality", "repeat", 7, [1.0] * 6)]  # a seed that the other side lacks
     found = differences(made, Side("quality", "repeat"), Side("random", "repeat"), dict.fromkeys(FOUR, GROUPS), draws=500)
     assert [difference.data for difference in found] == [*FOUR, "pooled"]
-    assert all(difference.seeds == 3 for difference in found)
+    assert all(difference.seeds == 5 for difference in found)
     for difference in found:
         assert difference.points == pytest.approx(5, abs=0.2)
         assert difference.low <= difference.points <= difference.high
@@ -85,10 +87,12 @@ def test_differences_are_paired_and_pooled_over_data_sets():
 
 @pytest.mark.parametrize(("gain", "said"), [(0.05, "`quality` stays the default: +5."), (-0.05, "`quality` is not shown to pay")])
 def test_the_page_says_first_what_the_default_is_and_names_what_was_not_run(gain, said):
+    best = "synthesis, `quality`" if gain > 0 else "repeat, `random`"
     page = report(list(lines(gain)), "rouge1_test.jsonl")
     first = page.split("## ")[0]
     assert said in first
     assert "+2.0" in first and "60% of variations pass" in first
+    assert "Floors, mean of four data sets: base" in first and f"the best of what was trained is {best}" in first
     tests = page.split("## Tests")[1].split("## ")[0]
     assert "exploratory: `quality` less `fifo` | untested" in tests
     assert f"{10 * gain:+.0%}" in tests  # of the ten points between the base and `all`
@@ -103,6 +107,13 @@ def test_the_picture_is_drawn_from_whatever_there_is(tmp_path):
     assert (tmp_path / "all.png").stat().st_size > (tmp_path / "hardly.png").stat().st_size > 5000
 
 
+def test_with_fewer_seeds_than_the_protocol_has_the_page_calls_itself_interim():
+    assert "**Interim, 2 of 5 seeds: `quality` +5." in report(list(lines(0.05, seeds=2)), "x.jsonl")
+    three = [one for one in lines(0.05) if one["data"] != "dolly"]
+    page = report(three, "x.jsonl")
+    assert "**Whether `quality` pays over `random`: untested.**" in page and "pooled |" not in page
+
+
 def test_synthesis_that_hardly_passes_its_check_is_said_not_to_be_testable():
     few = [one | {"variations": 1, "refused": {"too_far": 19}} if one["policy"] else one for one in lines(0.05)]
-    assert "Synthesis is not testable on this model: 12 of 240 variations (5%) pass the check." in report(few, "x.jsonl")
+    assert "Synthesis is not testable on this model: 20 of 400 variations (5%) pass the check." in report(few, "x.jsonl")
