@@ -6,7 +6,6 @@ A machine without a compiler installs without kernels: torch serves.
 """
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -22,19 +21,13 @@ import needs
 PREFIX = "edgepers.ops._native_"
 
 
-def find_nvcc() -> str | None:
-    """Path of nvcc; JetPack installs it without putting it on PATH."""
-    home = os.environ.get("CUDA_HOME", "/usr/local/cuda")
-    return shutil.which("nvcc") or shutil.which("nvcc", path=f"{home}/bin")
-
-
 def extensions() -> list[Extension]:
     """Return the libraries to build."""
     if os.environ.get("EDGEPERS_NATIVE") == "0":
         return []
     cuda = os.environ.get("EDGEPERS_CUDA")
     kinds = ["cpu"]
-    if cuda == "1" or (cuda != "0" and find_nvcc()):
+    if cuda == "1" or (cuda != "0" and build.find_nvcc()):
         kinds.append("cuda")
     return [Extension(PREFIX + kind, [], optional=kind == "cpu" or cuda != "1") for kind in kinds]
 
@@ -50,7 +43,7 @@ class BuildKernels(build_ext):
         out.parent.mkdir(parents=True, exist_ok=True)
         try:
             if ext.name == PREFIX + "cuda":
-                build.build_cuda(out, find_nvcc() or "nvcc", [])
+                build.build_cuda(out, build.find_nvcc() or "nvcc", [])
             else:
                 build.build_cpu(out, os.environ.get("CXX", "c++"), [])
         except (OSError, subprocess.CalledProcessError) as error:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Measured", "measured", "read_lines"]
+__all__ = ["Measured", "append_line", "lines_there", "measured", "read_lines"]
 
 Row = dict[str, Any]
 
@@ -27,6 +27,17 @@ def read_lines(file: Path) -> list[Row]:
             raise SystemExit(f"{file}:{number}: a {type(row).__name__} where an object belongs")
         rows.append(row)
     return rows
+
+
+def lines_there(file: Path) -> list[Row]:
+    """`read_lines` of a file that may not be there yet."""
+    return read_lines(file) if file.exists() else []
+
+
+def append_line(file: Path, row: Row) -> None:
+    """One more line, whole before the next is begun."""
+    with file.open("a", encoding="utf-8") as out:
+        out.write(json.dumps(row) + "\n")
 
 
 @dataclass(frozen=True, slots=True)

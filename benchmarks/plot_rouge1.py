@@ -1,48 +1,25 @@
-"""The ROUGE-1 study in one picture: policies and arms beside the floors, and what more rounds, bytes and variations give."""
+"""The ROUGE-1 study in one picture: policies and arms beside the floors, and what more rounds and bytes give."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from benchmarks.rouge1_cells import ROUNDS, SHARE, STEPS
+from benchmarks.rouge1_lines import Line, is_core, mean_of_four, means, plain
 from benchmarks.rouge1_splits import CONFIRMATORY
-from benchmarks.rouge1_tests import Line
 
 _ARMS = ("repeat", "synthesis", "none", "retrieval")
 _FLOORS = {"base": "0.2", "echo": "tab:purple", "constant": "tab:brown", "all": "tab:green"}
 
 
-def plain(line: Line) -> bool:
-    """No variant of a policy or an arm."""
-    return "@" not in line["policy"] + line["arm"]
-
-
-def over_data(lines: Sequence[Line]) -> dict[str, list[float]]:
-    """Points by data set, one a seed."""
-    found: dict[str, list[float]] = {}
-    for line in lines:
-        found.setdefault(line["data"], []).append(100 * float(np.mean(line["rouge1"])))
-    return found
-
-
-def mean_of(lines: Sequence[Line]) -> float | None:
-    """Mean over the confirmatory data sets, each counting the same; None where one is missing."""
-    found = over_data(lines)
-    return float(np.mean([np.mean(found[data]) for data in CONFIRMATORY])) if set(CONFIRMATORY) <= set(found) else None
-
-
 def curves(lines: Sequence[Line], key: Callable[[Line], float]) -> dict[str, tuple[list[float], list[float]]]:
     """By policy and arm, the values of `key` that all confirmatory data sets have, and their points."""
-    drawn = {}
-    for name in dict.fromkeys(f"{line['policy']}, {line['arm']}" for line in lines):
-        own = [line for line in lines if f"{line['policy']}, {line['arm']}" == name]
-        at = {value: mean_of([line for line in own if key(line) == value]) for value in sorted({key(line) for line in own})}
-        known = {value: mean for value, mean in at.items() if mean is not None}
-        if len(known) > 1:
-            drawn[name] = (list(known), list(known.values()))
-    return drawn
+    known: dict[str, dict[float, float]] = {}
+    for value in sorted({key(line) for line in lines}):
+        for (policy, arm), of in means(line for line in lines if key(line) == value).items():
+            if (mean := mean_of_four(of)) is not None:
+                known.setdefault(f"{policy}, {arm}", {})[value] = mean
+    return {name: (list(at), list(at.values())) for name, at in known.items() if len(at) > 1}
 
 
 def plot(lines: Sequence[Line], target: Path) -> None:
@@ -53,7 +30,7 @@ def plot(lines: Sequence[Line], target: Path) -> None:
     from matplotlib import pyplot
 
     lines = [line for line in lines if line["data"] in CONFIRMATORY]
-    core = [line for line in lines if (line["share"], line["rounds"], line["steps"]) == (SHARE, ROUNDS, STEPS) and plain(line)]
+    core = [line for line in lines if is_core(line) and plain(line)]
     figure, (bars, rounds, shares) = pyplot.subplots(1, 3, figsize=(15, 4.6), gridspec_kw={"width_ratios": [2, 1, 1]})
     _bars(bars, core)
     learned = [line for line in lines if line["policy"] and line["share"] == SHARE and line["steps"] == STEPS and plain(line)]
@@ -67,15 +44,14 @@ def plot(lines: Sequence[Line], target: Path) -> None:
 def _bars(axes: Any, core: Sequence[Line]) -> None:
     policies = list(dict.fromkeys(line["policy"] for line in core if line["policy"]))
     arms = [arm for arm in _ARMS if any(line["arm"] == arm for line in core)]
+    reached = {key: mean_of_four(of) for key, of in means(core).items()}
     colours = dict(zip(_ARMS, ("tab:blue", "tab:orange", "tab:cyan", "0.6"), strict=True))
     for i, arm in enumerate(arms):
-        found = {policy: mean_of([line for line in core if (line["policy"], line["arm"]) == (policy, arm)]) for policy in policies}
-        at = [(k, found[policy]) for k, policy in enumerate(policies) if found[policy] is not None]
+        at = [(k, mean) for k, policy in enumerate(policies) if (mean := reached.get((policy, arm))) is not None]
         places = [k + (i - (len(arms) - 1) / 2) * 0.8 / len(arms) for k, _ in at]
         axes.bar(places, [mean for _, mean in at], 0.8 / len(arms), label=arm, color=colours[arm])
     for arm, colour in _FLOORS.items():
-        mean = mean_of([line for line in core if line["arm"] == arm and not line["policy"]])
-        if mean is not None:
+        if (mean := reached.get(("", arm))) is not None:
             axes.axhline(mean, color=colour, linewidth=1, linestyle="--", label=arm)
     axes.set(ylabel="ROUGE-1 F, points, mean of four data sets", xticks=range(len(policies)), xlim=(-0.6, len(policies) - 0.4))
     axes.set_xticklabels(policies)

@@ -9,23 +9,17 @@ each of MemoryBank's users. `--ray ADDRESS` makes the cells on a Ray cluster, `-
 
 import argparse
 import itertools
-import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from benchmarks.harness import RESULTS, describe
 from benchmarks.rouge1_cells import POLICIES, REFERENCES, ROUNDS, SHARE, STEPS, Cell, Work
+from benchmarks.rouge1_lines import keep, missing_cells
 from benchmarks.rouge1_splits import CONFIRMATORY, OWNERS, rows_of
 from edgepers.heap import settle_heap
 from edgepers.llm import LanguageModel
-
-Cells = Mapping[str, Sequence[Cell]]
 
 
 def wanted_cells(
@@ -39,22 +33,7 @@ def wanted_cells(
             yield Cell(data, "", arm, seed if arm == "all" else 0, share)
 
 
-def missing_cells(cells: Cells, out: Path) -> dict[str, list[Cell]]:
-    """Those that have no line yet, by data set."""
-    lines = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()] if out.exists() else []
-    there = {Cell(**{name: line[name] for name in Cell.__dataclass_fields__ if name in line}) for line in lines}
-    return {data: left for data, of in cells.items() if (left := [cell for cell in of if cell not in there])}
-
-
-def keep(cell: Cell, found: Mapping[str, Any], machine: Mapping[str, Any], out: Path) -> None:
-    """Append a cell's line, and say it."""
-    with out.open("a", encoding="utf-8") as file:
-        file.write(json.dumps({**asdict(cell), **found, **machine}) + "\n")
-    shown = {name: value for name, value in found.items() if not isinstance(value, list)}
-    print(cell.data, cell.policy or "-", cell.arm, cell.seed, f"ROUGE-1 {np.mean(found['rouge1']):.4f}", shown, flush=True)
-
-
-def make(work_on: Callable[[str], Work], cells: Cells, out: Path, most: float) -> None:
+def make(work_on: Callable[[str], Work], cells: Mapping[str, Sequence[Cell]], out: Path, most: float) -> None:
     """Append the lines that are not there; begins no cell after `most` seconds."""
     machine, began = describe(), time.monotonic()
     for data, missing in missing_cells(cells, out).items():

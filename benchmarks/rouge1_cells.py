@@ -25,6 +25,7 @@ from edgepers.llm import LanguageModel
 from edgepers.personalize import Personalizer
 from edgepers.select.policy import Kept, Newcomer, Policy, Room
 from edgepers.select.records import KeptSet
+from edgepers.select.rules import higher
 
 ROUNDS, A_ROUND, SHARE, STEPS = 3, 16, 0.05, 25
 POLICIES = ("quality", "random", "fifo", "kcenter")
@@ -97,11 +98,7 @@ def highest(score: str) -> Policy:
     """A policy that keeps what is highest in one score alone, as the paper's table 4 has it."""
 
     def decide(newcomer: Newcomer, kept: Kept, room: Room) -> Sequence[int] | None:
-        if not room.refused_before and room.needed(()) == 0:
-            return []
-        of_kept = getattr(kept, score)
-        rows = np.flatnonzero(of_kept < getattr(newcomer, score))
-        return room.take_lowest(rows, of_kept[rows])
+        return higher(getattr(newcomer, score), getattr(kept, score), room)
 
     return decide
 

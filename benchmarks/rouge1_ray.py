@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import describe
-from benchmarks.rouge1 import keep, missing_cells
 from benchmarks.rouge1_cells import Cell, Work
+from benchmarks.rouge1_lines import keep, missing_cells
 
 __all__ = ["make_on_ray"]
 

@@ -7,7 +7,7 @@ splits, other annotations.
 """
 
 import argparse
-import json
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,10 @@ import numpy as np
 
 from benchmarks.harness import RESULTS
 from benchmarks.plot_rouge1 import plot
-from benchmarks.rouge1_cells import POLICIES, ROUNDS, SCORES, SHARE, STEPS
+from benchmarks.rouge1_cells import POLICIES, ROUNDS, SCORES, SHARE, STEPS, TRAINED
+from benchmarks.rouge1_lines import Line, is_core, mean_of_four, means, plain, study_lines
 from benchmarks.rouge1_splits import CONFIRMATORY, EXPLORATORY
-from benchmarks.rouge1_tests import Difference, Line, Side, differences, means
+from benchmarks.rouge1_tests import Difference, Side, differences
 
 __all__ = ["main", "report"]
 
@@ -54,12 +55,6 @@ and was written before. Model: the packaged one (8 M parameters; weak, so that i
 """
 
 
-def is_core(line: Line) -> bool:
-    """Whether a line is of the core: 5 % of bytes, the whole stream, the steps of the protocol."""
-    at = (line["share"], line.get("rounds", ROUNDS), line.get("steps", STEPS))
-    return at == (SHARE, ROUNDS, STEPS) or line["arm"] in ("base", "echo", "constant")
-
-
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Markdown."""
     lines = ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
@@ -85,8 +80,9 @@ class Study:
         of_base = {line["data"]: line["groups"] for line in lines if line["arm"] == "base"}
         self.groups = {data: of_base[data] for data in CONFIRMATORY if data in of_base}
         self.means = means(self.core)
+        self.tested = functools.cache(self._tested)  # the verdict and the table ask for the same
 
-    def tested(self, one: Side, other: Side) -> list[Difference]:
+    def _tested(self, one: Side, other: Side) -> list[Difference]:
         """`differences` over the confirmatory data sets, pooled where all are there; none where either side is missing."""
         found = differences(self.core, one, other, self.groups)
         return found if len(found) > len(CONFIRMATORY) else [difference for difference in found if difference.data != "pooled"]
@@ -105,14 +101,12 @@ class Study:
 
     def over_all(self, policy: str, arm: str) -> float | None:
         """Mean points over the confirmatory data sets; None where one is missing."""
-        of = self.means.get((policy, arm), {})
-        return float(np.mean([of[data] for data in CONFIRMATORY])) if set(CONFIRMATORY) <= set(of) else None
+        return mean_of_four(self.means.get((policy, arm), {}))
 
     def gap(self) -> float | None:
-        """Mean points between base and `all` over the confirmatory data sets that have both."""
-        base, best = self.means.get(("", "base"), {}), self.means.get(("", "all"), {})
-        both = [data for data in CONFIRMATORY if data in base and data in best]
-        return float(np.mean([best[data] - base[data] for data in both])) if both else None
+        """Points between base and `all`, as `over_all`."""
+        base, best = self.over_all("", "base"), self.over_all("", "all")
+        return None if base is None or best is None else best - base
 
     def passing(self) -> tuple[int, int]:
         """Variations that passed the check, of all that were asked."""
@@ -261,8 +255,7 @@ def beside_paper(study: Study) -> str:
 
 def full(line: Line) -> bool:
     """Of the whole stream, with the protocol's steps, and no variant."""
-    plain = "@" not in line["policy"] + line["arm"] and line["policy"] in POLICIES
-    return plain and line.get("rounds", ROUNDS) == ROUNDS and line.get("steps", STEPS) == STEPS
+    return plain(line) and line["policy"] in POLICIES and (line["rounds"], line["steps"]) == (ROUNDS, STEPS)
 
 
 def report(lines: Sequence[Line], part: str) -> str:
@@ -277,9 +270,7 @@ def report(lines: Sequence[Line], part: str) -> str:
         (
             "Learning curve",
             "After one, two and three rounds of 16 annotations. The paper's figure 2 has sets seen instead.",
-            sweep(
-                study, "rounds", lambda line: line.get("rounds", ROUNDS), lambda line: line["share"] == SHARE and line["arm"] == "repeat"
-            ),
+            sweep(study, "rounds", lambda line: line["rounds"], lambda line: line["share"] == SHARE and line["arm"] == "repeat"),
         ),
         (
             "Storage",
@@ -292,7 +283,7 @@ def report(lines: Sequence[Line], part: str) -> str:
             sweep(
                 study,
                 "variations",
-                lambda line: int(line["arm"].partition("@")[2] or {"repeat": 0}.get(line["arm"], 3)),
+                lambda line: int(line["arm"].partition("@")[2] or TRAINED["synthesis"]["generations"]),
                 lambda line: is_core(line) and line["policy"] == "quality" and line["arm"].partition("@")[0] == "synthesis",
             ),
         ),
@@ -321,7 +312,7 @@ def main() -> None:
     parser.add_argument("--lines", type=Path, default=RESULTS / "rouge1_test.jsonl")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "RESULTS.md")
     args = parser.parse_args()
-    lines = [{"rounds": ROUNDS, "steps": STEPS} | json.loads(line) for line in args.lines.read_text(encoding="utf-8").splitlines()]
+    lines = study_lines(args.lines)
     args.out.write_text(report(lines, args.lines.name), encoding="utf-8")
     plot(lines, args.lines.with_suffix(".png"))
 

@@ -1,17 +1,16 @@
 """The ROUGE-1 study's statistics: paired differences with intervals, from its lines alone; PROTOCOL.md, section Tests."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Difference", "Side", "differences", "holm", "matrix", "means"]
+from benchmarks.rouge1_lines import Line
+
+__all__ = ["Difference", "Side", "differences", "holm", "matrix"]
 
 DRAWS = 10_000
-Line = Mapping[str, Any]
 Floats = npt.NDArray[np.float64]
 Draws = npt.NDArray[np.float64]
 
@@ -22,9 +21,6 @@ class Side:
 
     policy: str
     arm: str
-
-    def __str__(self) -> str:
-        return f"{self.policy or '-'}, {self.arm}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +121,3 @@ def _difference(data: str, points: float, draws: Draws, seeds: int, rows: int) -
     low, high = np.percentile(draws, [2.5, 97.5])
     p = p_value(draws)
     return Difference(data, points, float(low), float(high), p, p, seeds, rows)
-
-
-def means(lines: Iterable[Line]) -> dict[tuple[str, str], dict[str, float]]:
-    """Mean ROUGE-1 F in points over rows and seeds, by (policy, arm), then by data set."""
-    cells: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for line in lines:
-        cells[line["policy"], line["arm"]][line["data"]].append(100 * float(np.mean(line["rouge1"])))
-    return {key: {data: float(np.mean(values)) for data, values in of.items()} for key, of in cells.items()}

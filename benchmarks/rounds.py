@@ -26,6 +26,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from benchmarks.harness import RESULTS, describe
+from benchmarks.lines import append_line, lines_there
 from benchmarks.splits import dialogue_sets
 from edgepers.assets import general_sets, rehearsal_sets, sample_facts, sample_stream
 from edgepers.demo import knows
@@ -212,35 +213,32 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS / "rounds.jsonl")
     args = parser.parse_args()
     settle_heap()
-    had = [json.loads(line) for line in args.out.read_text().splitlines()] if args.out.exists() else []
-    there = {(row["data"], row["seed"], row["arm"], row["round"]) for row in had}
+    there = {(row["data"], row["seed"], row["arm"], row["round"]) for row in lines_there(args.out)}
     machine = describe()
     llm = LanguageModel.load(args.model)
-    with args.out.open("a", encoding="utf-8") as out:
-        for name in args.data.split(","):
-            for seed in map(int, args.seeds.split(",")):
-                wanted = {
-                    arm: [n for n in map(int, args.rounds.split(",")) if (name, seed, arm, n) not in there] for arm in args.arms.split(",")
-                }
-                if not any(wanted.values()):
-                    continue
-                work = Rounds(llm, args.folder, name, seed)
-                if (name, seed, "base", 0) not in there:
-                    keep(out, machine, {"data": name, "seed": seed, "arm": "base", "round": 0, **work.measured(ROUNDS, adapter=False)})
-                for arm, numbers in wanted.items():
-                    for row in work.rows(ARMS[arm], numbers, warm=arm.startswith("warm")):
-                        keep(out, machine, {"data": name, "seed": seed, "arm": arm, **row})
-    rows = [json.loads(line) for line in args.out.read_text().splitlines()]
+    for name in args.data.split(","):
+        for seed in map(int, args.seeds.split(",")):
+            wanted = {
+                arm: [n for n in map(int, args.rounds.split(",")) if (name, seed, arm, n) not in there] for arm in args.arms.split(",")
+            }
+            if not any(wanted.values()):
+                continue
+            work = Rounds(llm, args.folder, name, seed)
+            if (name, seed, "base", 0) not in there:
+                keep(args.out, machine, {"data": name, "seed": seed, "arm": "base", "round": 0, **work.measured(ROUNDS, adapter=False)})
+            for arm, numbers in wanted.items():
+                for row in work.rows(ARMS[arm], numbers, warm=arm.startswith("warm")):
+                    keep(args.out, machine, {"data": name, "seed": seed, "arm": arm, **row})
+    rows = lines_there(args.out)
     print(summary(rows))
     for arm in args.arms.split(","):
         print(forgetting(rows, arm))
 
 
-def keep(out: Any, machine: dict[str, Any], row: dict[str, Any]) -> None:
+def keep(out: Path, machine: dict[str, Any], row: dict[str, Any]) -> None:
     """Append one line, and say it."""
     clean = {k: round(v, 5) if isinstance(v, float) and math.isfinite(v) else v for k, v in row.items()}
-    out.write(json.dumps({"name": "rounds", **clean, **machine}) + "\n")
-    out.flush()
+    append_line(out, {"name": "rounds", **clean, **machine})
     print({k: v for k, v in clean.items() if not isinstance(v, list)}, flush=True)
 
 

@@ -8,7 +8,6 @@ line a set in benchmarks/results/worth.jsonl; sets that are there are passed ove
 """
 
 import argparse
-import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness import RESULTS, describe
+from benchmarks.lines import append_line, lines_there
 from benchmarks.rouge1_cells import SHARE, STEPS, Cell, Work
 from benchmarks.rouge1_splits import CONFIRMATORY
 from edgepers.assets import rehearsal_sets
@@ -113,7 +113,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS / "worth.jsonl")
     parser.add_argument("--table", action="store_true")
     args = parser.parse_args()
-    lines = [json.loads(line) for line in args.out.read_text(encoding="utf-8").splitlines()] if args.out.exists() else []
+    lines = lines_there(args.out)
     if args.table:
         print(table(lines))
         return
@@ -124,8 +124,7 @@ def main() -> None:
         for seed in map(int, args.seeds.split(",")):
             there = {line["id"] for line in lines if (line["data"], line["seed"]) == (data, seed)}
             for row in worths(work, seed, there):
-                with args.out.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps({"data": data, "seed": seed, **row, **machine}) + "\n")
+                append_line(args.out, {"data": data, "seed": seed, **row, **machine})
                 print(data, seed, row, flush=True)
 
 

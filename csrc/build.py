@@ -13,6 +13,7 @@ import argparse
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -59,6 +60,12 @@ CUDA_FLAGS = [
 # A wheel must not ask for the builder's C++ library, nor show one to others. What of it is never called is left out: GCC 12's asks for
 # glibc 2.36 there. The unwinder is the system's libgcc_s, for GCC 12's own asks for 2.35.
 LIBRARY = ("-static-libstdc++", "-Wl,--gc-sections", f"-Wl,--version-script={SOURCE / 'exports.map'}")
+
+
+def find_nvcc() -> str | None:
+    """Path of nvcc; JetPack installs it without putting it on PATH."""
+    home = os.environ.get("CUDA_HOME", "/usr/local/cuda")
+    return shutil.which("nvcc") or shutil.which("nvcc", path=f"{home}/bin")
 
 
 def build_cpu(out: Path, cxx: str, flags: list[str], *, test: bool = False) -> None:

@@ -19,6 +19,11 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "csrc"))
+try:
+    from build import find_nvcc
+finally:
+    sys.path.pop(0)
 MACHINES = ("x86_64", "aarch64")
 
 
@@ -115,8 +120,7 @@ def main() -> int:
     parser.add_argument("--machine", action="append", choices=MACHINES, help="only this one's wheel")
     parser.add_argument("--cuda", action=argparse.BooleanOptionalAction, default=True, help="leave CUDA out")
     given = parser.parse_args()
-    home = os.environ.get("CUDA_HOME", "/usr/local/cuda")
-    nvcc = (shutil.which("nvcc") or shutil.which("nvcc", path=f"{home}/bin")) if given.cuda else None
+    nvcc = find_nvcc() if given.cuda else None
     given.out.mkdir(parents=True, exist_ok=True)
     source = build_source(given.out)
     print(source)

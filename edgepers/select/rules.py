@@ -11,7 +11,7 @@ from edgepers.select.policy import Kept, Newcomer, Room, Rows
 from edgepers.select.value import values
 
 __all__ = [
-    "HALF_LIFE_PER_KEPT", "aging", "aging_leaving", "fifo", "fifo_leaving", "longest", "longest_leaving", "loss", "loss_leaving",
+    "HALF_LIFE_PER_KEPT", "aging", "aging_leaving", "fifo", "fifo_leaving", "higher", "longest", "longest_leaving", "loss", "loss_leaving",
     "quality", "quality_leaving", "random", "random_leaving",
 ]  # fmt: skip
 
@@ -88,7 +88,7 @@ def longest(newcomer: Newcomer, kept: Kept, room: Room) -> Sequence[int] | None:
 
     Length is in characters of question and response, not in bytes of the row: what is long does not change with how it is stored.
     """
-    return _higher(newcomer.characters, kept.characters, room)
+    return higher(newcomer.characters, kept.characters, room)
 
 
 def longest_leaving(kept: Kept, protected: Protected, seed: int) -> Rows:
@@ -98,7 +98,7 @@ def longest_leaving(kept: Kept, protected: Protected, seed: int) -> Rows:
 
 def loss(newcomer: Newcomer, kept: Kept, room: Room) -> Sequence[int] | None:
     """Those whose response the base model expected best leave, for one it expected less; a loss nobody has measured is lowest."""
-    return _higher(newcomer.loss, kept.loss, room)
+    return higher(newcomer.loss, kept.loss, room)
 
 
 def loss_leaving(kept: Kept, protected: Protected, seed: int) -> Rows:
@@ -106,6 +106,7 @@ def loss_leaving(kept: Kept, protected: Protected, seed: int) -> Rows:
     return np.lexsort((kept.loss, protected))
 
 
-def _higher(of_newcomer: int, of_kept: Rows, room: Room) -> Sequence[int] | None:
+def higher(of_newcomer: int, of_kept: Rows, room: Room) -> Sequence[int] | None:
+    """Keep what is highest in one column: of those below the newcomer, the lowest leave."""
     rows = np.flatnonzero(of_kept < of_newcomer)
     return room.take_lowest(rows, of_kept[rows])

@@ -38,7 +38,7 @@ def packed_attention(
         together: Tensor = _PerSet.apply(query, key, value, tuple(set_lengths), scale)  # type: ignore[no-untyped-call]
         return together.transpose(1, 2), None
     if plain and can_attend_together(query):
-        return attend_together(query, key, value, set_lengths, scale=scale, window=sliding_window or None), None
+        return attend_together(query, key, value, set_lengths, scale=scale, window=window), None
     out: list[Tensor] = []
     real = slice(0, sum(set_lengths))
     for q, k, v in zip(*(x[:, :, real].split(list(set_lengths), 2) for x in (query, key, value)), strict=True):

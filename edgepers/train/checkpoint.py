@@ -1,6 +1,7 @@
 """A training run's state on disk, whole at every moment: what it takes to go on from its last saved step with the same result."""
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -93,13 +94,15 @@ def load_checkpoint(
             progress = Progress(**json.loads(about["progress"]))
     except (FileNotFoundError, SafetensorError, KeyError, TypeError, ValueError):
         return None
+    states: dict[str, dict[str, Tensor]] = defaultdict(dict)
+    for key in [key for key in tensors if key.startswith("state.")]:
+        name, _, part = key.removeprefix("state.").rpartition(":")
+        states[name][part] = tensors[key]
     with torch.no_grad():
         for name, weight in weights.items():
             weight.copy_(tensors[f"weight.{name}"])
             if good is not None:
                 good[name].copy_(tensors[f"good.{name}"])
-            start = f"state.{name}:"
-            state = {key.removeprefix(start): value for key, value in tensors.items() if key.startswith(start)}
-            if state:
-                load_state(optimizer, weight, state)
+            if name in states:
+                load_state(optimizer, weight, states[name])
     return progress

@@ -96,10 +96,8 @@ def _adapted(llm: Weightless, recipe: Recipe) -> Iterator[Any]:
 
 
 def _adapter_bytes(model: Any, bits: int) -> AdapterBytes:
-    weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
-    return AdapterBytes(
-        sum(one.nbytes for one in weights.values()), moment_bytes({name: one.numel() for name, one in weights.items()}, bits)
-    )
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    return AdapterBytes(sum(weight.nbytes for weight in weights), sum(moment_bytes(weight.numel(), bits) for weight in weights))
 
 
 def step_bytes(

@@ -5,9 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-__all__ = ["BITS", "load_state", "make_optimizer", "moment_bytes", "state_of"]
+__all__ = ["load_state", "make_optimizer", "moment_bytes", "state_of"]
 
-BITS = (32, 8)
 _LEAST_8BIT = 4096  # numbers of a weight below which bitsandbytes keeps 32 bits
 _BLOCK = 256  # numbers that share a float32 scale in 8 bits
 _MAPS = ("qmap1", "qmap2")  # bitsandbytes' tables from 8 bits to numbers: the same for every weight and run
@@ -22,16 +21,9 @@ def make_optimizer(weights: Mapping[str, torch.nn.Parameter], rate: float, bits:
     return AdamW8bit(weights.values(), lr=rate, weight_decay=0.0, min_8bit_size=_LEAST_8BIT)
 
 
-def moment_bytes(sizes: Mapping[str, int], bits: int) -> int:
-    """Bytes of both moments.
-
-    Args:
-        sizes: numbers of each weight, by name.
-        bits: of a moment.
-    """
-    eight = sum(n for n in sizes.values() if bits == 8 and n >= _LEAST_8BIT)
-    scales = sum(-(-n // _BLOCK) for n in sizes.values() if bits == 8 and n >= _LEAST_8BIT)
-    return 2 * (4 * (sum(sizes.values()) - eight) + eight + 4 * scales)
+def moment_bytes(numbers: int, bits: int) -> int:
+    """Bytes of both moments of a weight of so many numbers."""
+    return 2 * (numbers + 4 * -(-numbers // _BLOCK) if bits == 8 and numbers >= _LEAST_8BIT else 4 * numbers)
 
 
 def state_of(optimizer: torch.optim.Optimizer, weight: torch.nn.Parameter) -> dict[str, Tensor]:

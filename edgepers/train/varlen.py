@@ -65,6 +65,7 @@ def attend_together(
     total, most = sum(lengths), max(lengths)
     bounds = _bounds(tuple(lengths), query.device)
     q, k, v = (x[0, :, :total].transpose(0, 1) for x in (query, key, value))
-    seen: dict[str, Any] = {"window_size": (-1 if window is None or window >= most else window - 1, 0)}
-    out = kernel(q, k, v, bounds, bounds, most, most, scale=scale, enable_gqa=q.shape[1] != k.shape[1], **seen)
+    seen = (-1 if window is None or window >= most else window - 1, 0)
+    grouped = q.shape[1] != k.shape[1]
+    out = kernel(q, k, v, bounds, bounds, most, most, scale=scale, window_size=seen, enable_gqa=grouped)
     return torch.nn.functional.pad(out, (0, 0, 0, 0, 0, query.shape[2] - total))[None]
