@@ -14,9 +14,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
+from benchmarks.paper_layout import bins
 from benchmarks.rouge1_splits import FILE, rows_of
+from benchmarks.warm_start import started_from
 from edgepers.annotate.sources import Answer
 from edgepers.config import MIN_STORAGE_BYTES, Settings, Size
 from edgepers.dialogue import DialogueSet
@@ -33,9 +36,12 @@ TRAINED: dict[str, dict[str, Any]] = {
     "synthesis": {"generations": 3},
     "repeat": {"generations": 0},
     "none": {"generations": 0, "epochs": 8},
+    "guarded": {"generations": 0, "guard": True},
+    "warm": {"generations": 0},
 }
 ALL = {"generations": 0, "epochs": 2}
 SCORES = ("entropy", "domain_score", "dissimilarity")
+OWN = ("bins",)
 REFERENCES = ("base", "echo", "constant", "all")  # of the stream and seed alone, no policy
 RETRIEVED, CONTEXT_CHARACTERS = 2, 400
 Row = dict[str, Any]
@@ -49,8 +55,9 @@ class Cell:
     Attributes:
         data: set of data.
         policy: "" for the references; "quality@spectral": with another entropy of embedding; "entropy", "domain_score", "dissimilarity":
-            the highest of one score alone.
-        arm: of training; "synthesis@5": with five variations asked of each set.
+            the highest of one score alone; "bins": `quality` over the paper's bins of 22 KB.
+        arm: of training; "synthesis@5": with five variations asked of each set; "guarded": *repeat* with the guard on; "warm": *repeat*,
+            trained in each round from the adapter of the round before.
         seed: of order, weights and sampling.
         share: of the stream's stored bytes.
         steps: of training.
@@ -72,7 +79,7 @@ class Cell:
         given = {"steps": self.steps, **TRAINED.get(arm, TRAINED["none"])}
         given |= {"generations": int(generations)} if generations else {}
         given |= {"entropy": entropy} if entropy else {}
-        return given if policy in SCORES else given | {"policy": policy or "fifo"}
+        return given if policy in SCORES + OWN else given | {"policy": policy or "fifo"}
 
 
 def _dialogue(row: Row) -> str:
@@ -92,6 +99,11 @@ def remembered(encode: Encode) -> Encode:
         return torch.cat(rows), torch.tensor([0, *(len(row) for row in rows)]).cumsum(0)
 
     return encoded
+
+
+def own_policy(name: str, storage: int) -> Policy | None:
+    """What edgepers does not have by name; None for what it has."""
+    return bins(storage) if name == "bins" else highest(name) if name in SCORES else None
 
 
 def highest(score: str) -> Policy:
@@ -154,14 +166,14 @@ class Work:
             self.scoring_cpu_seconds = time.process_time() - began
             return sum(kept.stored_bytes for kept in state.buffer)
 
-    def _state(self, folder: Path, seed: int, *, storage: int, score: str = "", **settings: Any) -> Personalizer:
+    def _state(self, folder: Path, seed: int, *, storage: int, named: str = "", **settings: Any) -> Personalizer:
         wanted = {one.id: one.reference for one in self.sets}
 
         def revealed(kept: KeptSet) -> Answer:
             return Answer(wanted[kept.id])
 
-        chosen = Settings(seed=seed, storage=Size(storage), guard=False, every=10**9, **settings)
-        return Personalizer(folder, chosen, llm=self.llm, source=revealed, policy=highest(score) if score else None)
+        chosen = Settings(**{"seed": seed, "storage": Size(storage), "guard": False, "every": 10**9, **settings})
+        return Personalizer(folder, chosen, llm=self.llm, source=revealed, policy=own_policy(named, storage))
 
     def ordered(self, seed: int) -> list[DialogueSet]:
         """The stream's dialogues in an order drawn by the seed; an owner's as they are."""
@@ -171,24 +183,34 @@ class Work:
         return [self.sets[i] for number in np.random.default_rng(seed).permutation(len(dialogues)) for i in dialogues[number]]
 
     @contextmanager
-    def streamed(self, cell: Cell, folder: Path) -> Iterator[Personalizer]:
-        """A state that has seen and annotated what a cell's has when it is trained."""
+    def streamed(self, cell: Cell, folder: Path, learnt: Callable[[Personalizer], object] | None = None) -> Iterator[Personalizer]:
+        """A state that has seen and annotated what a cell's has when it is trained; `learnt` is called after each round but the last."""
         storage = max(int(cell.share * self.stored_bytes), MIN_STORAGE_BYTES)
-        score = cell.policy if cell.policy in SCORES else ""
-        with self._state(folder, cell.seed, storage=storage, score=score, **cell.settings()) as state:
+        with self._state(folder, cell.seed, storage=storage, named=cell.policy, **cell.settings()) as state:
             stream = self.ordered(cell.seed)
             for number in range(1, cell.rounds + 1):
                 state.select(stream, limit=len(stream) * number // ROUNDS)
-                state.settings = replace(state.settings, annotations_per_round=A_ROUND * number)
+                asked = A_ROUND if learnt else A_ROUND * number  # of a round: without `learnt` all of them are one
+                state.settings = replace(state.settings, annotations_per_round=asked)
                 state.annotate()
+                if learnt and number < cell.rounds:
+                    learnt(state)
             yield state
+
+    def _learnt(self, state: Personalizer) -> Row:
+        """A round's training, which goes on from the adapter of the round before where there is one."""
+        name = state.buffer.progress.published
+        before = load_file(state.state.adapters / name / "adapter_model.safetensors") if name else {}
+        with started_from(self.llm, before):
+            return state.train()
 
     def cell(self, cell: Cell) -> Row:
         """Stream, annotate, train and measure."""
         began = time.process_time()
         if not cell.policy:
             return self._reference(cell, began)
-        with tempfile.TemporaryDirectory() as folder, self.streamed(cell, Path(folder)) as state:
+        warm = self._learnt if cell.arm == "warm" else None
+        with tempfile.TemporaryDirectory() as folder, self.streamed(cell, Path(folder), warm) as state:
             kept = list(state.buffer)
             annotated = [(one.question, one.wanted) for one in kept if one.annotated]
             facts: Row = {
@@ -205,10 +227,11 @@ class Work:
             else:
                 made = state.synthesize()
                 facts["synthesis_cpu_seconds"] = round(time.process_time() - began - facts["selecting_cpu_seconds"], 1)
-                done = state.train()
+                done = warm(state) if warm else state.train()
                 facts |= {name: done[name] for name in ("train_sets", "variations", "train_steps", "train_tokens", "energy_joules")}
                 facts |= {"refused": made["refused"], "made_cpu_seconds": round(time.process_time() - began, 1)}
-                self.llm.use_adapter(state.state.adapter_folder(f"{done['round']:04}"))
+                facts |= {"published": done["published"], "reason": done["reason"]}
+                self.llm.use_adapter(state.state.adapter_folder(state.buffer.progress.published))
                 found = self._measures([row["question"] for row in self.measured])
                 self.llm.use_adapter(None)
         return {**facts, "cpu_seconds": round(time.process_time() - began, 1), **found}

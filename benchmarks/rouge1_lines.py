@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.lines import append_line, lines_there
-from benchmarks.rouge1_cells import ROUNDS, SHARE, STEPS, Cell
+from benchmarks.rouge1_cells import REFERENCES, ROUNDS, SHARE, STEPS, Cell
 from benchmarks.rouge1_splits import CONFIRMATORY
 
 __all__ = ["Line", "keep", "mean_of_four", "means", "missing_cells", "plain", "study_lines"]
@@ -39,9 +39,9 @@ def plain(line: Line) -> bool:
     return "@" not in line["policy"] + line["arm"]
 
 
-def is_core(line: Line) -> bool:
-    """Whether a line is of the core: 5 % of bytes, the whole stream, the steps of the protocol."""
-    return (line["share"], line["rounds"], line["steps"]) == (SHARE, ROUNDS, STEPS) or line["arm"] in ("base", "echo", "constant")
+def is_core(line: Line, share: float = SHARE) -> bool:
+    """Whether a line is of the core: 5 % of bytes (or this share), the whole stream, the steps of the protocol; or a reference."""
+    return (line["share"], line["rounds"], line["steps"]) == (share, ROUNDS, STEPS) or line["arm"] in REFERENCES
 
 
 def means(lines: Iterable[Line]) -> dict[tuple[str, str], dict[str, float]]:

@@ -10,7 +10,6 @@ that are there are not made again. No test split is read (benchmarks/splits.py).
 """
 
 import argparse
-import contextlib
 import json
 import math
 import tempfile
@@ -19,7 +18,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 from safetensors.torch import load_file
@@ -28,6 +26,7 @@ from torch import Tensor
 from benchmarks.harness import RESULTS, describe
 from benchmarks.lines import append_line, lines_there
 from benchmarks.splits import dialogue_sets
+from benchmarks.warm_start import started_from
 from edgepers.assets import general_sets, rehearsal_sets, sample_facts, sample_stream
 from edgepers.demo import knows
 from edgepers.dialogue import DialogueSet
@@ -144,7 +143,7 @@ class Rounds:
         before: dict[str, Tensor] = {}
         for number in range(1, max(numbers) + 1) if warm else numbers:
             pairs = self.pairs(number)
-            with tempfile.TemporaryDirectory() as folder, _from(self.llm, before):
+            with tempfile.TemporaryDirectory() as folder, started_from(self.llm, before):
                 began, worked = time.perf_counter(), time.process_time()
                 done = train(self.llm, pairs, Path(folder), replace(recipe, seed=self.seed), general=self.rehearsed)
                 before = load_file(Path(folder) / "adapter_model.safetensors") if warm else {}
@@ -156,22 +155,6 @@ class Rounds:
                 self.llm.use_adapter(None)
             facts = {"sets": sum(map(len, self.own[:number])), "pairs": len(pairs), "steps": done.steps, "tokens": done.tokens}
             yield {"round": number, **facts, "seconds": round(seconds, 1), "cpu_seconds": round(cpu_seconds, 1), **found}
-
-
-@contextlib.contextmanager
-def _from(llm: LanguageModel, weights: dict[str, Tensor]) -> Iterator[None]:
-    """Adapters that are started begin with these weights, where there are any."""
-    from peft import set_peft_model_state_dict
-
-    start = llm.start_lora
-
-    def warm(*args: Any) -> Any:
-        model = start(*args)
-        set_peft_model_state_dict(model, weights)
-        return model
-
-    with mock.patch.object(llm, "start_lora", warm) if weights else contextlib.nullcontext():
-        yield
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> str:

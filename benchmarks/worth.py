@@ -84,23 +84,43 @@ def tied(run: Sequence[Row], name: str) -> float:
     return spearman([line[name] for line in run], [line["worth"] for line in run]) or 0.0
 
 
-def table(lines: Sequence[Row]) -> str:
-    """Rank correlation of worth with each score: mean over runs, sets drawn with replacement within each."""
+def correlations(lines: Sequence[Row]) -> dict[str, tuple[float, float, float]]:
+    """Rank correlation of worth with each score, and its 95 % interval: mean over runs, sets drawn with replacement within each."""
     runs = [
         [line for line in lines if (line["data"], line["seed"]) == key]
         for key in dict.fromkeys((one["data"], one["seed"]) for one in lines)
     ]
     rng = np.random.default_rng(0)
-    told = [f"| score | Spearman with worth [95 %], {len(runs)} runs, {len(lines)} sets |", "| --- | ---: |"]
-    for name in SCORES:
+    found = {}
+    for name in SCORES if runs else ():
         mean = np.mean([tied(run, name) for run in runs])
         drawn = []
         for _ in range(DRAWS):
             chosen = [[run[i] for i in rng.integers(len(run), size=len(run))] for run in runs]
             drawn.append(np.mean([tied(run, name) for run in chosen]))
         low, high = np.percentile(drawn, [2.5, 97.5])
-        told.append(f"| {name} | {mean:+.2f} [{low:+.2f}, {high:+.2f}] |")
-    return "\n".join(told)
+        found[name] = (float(mean), float(low), float(high))
+    return found
+
+
+def _told(of: tuple[float, float, float]) -> str:
+    return f"{of[0]:+.2f} [{of[1]:+.2f}, {of[2]:+.2f}]"
+
+
+def best(lines: Sequence[Row]) -> tuple[str, str] | None:
+    """The score that correlates best, and its correlation as it is written; None without lines."""
+    found = correlations(lines)
+    name = max(found, key=lambda score: found[score][0], default=None)
+    return (name, _told(found[name])) if name else None
+
+
+def table(lines: Sequence[Row]) -> str:
+    """`correlations`, in Markdown."""
+    if not lines:
+        return "untested."
+    runs = len({(line["data"], line["seed"]) for line in lines})
+    told = [f"| score | Spearman with worth [95 %], {runs} runs, {len(lines)} sets |", "| --- | ---: |"]
+    return "\n".join([*told, *(f"| {name} | {_told(of)} |" for name, of in correlations(lines).items())])
 
 
 def main() -> None:

@@ -1,0 +1,95 @@
+"""The ROUGE-1 study's lines with what every part of its page asks of them, and how its numbers are written."""
+
+import functools
+from collections.abc import Iterable, Sequence
+
+from benchmarks.rouge1_cells import SHARE
+from benchmarks.rouge1_lines import Line, is_core, mean_of_four, means
+from benchmarks.rouge1_splits import CONFIRMATORY, OWNERS
+from benchmarks.rouge1_tests import Difference, Side, differences
+
+__all__ = ["NAMES", "SEEDS", "UNTESTED", "Study", "points", "pooled", "signed", "table"]
+
+SEEDS = 5  # of the core; with fewer, what is said is interim
+UNTESTED = "untested"
+NAMES = {
+    "alpaca": "ALPACA",
+    "dolly": "DOLLY",
+    "empathetic_dialogues": "Empathetic",
+    "medical_questiondoctors": "questiondoctors",
+    "meddialog": "MedDialog",
+    "openorca": "OpenOrca",
+}
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Markdown."""
+    lines = ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+
+
+def points(value: float | None) -> str:
+    """Hundredths of ROUGE-1 F."""
+    return UNTESTED if value is None else f"{value:.1f}"
+
+
+def signed(difference: Difference) -> str:
+    """Points with their interval."""
+    return f"{difference.points:+.2f} [{difference.low:+.2f}, {difference.high:+.2f}]"
+
+
+class Study:
+    """Lines of one part and one model; rows' dialogues are in those of the base model."""
+
+    def __init__(self, lines: Sequence[Line]) -> None:
+        self.lines = [line for line in lines if not line["data"].startswith(OWNERS)]
+        self.of_owners = [line for line in lines if line["data"].startswith(OWNERS)]
+        self.core = [line for line in self.lines if is_core(line)]
+        of_base = {line["data"]: line["groups"] for line in self.lines if line["arm"] == "base"}
+        self.groups = {data: of_base[data] for data in CONFIRMATORY if data in of_base}
+        self.means = means(self.core)
+        self.tested = functools.cache(self._tested)  # the verdict and the tables ask for the same
+
+    def at(self, share: float) -> list[Line]:
+        """Of this share of the stream's bytes, with what needs no bytes."""
+        return [line for line in self.lines if is_core(line, share)]
+
+    def shares(self) -> list[float]:
+        """Of the stream's bytes, that some cell has."""
+        return sorted({line["share"] for line in self.lines if line["policy"]})
+
+    def _tested(self, one: Side, other: Side, share: float = SHARE) -> list[Difference]:
+        """`differences` over the confirmatory data sets, pooled where all are there; none where either side is missing."""
+        found = differences(self.at(share), one, other, self.groups)
+        return found if len(found) > len(CONFIRMATORY) else [difference for difference in found if difference.data != "pooled"]
+
+    def over_all(self, policy: str, arm: str, share: float = SHARE) -> float | None:
+        """Mean points over the confirmatory data sets; None where one is missing."""
+        known = self.means if share == SHARE else means(self.at(share))
+        return mean_of_four(known.get((policy, arm), {}))
+
+    def gap(self) -> float | None:
+        """Points between base and `all`, as `over_all`."""
+        base, best = self.over_all("", "base"), self.over_all("", "all")
+        return None if base is None or best is None else best - base
+
+    def closed(self, policy: str, arm: str, share: float = SHARE) -> float | None:
+        """Of that gap, as a share."""
+        base, gap, reached = self.over_all("", "base"), self.gap(), self.over_all(policy, arm, share)
+        return None if base is None or not gap or reached is None else (reached - base) / gap
+
+    def best_trained(self) -> tuple[str, str, float] | None:
+        """Policy, arm and points of what was trained on 16 annotations a round and is best over the confirmatory data sets."""
+        trained = {key: mean for key in self.means if key[0] and (mean := self.over_all(*key)) is not None}
+        return (*(best := max(trained, key=lambda key: trained[key])), trained[best]) if trained else None
+
+    def passing(self) -> tuple[int, int]:
+        """Variations that passed the check, of all that were asked."""
+        made = [line for line in self.core if line["arm"] == "synthesis"]
+        kept = sum(line["variations"] for line in made)
+        return kept, kept + sum(sum(line["refused"].values()) for line in made)
+
+
+def pooled(found: Sequence[Difference]) -> Difference | None:
+    """The pooled one."""
+    return next((difference for difference in found if difference.data == "pooled"), None)

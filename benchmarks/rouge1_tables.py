@@ -1,0 +1,222 @@
+"""The tables of the ROUGE-1 study's page, each made from its lines alone."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from benchmarks.rouge1_cells import POLICIES, SCORES
+from benchmarks.rouge1_lines import Line
+from benchmarks.rouge1_splits import CONFIRMATORY, EXPLORATORY, OWNERS
+from benchmarks.rouge1_study import NAMES, SEEDS, UNTESTED, Study, points, pooled, signed, table
+from benchmarks.rouge1_tests import Side, differences
+from edgepers.config import Settings
+
+__all__ = ["RIVAL", "answers", "beside_paper", "costs", "more_closed", "owners", "sweep", "tests", "tokens", "whole_system"]
+
+SIMPLE = ("longest", "loss", "density", "aging")  # policies beside the core's
+MOST_APART = 0.02  # trained tokens of cells that are compared
+RIVAL = "random"  # best of random, fifo, kcenter on development rows: PROTOCOL.md, Changes
+# Qin et al. (DAC 2024), 2816 KB, a Llama of 3B: EOE, DSS, IDD alone and all three (table 4); Random, FIFO, K-Center (read off figure 2).
+PAPER = {
+    "alpaca": (0.2821, 0.2726, 0.2950, 0.3736, 0.266, 0.233, 0.271),
+    "dolly": (0.2782, 0.2633, 0.2247, 0.3465, 0.242, 0.221, 0.247),
+    "empathetic_dialogues": (0.2661, 0.2726, 0.2707, 0.3260, 0.235, 0.226, 0.214),
+    "openorca": (0.2468, 0.2362, 0.2468, 0.2813, 0.239, 0.230, 0.204),
+    "meddialog": (0.2608, 0.2726, 0.2931, 0.3429, 0.246, 0.241, 0.218),
+}
+_PAPER_COLUMNS = dict(zip((*SCORES, "quality", "random", "fifo", "kcenter"), range(7), strict=True))
+
+
+def answers(study: Study) -> str:
+    """Mean ROUGE-1 by arm and policy."""
+    order = [("", arm) for arm in ("base", "echo", "constant", "all")]
+    seeds: dict[tuple[str, str], dict[str, int]] = {}
+    for line in study.core:
+        of_line = seeds.setdefault((line["policy"], line["arm"]), {})
+        of_line[line["data"]] = of_line.get(line["data"], 0) + 1
+    order += [
+        (policy, arm)
+        for arm in ("repeat", "synthesis", "none", "guarded", "warm", "retrieval")
+        for policy in sorted({key[0] for key in study.means})
+    ]
+    data = [name for name in (*CONFIRMATORY, *EXPLORATORY) if any(name in of for of in study.means.values())]
+    rows = []
+    for key in order:
+        if key in study.means:
+            of = study.means[key]
+            counts = sorted(set(seeds[key].values()))
+            label = f"{key[1]}{f', `{key[0]}`' if key[0] else ''}"
+            mean = points(study.over_all(*key))
+            rows.append([label, "–".join(map(str, counts[:1] + counts[1:][-1:])), *(points(of.get(name)) for name in data), mean])
+    return table(["arm, policy", "seeds", *(NAMES[name] for name in data), "mean of four"], rows)
+
+
+def tests(study: Study) -> str:
+    """The confirmatory tests, and others beside them, as differences."""
+    asked = [
+        ("primary: `quality` less the rival", Side("quality", "repeat"), Side(RIVAL, "repeat")),
+        ("second: synthesis less repeat", Side("quality", "synthesis"), Side("quality", "repeat")),
+    ]
+    others = [policy for policy in (*POLICIES, *SIMPLE) if policy not in ("quality", RIVAL)]
+    asked += [(f"exploratory: `quality` less `{policy}`", Side("quality", "repeat"), Side(policy, "repeat")) for policy in others]
+    for arm, what in (("retrieval", "retrieval"), ("none", "8 epochs"), ("guarded", "with the guard"), ("warm", "warm starts")):
+        asked += [
+            (f"exploratory: {what} less repeat, `{policy}`", Side(policy, arm), Side(policy, "repeat")) for policy in ("quality", RIVAL)
+        ]
+    rows, gap = [], study.gap()
+    for name, one, other in asked:
+        found = study.tested(one, other)
+        if not found:
+            rows.append([name, UNTESTED, "", "", "", ""])
+        for difference in found:
+            of_gap = f"{difference.points / gap:+.0%}" if gap and difference.data == "pooled" else ""
+            title = "pooled" if difference.data == "pooled" else NAMES[difference.data]
+            rows.append(
+                [f"{name}, {title}", signed(difference), f"{difference.p:.3f}", f"{difference.holm:.3f}", str(difference.seeds), of_gap]
+            )
+    return table(["difference", "points [95 %]", "p", "Holm", "seeds", "of base to `all`"], rows)
+
+
+def tokens(study: Study) -> str:
+    """By how much trained tokens differ within pairs of cells that are compared, by seed; above the protocol's 2 % in bold."""
+    trained = {
+        (line["data"], line["policy"], line["arm"], line["seed"]): line["train_tokens"]
+        for line in study.core
+        if line["policy"] and "train_tokens" in line
+    }
+    pairs = [(f"`{policy}`, synthesis to repeat", (policy, "synthesis"), (policy, "repeat")) for policy in POLICIES]
+    pairs += [(f"repeat, `{policy}` to the rival", (policy, "repeat"), (RIVAL, "repeat")) for policy in POLICIES if policy != RIVAL]
+    rows = []
+    for name, one, other in pairs:
+        row = [name]
+        for data in CONFIRMATORY:
+            both = [(trained.get((data, *one, seed)), trained.get((data, *other, seed))) for seed in range(SEEDS)]
+            shares = [ours / theirs - 1 for ours, theirs in both if ours and theirs]
+            row.append(", ".join(f"**{100 * share:+.0f}**" if abs(share) > MOST_APART else f"{100 * share:+.0f}" for share in shares))
+        rows.append(row)
+    return table(["%, by seed", *(NAMES[data] for data in CONFIRMATORY)], rows)
+
+
+def whole_system(study: Study) -> str:
+    """Dense buffer, synthesis and the default policy against the paper's bins without synthesis, at equal bytes."""
+    ours, theirs = (Settings().policy, "synthesis"), ("bins", "repeat")
+    rows = []
+    for share in study.shares():
+        reached = [study.over_all(*side, share) for side in (ours, theirs)]
+        closed = [study.closed(*side, share) for side in (ours, theirs)]
+        difference = pooled(study.tested(Side(*ours), Side(*theirs), share))
+        if difference is None or None in reached:
+            continue
+        of_gap = [UNTESTED if of is None else f"{of:+.0%}" for of in closed]
+        where = f"{share:.0%}, {difference.seeds} seed{'s' * (difference.seeds > 1)}"
+        rows.append([where, *map(points, reached), signed(difference), *of_gap, more_closed(*closed)])
+    head = ["storage", f"ours (`{ours[0]}`, synthesis)", "bins of 22 KB, repeat", "points [95 %]", "of base to `all`, ours", "bins", "more"]
+    return table(head, rows) if rows else f"{UNTESTED}.\n"
+
+
+def more_closed(ours: float | None, theirs: float | None) -> str:
+    """By how much more of the gap one closes than the other, where the other closes any."""
+    if ours is None or theirs is None:
+        return UNTESTED
+    return f"{ours / theirs - 1:+.0%}" if theirs > 0 else "bins close none"
+
+
+def owners(study: Study) -> str:
+    """MemoryBank's users, each with an adapter of their own: means over all test rows, and differences to the base model."""
+    rows, together, groups = [], together_of(study.of_owners), []
+    found = {(line["policy"], line["arm"]) for line in together}
+    for number, line in enumerate(line for line in study.of_owners if line["arm"] == "base"):
+        groups += [number] * len(line["rouge1"])
+    for policy, arm in sorted(found - {("", "base")}):
+        mine = [line for line in together if (line["policy"], line["arm"]) == (policy, arm)]
+        mean = 100 * float(np.mean([line["rouge1"] for line in mine]))
+        difference = differences(together, Side(policy, arm), Side("", "base"), {OWNERS: groups})
+        rows.append([arm, points(mean), signed(difference[0]), str(difference[0].seeds)])
+    if not rows:
+        return f"{UNTESTED}.\n"
+    base = 100 * float(np.mean([value for line in study.of_owners if line["arm"] == "base" for value in line["rouge1"]]))
+    return table(
+        [f"arm, {groups[-1] + 1} owners", "points", "less the base model's [95 %]", "seeds"], [["base", points(base), "", ""], *rows]
+    )
+
+
+def together_of(lines: Sequence[Line]) -> list[Line]:
+    """All owners' rows as one data set's, by policy, arm and seed, of which all owners have a line; the base model's for every seed."""
+    names = [line["data"] for line in lines if line["arm"] == "base"]
+    by = {(line["policy"], line["arm"], line["seed"], line["data"]): line["rouge1"] for line in lines}
+    by |= {("", "base", seed, name): by["", "base", 0, name] for *_, seed, _ in list(by) for name in names}
+    return [
+        {
+            "data": OWNERS,
+            "policy": policy,
+            "arm": arm,
+            "seed": seed,
+            "rouge1": [value for name in names for value in by[policy, arm, seed, name]],
+        }
+        for policy, arm, seed in dict.fromkeys(key[:3] for key in by)
+        if all((policy, arm, seed, name) in by for name in names)
+    ]
+
+
+def costs(study: Study) -> str:
+    """Seconds and bytes beside what they bought."""
+    rows = []
+    base = study.over_all("", "base")
+    for policy, arm in sorted(key for key in study.means if key[1] in ("repeat", "synthesis", "none")):
+        lines = [line for line in study.core if (line["policy"], line["arm"]) == (policy, arm) and line["data"] in CONFIRMATORY]
+        reached = study.over_all(policy, arm)
+        if base is None or reached is None:
+            continue
+        gain = reached - base
+        scoring, synthesis, made = (
+            float(np.mean([line[f"{part}_cpu_seconds"] for line in lines])) for part in ("scoring", "synthesis", "made")
+        )
+        work = scoring + made
+        kilobytes = float(np.mean([line["storage_bytes"] for line in lines])) / 1000
+        joules = [line.get("energy_joules") for line in lines]
+        metered = f"{np.mean([j for j in joules if j]):.0f}" if any(joules) else UNTESTED
+        learned = float(np.mean([line["train_tokens"] for line in lines])) / 1000
+        rows.append([
+            f"{arm}, `{policy}`", f"{gain:+.1f}", f"{work:.0f}", f"{scoring:.0f}", f"{synthesis:.0f}", f"{learned:.1f}", f"{kilobytes:.0f}",
+            f"{60 * gain / work:+.2f}", f"{gain / kilobytes:+.3f}", metered,
+        ])  # fmt: skip
+    head = [
+        "arm, policy", "points above base", "CPU s", "of these scoring", "synthesis", "thousand tokens trained", "KB",
+        "points a CPU minute", "points a KB", "joules",
+    ]  # fmt: skip
+    return table(head, rows)
+
+
+def sweep(study: Study, title: str, key: Callable[[Line], Any], chosen: Callable[[Line], bool]) -> str:
+    """Mean points by policy and arm, with CPU seconds, a column a value of `key`; over data sets and seeds that have every column."""
+    lines = [line for line in study.lines if line["policy"] and chosen(line)]
+    columns = sorted({key(line) for line in lines})
+    if len(columns) < 2:
+        return f"{UNTESTED}.\n"
+    cells: dict[tuple[str, str], dict[Any, dict[tuple[str, int], tuple[float, float]]]] = {}
+    for line in lines:
+        of = cells.setdefault((line["policy"].partition("@")[0], line["arm"].partition("@")[0]), {}).setdefault(key(line), {})
+        of[line["data"], line["seed"]] = (100 * float(np.mean(line["rouge1"])), line.get("made_cpu_seconds", 0.0))
+    rows = []
+    for (policy, arm), found in sorted(cells.items()):
+        shared = sorted(set.intersection(*(set(found.get(column, {})) for column in columns)))
+        if shared:
+            values = [np.mean([found[column][cell] for cell in shared], axis=0) for column in columns]
+            told = [f"{mean:.1f} ({seconds:.0f} s)" for mean, seconds in values]
+            names = ", ".join(NAMES[data] for data in dict.fromkeys(data for data, _ in shared))
+            rows.append([f"{arm}, `{policy}`", names, str(len(shared)), *told])
+    return table([title, "data", "cells", *map(str, columns)], rows) if rows else f"{UNTESTED}.\n"
+
+
+def beside_paper(study: Study) -> str:
+    """Single scores against all three, and the policies: ours, and the paper's in brackets."""
+    rows = []
+    for data in (*CONFIRMATORY, *EXPLORATORY):
+        row = [NAMES[data]]
+        for policy, column in _PAPER_COLUMNS.items():
+            ours = study.means.get((policy, "repeat"), {}).get(data)
+            theirs = f"{100 * PAPER[data][column]:.1f}" if data in PAPER else "none"
+            row.append(f"{points(ours)} ({theirs})")
+        rows.append(row)
+    return table(["", "EOE alone", "DSS alone", "IDD alone", "all three", "random", "FIFO", "k-center"], rows)
