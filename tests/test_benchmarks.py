@@ -227,6 +227,9 @@ def test_cells_of_the_rouge1_study_do_equal_work_and_are_made_once(llm, monkeypa
     cells = {"made": list(rouge1.wanted_cells("made", ["random", "quality"], arms, [0, 1], share=0.05, steps=2, rounds=2))}
     assert len(cells["made"]) == 3 + 3 * 4 + 2
     cells["made"] = [cell for cell in cells["made"] if cell.seed == 0]
+    cells["made"] += [
+        rouge1_cells.Cell("made", *of, 0, 0.05, 2, 2) for of in (("bins", "repeat"), ("random", "warm"), ("random", "guarded"))
+    ]
     for _ in range(2):
         rouge1.make(work_on, cells, tmp_path / "out.jsonl", 1e9)
     assert len(work) == 1
@@ -243,3 +246,10 @@ def test_cells_of_the_rouge1_study_do_equal_work_and_are_made_once(llm, monkeypa
         assert by[policy, "retrieval"]["loss"] != by["", "base"]["loss"]
     assert by["random", "repeat"]["kept_ids"] != by["quality", "repeat"]["kept_ids"]
     assert by["", "echo"]["recall"] > 0
+    assert by["bins", "repeat"]["kept"] == 48000 // 22000
+    repeat, warm, guarded = (by["random", arm] for arm in ("repeat", "warm", "guarded"))
+    assert warm["annotated"] == repeat["annotated"] and warm["loss"] != repeat["loss"]  # it has learned twice
+    assert guarded["kept_ids"] == repeat["kept_ids"] and guarded["reason"] != "guard off" == repeat["reason"]
+    assert guarded["published"] == (guarded["reason"] in ("", "unguarded"))
+    if not guarded["published"]:
+        assert guarded["loss"] == by["", "base"]["loss"]

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from benchmarks.plot_rouge1 import plot
-from benchmarks.rouge1_report import report
+from benchmarks.rouge1_report import details, report
 from benchmarks.rouge1_tests import Side, differences, drawn_means, holm, p_value
+from edgepers.config import Settings
 
 FOUR = ("alpaca", "dolly", "empathetic_dialogues", "medical_questiondoctors")
 GROUPS = [0, 0, 1, 2, 2, 2]
@@ -52,7 +53,7 @@ def test_holm_and_p_are_as_by_hand():
 
 
 def line(data, policy, arm, seed, values, **more):
-    made = {"variations": 12, "refused": {"too_near": 8}, "kept": 20, "storage_bytes": 48000} if policy else {}
+    made = {"variations": 12, "refused": {"too_near": 8}, "kept": 20, "storage_bytes": 48000, "train_tokens": 1000} if policy else {}
     seconds = {f"{part}_cpu_seconds": 6.0 for part in ("scoring", "synthesis", "made")} if policy else {}
     own = {"data": data, "policy": policy, "arm": arm, "seed": seed, "share": 0.05, "steps": 25, "rounds": 3, "rouge1": list(values)}
     return own | made | seconds | {"device": "cpu", "isa": "avx2", "commit": "abc"} | more
@@ -93,11 +94,61 @@ def test_the_page_says_first_what_the_default_is_and_names_what_was_not_run(gain
     assert said in first
     assert "+2.0" in first and "60% of variations pass" in first
     assert "Floors, mean of four data sets: base" in first and f"the best of what was trained is {best}" in first
-    tests = page.split("## Tests")[1].split("## ")[0]
+    assert "| annotating the whole stream over the base model | `--arms base,all` | +10.0 |" in page
+    assert "| the same sets in the prompt over trained on | `--policies random --arms repeat,retrieval` | untested |" in page
+    tables = details(list(lines(gain)), "rouge1_test.jsonl")
+    tests = tables.split("## Tests")[1].split("## ")[0]
     assert "exploratory: `quality` less `fifo` | untested" in tests
     assert f"{10 * gain:+.0%}" in tests  # of the ten points between the base and `all`
-    assert "## Storage\n\nShare of the stream's stored bytes, at least 48 KB.\n\nuntested." in page
-    assert "untested (28.2)" in page.split("## Beside the paper")[1]
+    assert "untested." in tables.split("## Storage")[1].split("## ")[0]
+    assert "untested." in tables.split("## Whole system")[1].split("## ")[0]
+    assert "untested (28.2)" in tables.split("## Beside the paper")[1]
+
+
+def test_the_whole_system_is_held_against_the_paper_s_bins_at_equal_bytes():
+    default = Settings().policy
+    made = [one for one in lines(0.02) if one["policy"] != "quality"]
+    for one in list(made):
+        if one["policy"] == "random":
+            easy = np.array(one["rouge1"])
+            made.append(one | {"policy": "bins", "arm": "repeat", "rouge1": list(easy + 0.02)})
+            made.append(one | {"policy": default, "arm": "synthesis", "rouge1": list(easy + 0.03)})
+    row = details(made, "x.jsonl").split("## Whole system")[1].split("## ")[0].splitlines()[-2]
+    shown = [cell.strip() for cell in row.strip("|").split("|")]
+    assert shown[0] == "5%, 5 seeds" and shown[3].startswith("+1.00 [")
+    closed = [float(cell.rstrip("%")) for cell in shown[4:6]]
+    assert closed == pytest.approx([30, 20], abs=1)  # of ten points
+    assert float(shown[6].rstrip("%")) == pytest.approx(50, abs=4)
+    assert "bins close none" in details([one | {"rouge1": [0.0] * 6} if one["policy"] == "bins" else one for one in made], "x.jsonl")
+
+
+def test_pairs_of_cells_whose_trained_tokens_differ_are_named():
+    made = list(lines(0.05, seeds=2))
+    for one in made:
+        if one["arm"] == "synthesis" and one["data"] == "dolly":
+            one["train_tokens"] = 971 + 20 * one["seed"]
+    row = next(row for row in details(made, "x.jsonl").splitlines() if row.startswith("| `quality`, synthesis to repeat"))
+    assert row == "| `quality`, synthesis to repeat | +0, +0 | **-3**, -1 | +0, +0 | +0, +0 |"
+
+
+def test_owners_are_drawn_whole_and_held_against_the_base_model():
+    made = list(lines(0.05))
+    for number, name in enumerate(("Ann", "Bob", "Cai")):
+        data = f"memorybank_users:{name}"
+        made.append(line(data, "", "base", 0, [0.1] * (number + 2)))
+        made += [line(data, "fifo", "repeat", seed, [0.12 + 0.01 * number] * (number + 2)) for seed in (0, 1)]
+    body = details(made, "x.jsonl").split("## Owners")[1].split("## ")[0]
+    assert "| arm, 3 owners |" in body and "| base | 10.0 |" in body
+    mean = (0.12 * 2 + 0.13 * 3 + 0.14 * 4) / 9 * 100
+    low, high = body.split(f"| repeat | {mean:.1f} | {mean - 10:+.2f} [")[1].split("]")[0].split(",")
+    assert 2.0 <= float(low) < float(high) <= 4.0 and "] | 2 |" in body
+
+
+def test_a_sweep_compares_data_sets_and_seeds_that_every_column_has():
+    made = [*lines(0.05), *(one | {"share": 0.2} for one in lines(0.06, seeds=1) if one["data"] != "dolly")]
+    body = details(made, "x.jsonl").split("## Storage")[1].split("## ")[0]
+    row = next(row for row in body.splitlines() if row.startswith("| repeat, `quality`"))
+    assert [cell.strip() for cell in row.split("|")][2:4] == ["ALPACA, Empathetic, questiondoctors", "3"]
 
 
 def test_the_picture_is_drawn_from_whatever_there_is(tmp_path):
