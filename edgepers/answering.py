@@ -1,6 +1,8 @@
 """What a model's answers cost beyond its products, taken away: copies at its head, and PEFT's steps around each adapted layer."""
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -8,6 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 __all__ = ["contiguous_head", "lean_adapter"]
+
+_SIDES = ("q_proj k_proj v_proj", "gate_proj up_proj")  # last names of layers that a block gives the same states
 
 
 def contiguous_head(model: Any) -> None:
@@ -29,46 +33,94 @@ def lean_adapter(model: Any) -> None:
     """Let the adapted layers of a PEFT model answer without PEFT's steps, to the same result but for rounding.
 
     Layers in float32 take one product with W + s B A, a copy of their weight; others add s B (A x), as PEFT does, since 16 bits would round
-    the sum of weights and 4 bits are not added to. For answering alone: nothing is kept for a backward pass, there is no dropout. Layers
-    that are not plain LoRA (DoRA, a bias, two adapters) stay as they are. `PeftModel.unload` takes all of this off again.
+    the sum of weights and 4 bits are not added to; layers that are given the same states share the product with their A. For answering
+    alone: nothing is kept for a backward pass, there is no dropout. Layers that are not plain LoRA (DoRA, a bias, two adapters) stay as
+    they are. `PeftModel.unload` takes all of this off again.
     """
     from peft.tuners.lora import LoraLayer
 
-    layers: list[Any] = [module for module in model.modules() if isinstance(module, LoraLayer)]
-    for layer in layers:
-        if (forward := _forward_of(layer)) is not None:
-            layer.forward = forward
+    layers: dict[str, Any] = {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
+    plain = {name: parts for name, layer in layers.items() if (parts := _plain(layer)) is not None}
+    added = {name: parts for name, parts in plain.items() if not parts.merges}
+    for name, parts in plain.items():
+        if parts.merges:
+            layers[name].forward = _merged(layers[name], parts)
+    for names in _together(added):
+        down = _Down([added[name].down for name in names])
+        for number, name in enumerate(names):
+            layers[name].forward = _added(layers[name], added[name], down, number)
 
 
-def _forward_of(module: Any) -> Callable[..., Tensor] | None:
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """An adapted layer: its base layer, A [r, d] and s B, transposed [r, out]."""
+
+    base: Any
+    down: Tensor
+    up: Tensor
+
+    @property
+    def merges(self) -> bool:
+        return type(self.base) is torch.nn.Linear and self.base.weight.dtype == torch.float32
+
+
+def _plain(module: Any) -> _Parts | None:
     names = list(module.active_adapters)
     if len(names) != 1 or names[0] not in module.lora_A:
         return None
-    base, name = module.get_base_layer(), names[0]
+    name = names[0]
     if name in getattr(module, "lora_variant", ()) or module.use_dora.get(name) or module.lora_bias.get(name):
         return None
-    down = module.lora_A[name].weight.detach()
     up = (module.lora_B[name].weight.detach() * module.scaling[name]).t().contiguous()
-    return (
-        _merged(module, base, down, up)
-        if type(base) is torch.nn.Linear and base.weight.dtype == torch.float32
-        else _added(module, base, down, up)
-    )
+    return _Parts(module.get_base_layer(), module.lora_A[name].weight.detach(), up)
 
 
-def _merged(module: Any, base: Any, down: Tensor, up: Tensor) -> Callable[..., Tensor]:
-    weight = torch.addmm(base.weight.detach().t(), down.t(), up).t().contiguous()
+def _merged(module: Any, parts: _Parts) -> Callable[..., Tensor]:
+    base = parts.base
+    weight = torch.addmm(base.weight.detach().t(), parts.down.t(), parts.up).t().contiguous()
     return lambda x, *_, **__: F.linear(x, base.weight if module.disable_adapters else weight, base.bias)
 
 
-def _added(module: Any, base: Any, down: Tensor, up: Tensor) -> Callable[..., Tensor]:
+def _together(names: Iterable[str]) -> list[list[str]]:
+    """Layers that are given the same states, side by side; the others alone."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for name in names:
+        parent, _, last = name.rpartition(".")
+        groups.setdefault((parent, next((side for side in _SIDES if last in side.split()), last)), []).append(name)
+    return list(groups.values())
+
+
+class _Down:
+    """A x of layers that are given the same states, in one product; asked for by each of them in turn."""
+
+    def __init__(self, downs: Sequence[Tensor]) -> None:
+        self._down = torch.cat(list(downs)) if len(downs) > 1 else downs[0]
+        self._ends = [0, *itertools.accumulate(len(down) for down in downs)]
+        self._states: Tensor | None = None  # held while some layer has still to ask, so that no other can be taken for it
+        self._least: Tensor | None = None
+        self._asked = 0
+
+    def __call__(self, x: Tensor, number: int) -> Tensor:
+        """Of layer `number`: [rows of x, r], in A's dtype."""
+        if self._least is None or x is not self._states:
+            self._states, self._asked = x, 0
+            self._least = F.linear(x.reshape(-1, x.shape[-1]).to(self._down.dtype), self._down)
+        least = self._least[:, self._ends[number] : self._ends[number + 1]]
+        self._asked += 1
+        if self._asked == len(self._ends) - 1:
+            self._states = self._least = None
+        return least
+
+
+def _added(module: Any, parts: _Parts, down: _Down, number: int) -> Callable[..., Tensor]:
+    base, up = parts.base, parts.up
+
     def forward(x: Tensor, *_: Any, **__: Any) -> Tensor:
         y: Tensor = base(x)
         if module.disable_adapters:
             return y
         rows = y.view(-1, y.shape[-1])
-        least = F.linear(x.reshape(-1, x.shape[-1]).to(down.dtype), down)
-        rows.copy_(torch.addmm(rows.to(up.dtype), least, up))
+        rows.copy_(torch.addmm(rows.to(up.dtype), down(x, number), up))
         return y
 
     return forward

@@ -102,3 +102,29 @@ def test_the_head_sees_rows_that_lie_together_and_says_the_same(sets):
         got = model(input_ids=ids, logits_to_keep=1).logits
     assert seen == [(64, 64, 1)]
     torch.testing.assert_close(got, want)
+
+
+def test_layers_that_a_block_gives_the_same_states_share_one_product(monkeypatch):
+    """q, k and v, gate and up: 7 adapted layers a block, 4 products with an A. Ranks may differ, and layers may be asked in any order."""
+    model = adapted(quantized(), rank_pattern={"k_proj": 2, "up_proj": 6})
+    want = logits(model)
+    lean_adapter(model)
+    downs, linear = [], torch.nn.functional.linear
+
+    def counted(x, weight, bias=None):
+        if weight.dtype == torch.float32:  # an A
+            downs.append(len(weight))
+        return linear(x, weight, bias)
+
+    monkeypatch.setattr("edgepers.answering.F.linear", counted)
+    assert (logits(model) - want).abs().max() <= 0.02 * want.abs().max()
+    assert sorted(downs) == sorted([4 + 2 + 4, 4, 4 + 6, 4] * 2)
+    attention = model.base_model.model.model.layers[0].self_attn
+    one, other = (torch.randn(1, 5, 64, dtype=torch.bfloat16, generator=torch.Generator().manual_seed(i)) for i in (0, 1))
+    with torch.no_grad():
+        alone = {layer: getattr(attention, layer)(one.clone()) for layer in ("v_proj", "q_proj", "k_proj")}
+        mixed = attention.v_proj(one), attention.v_proj(other), attention.q_proj(one), attention.k_proj(one)
+    torch.testing.assert_close(mixed[0], alone["v_proj"])
+    torch.testing.assert_close(mixed[2], alone["q_proj"])
+    torch.testing.assert_close(mixed[3], alone["k_proj"])
+    assert (mixed[1] - mixed[0]).abs().max() > 0.01
