@@ -61,6 +61,7 @@ ABLATIONS = {
     "lean heap": Ablation(configuration=Configuration(lean_heap=True)),
     "all blocks recomputed": Ablation(configuration=Configuration(recomputed_blocks=1000)),
     "weights kept dequantized": Ablation(configuration=Configuration(resident_bytes=10**12)),
+    "Liger-Kernel": Ablation(recipe={"liger": True}),
     "top 4 blocks": Ablation(recipe={"top": 4}),
     "top 4 blocks, states in 8 bits": Ablation(configuration=Configuration(state_bits=8), recipe={"top": 4}),
 }

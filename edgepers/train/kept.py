@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from edgepers.train import liger
+
 __all__ = ["keep_less"]
 
 _TRIED = 8  # rows on which a replacement must say what the original says
@@ -59,7 +61,7 @@ class _GatedProduct(torch.autograd.Function):
 
 
 @contextmanager
-def keep_less(model: Any) -> Iterator[None]:
+def keep_less(model: Any, *, by_liger: bool = False) -> Iterator[None]:
     """Let a model's norms and gated feed-forward layers keep less; leaving gives them their own code back.
 
     A kind of layer is replaced where the first of its kind says the same on random rows; on the meta device, where nothing is
@@ -67,6 +69,7 @@ def keep_less(model: Any) -> Iterator[None]:
 
     Args:
         model: the base model, without an adapter.
+        by_liger: by Liger-Kernel's kernels where they say the same, which needs a GPU.
     """
     changed: list[Any] = []
     ways: dict[type, _Way | None] = {}
@@ -74,7 +77,7 @@ def keep_less(model: Any) -> Iterator[None]:
         for module in model.modules():
             kind = type(module)
             if kind not in ways:
-                ways[kind] = next((way for way in _ways(module) if _same(module, way(module))), None)
+                ways[kind] = next((way for way in _ways(module, by_liger) if _same(module, way(module))), None)
             way = ways[kind]
             if way is not None:
                 module.forward = way(module)
@@ -88,14 +91,15 @@ def keep_less(model: Any) -> Iterator[None]:
 _Way = Callable[[Any], Callable[[Tensor], Tensor]]
 
 
-def _ways(module: Any) -> list[_Way]:
+def _ways(module: Any, by_liger: bool) -> list[_Way]:
     """What may compute the same as a module, keeping less."""
     if type(module).__name__.endswith("RMSNorm") and isinstance(getattr(module, "weight", None), Tensor) and _eps_of(module):
-        ways: list[_Way] = [_late_norm, _gemma_norm]
-        return ways[::-1] if type(module).__name__.startswith("Gemma") else ways
+        late: list[_Way] = [_ligers_late_norm, _late_norm] if by_liger else [_late_norm]
+        gemma: list[_Way] = [_ligers_gemma_norm, _gemma_norm] if by_liger else [_gemma_norm]
+        return gemma + late if type(module).__name__.startswith("Gemma") else late + gemma
     layers = [getattr(module, name, None) for name in ("gate_proj", "up_proj", "down_proj")]
     if all(isinstance(layer, nn.Module) for layer in layers) and callable(getattr(module, "act_fn", None)):
-        return [_feed_forward]
+        return [_ligers_feed_forward, _feed_forward] if by_liger else [_feed_forward]
     return []
 
 
@@ -116,6 +120,19 @@ def _gemma_norm(module: Any) -> Callable[[Tensor], Tensor]:
 def _feed_forward(module: Any) -> Callable[[Tensor], Tensor]:
     act = module.act_fn
     return lambda x: module.down_proj(_GatedProduct.apply(module.gate_proj(x), module.up_proj(x), act))  # type: ignore[no-untyped-call]
+
+
+def _ligers_late_norm(module: Any) -> Callable[[Tensor], Tensor]:
+    return liger.llama_norm(module.weight.detach(), _eps_of(module))
+
+
+def _ligers_gemma_norm(module: Any) -> Callable[[Tensor], Tensor]:
+    return liger.gemma_norm(module.weight.detach(), _eps_of(module))
+
+
+def _ligers_feed_forward(module: Any) -> Callable[[Tensor], Tensor]:
+    product = liger.silu_product()
+    return lambda x: module.down_proj(product(module.gate_proj(x), module.up_proj(x)))
 
 
 @torch.no_grad()

@@ -35,6 +35,7 @@ class Recipe:
         top: the adapter is on so many uppermost blocks, and those below run once for each set; 0: on all.
         rehearsal: general sets beside those of each step.
         optimizer_bits: of AdamW's moments, 32 or 8.
+        liger: norms and gated products by Liger-Kernel.
         seed: of weights, order and dropout.
     """
 
@@ -47,6 +48,7 @@ class Recipe:
     top: int = 0
     rehearsal: int = 0
     optimizer_bits: int = 32
+    liger: bool = False
     seed: int = 0
 
     @classmethod
@@ -56,7 +58,7 @@ class Recipe:
         return cls(
             steps=settings.steps, epochs=settings.epochs, batch=settings.batch, learning_rate=settings.learning_rate,
             rank=settings.lora_rank, targets=settings.lora_targets, top=settings.top_layers, rehearsal=settings.rehearsal,
-            optimizer_bits=8 if eight else 32, seed=settings.seed,
+            optimizer_bits=8 if eight else 32, liger=settings.liger, seed=settings.seed,
         )  # fmt: skip
 
     def steps_for(self, sets: int) -> int:

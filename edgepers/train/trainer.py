@@ -23,6 +23,7 @@ from edgepers.train.configuration import LEAST_TOKENS, Configuration
 from edgepers.train.divergence import DIVERGED_STEPS, Ended, LastGood, culprits, far_above, limit_of
 from edgepers.train.frozen import InputDropout, lean_layers
 from edgepers.train.kept import keep_less
+from edgepers.train.liger import check_liger
 from edgepers.train.lower import LowerLayers, lower_layers
 from edgepers.train.optimizer import make_optimizer
 from edgepers.train.packing import States, packing
@@ -105,7 +106,10 @@ def train(
         ModelError: the run ended before any step was good; names the sets.
         MicroBatchHalvedError: memory ran out; the next call goes on from the last step with half the micro-batch.
         BudgetError: memory ran out, and there is no less to go on with, or no `checkpoint`.
+        UsageError: the recipe asks for Liger-Kernel, which is not there or has no GPU.
     """
+    if recipe.liger:
+        check_liger(llm.device)
     most = max_tokens_of(llm.parameter_count)
     examples = [llm.example(question, response, most) for question, response in pairs]
     began = saved = time.monotonic()
@@ -304,7 +308,7 @@ def _prepared(
         lower = lower_layers(llm, recipe.top, configuration.state_bits) if recipe.top and states_of.packs else None
         if lower is not None:
             lower.remember(llm, states_of, [*examples, *rehearsal.all_examples], tokens)
-        stack.enter_context(keep_less(llm.decoder))
+        stack.enter_context(keep_less(llm.decoder, by_liger=recipe.liger))
         model = llm.start_lora(recipe.rank, recipe.seed, recipe.targets, recipe.top)
         if lower is not None:
             stack.enter_context(lower.passed_over())

@@ -1,8 +1,15 @@
+import copy
+import sys
+
 import pytest
 import torch
 from torch import nn
 
+from edgepers.errors import UsageError
+from edgepers.train import liger
 from edgepers.train.kept import keep_less
+
+ON_A_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU; Triton's interpreter has no bfloat16 of its own")
 
 
 class PlainRMSNorm(nn.Module):
@@ -103,3 +110,84 @@ def test_what_says_something_else_stays_and_all_comes_back_after_an_error():
         assert ["forward" in vars(module) for module in model] == [False, True]
         raise RuntimeError("on purpose")
     assert not any("forward" in vars(module) for module in model)
+
+
+class Scalar(float):
+    """A number as compiled kernels see it; Triton's interpreter hands them Python's own, which have no type to change."""
+
+    def to(self, dtype):
+        return self
+
+
+@pytest.fixture
+def in_triton(monkeypatch):
+    """The device on which Liger-Kernel's kernels run: the GPU, or the CPU by Triton's interpreter."""
+    pytest.importorskip("liger_kernel", reason="Liger-Kernel is not installed")
+    if torch.cuda.is_available():
+        return "cuda"
+    import triton
+    from liger_kernel.ops import rms_norm, swiglu
+
+    def with_scalars(function):
+        return lambda *args, **named: function(*(Scalar(one) if type(one) is float else one for one in args), **named)
+
+    for name in ("rms_norm_forward", "rms_norm_backward"):
+        monkeypatch.setattr(rms_norm, name, with_scalars(getattr(rms_norm, name)))
+    monkeypatch.setattr(swiglu, "float", Scalar, raising=False)
+
+    def rsqrt(x):  # elsewhere CUDA's own; looked up at the call, when the interpreter has put its own in place
+        return triton.language.rsqrt(x)
+
+    monkeypatch.setattr(rms_norm, "rsqrt", rsqrt)
+    return "cpu"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, pytest.param(torch.bfloat16, marks=ON_A_GPU)])
+@pytest.mark.parametrize("kind", [PlainRMSNorm, GemmaRMSNorm, MLP])
+def test_liger_s_kernels_have_the_same_values_and_gradients(kind, dtype, in_triton):
+    torch.manual_seed(0)
+    module = (MLP(nn.SiLU()) if kind is MLP else kind(16)).to(in_triton, dtype)
+    x = (torch.randn(5, 3, 16) * 3).to(in_triton, dtype).requires_grad_()
+    weight = torch.randn(5, 3, 16, dtype=torch.float64, device=in_triton)
+    with keep_less(module):
+        ours, kept = kept_bytes(module, x)
+    with keep_less(module, by_liger=True):
+        assert module.forward.__qualname__.startswith(("_norm.", "_ligers_"))  # of liger.py; not `_late_norm`, `_feed_forward`
+        theirs, theirs_kept = kept_bytes(module, x)
+        (theirs.double() * weight).sum().backward()
+    assert "forward" not in vars(module)
+    assert theirs_kept <= kept
+    exact_module = copy.deepcopy(module).double()
+    exact = x.detach().double().requires_grad_()
+    if kind is not MLP:  # whose own code rounds to float32
+        unit = exact * torch.rsqrt(exact.pow(2).mean(-1, keepdim=True) + 1e-6)
+        truth = unit * (exact_module.weight + (kind is GemmaRMSNorm))
+    else:
+        truth = exact_module(exact)
+    (truth * weight).sum().backward()
+    slack = 1e-4 if dtype == torch.float32 else 2e-2
+    torch.testing.assert_close(theirs.double(), truth.detach(), rtol=slack, atol=slack)
+    torch.testing.assert_close(theirs, ours, rtol=slack, atol=slack)
+    largest = exact.grad.abs().max()
+    assert (x.grad.double() - exact.grad).abs().max() <= slack * largest
+
+
+def test_liger_is_passed_over_where_it_says_something_else(in_triton):
+    """Its gated product is SiLU's alone; a norm that is neither Llama's nor Gemma's has no replacement."""
+    torch.manual_seed(0)
+    model = nn.Sequential(MLP(nn.GELU()), OddRMSNorm(16)).to(in_triton)
+    x = torch.randn(4, 16, device=in_triton)
+    want = model(x)
+    with keep_less(model, by_liger=True):
+        assert ["forward" in vars(module) for module in model] == [True, False]
+        torch.testing.assert_close(model(x), want)
+
+
+def test_liger_without_a_gpu_or_not_installed_is_one_clear_line(monkeypatch):
+    with pytest.raises(UsageError, match=r"^--liger needs a GPU, and this model runs on the CPU; give --no-liger$"):
+        liger.check_liger(torch.device("cpu"))
+    liger._ops.cache_clear()
+    monkeypatch.setitem(sys.modules, "liger_kernel.ops.rms_norm", None)
+    with pytest.raises(UsageError, match=r"pip install 'edgepers\[liger\]'"):
+        liger.check_liger(torch.device("cuda"))
+    liger._ops.cache_clear()
