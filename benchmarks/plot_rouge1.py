@@ -1,12 +1,13 @@
-"""The ROUGE-1 study in one picture: policies and arms beside the floors, and what more rounds and bytes give."""
+"""The ROUGE-1 study in one picture: policies and arms beside the floors, what more rounds, bytes and variations give, and scores."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.rouge1_cells import ROUNDS, SHARE, STEPS
+from benchmarks.rouge1_cells import POLICIES, ROUNDS, SCORES, SHARE, STEPS, TRAINED
 from benchmarks.rouge1_lines import Line, is_core, mean_of_four, means, plain
 from benchmarks.rouge1_splits import CONFIRMATORY
+from benchmarks.worth import correlations
 
 _ARMS = ("repeat", "synthesis", "none", "retrieval")
 _FLOORS = {"base": "0.2", "echo": "tab:purple", "constant": "tab:brown", "all": "tab:green"}
@@ -22,8 +23,14 @@ def curves(lines: Sequence[Line], key: Callable[[Line], float]) -> dict[str, tup
     return {name: (list(at), list(at.values())) for name, at in known.items() if len(at) > 1}
 
 
-def plot(lines: Sequence[Line], target: Path) -> None:
-    """Draw what there is; a panel without lines says so."""
+def plot(lines: Sequence[Line], target: Path, worths: Sequence[dict[str, Any]] = ()) -> None:
+    """Draw what there is; a panel without lines says so.
+
+    Args:
+        lines: the study's.
+        target: a PNG.
+        worths: lines of benchmarks/worth.py.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -31,14 +38,81 @@ def plot(lines: Sequence[Line], target: Path) -> None:
 
     lines = [line for line in lines if line["data"] in CONFIRMATORY]
     core = [line for line in lines if is_core(line) and plain(line)]
-    figure, (bars, rounds, shares) = pyplot.subplots(1, 3, figsize=(15, 4.6), gridspec_kw={"width_ratios": [2, 1, 1]})
-    _bars(bars, core)
+    figure, axes = pyplot.subplots(2, 3, figsize=(16, 9), gridspec_kw={"width_ratios": [1.7, 1, 1]})
+    (bars, rounds, shares), (scores, variations, worth_of) = axes
+    _bars(bars, [line for line in core if line["policy"] in ("", *POLICIES)])
     learned = [line for line in lines if line["policy"] and line["share"] == SHARE and line["steps"] == STEPS and plain(line)]
-    _curves(rounds, curves(learned, lambda line: line["rounds"]), "rounds of 16 annotations")
+    _curves(rounds, curves(paired(learned, lambda line: line["rounds"]), lambda line: line["rounds"]), "rounds of 16 annotations")
     stored = [line for line in lines if line["policy"] and line["rounds"] == ROUNDS and line["steps"] == STEPS and plain(line)]
-    _curves(shares, curves(stored, lambda line: 100 * line["share"]), "storage, % of the stream's bytes")
+    in_percent = curves(paired(stored, lambda line: line["share"]), lambda line: 100 * line["share"])
+    _curves(shares, in_percent, "storage, % of the stream's bytes (48 KB at least)")
+    _single(scores, core)
+    _variations(variations, lines)
+    _worths(worth_of, correlations(worths))
     figure.tight_layout()
-    figure.savefig(target, dpi=110)
+    figure.savefig(target, dpi=100)
+
+
+def paired(lines: Sequence[Line], key: Callable[[Line], float]) -> list[Line]:
+    """Those of seeds that every value of `key` has, for the same policy, arm and data set: so that points of a curve can be compared."""
+    values = {key(line) for line in lines}
+    there: dict[tuple[Any, ...], set[float]] = {}
+    for line in lines:
+        there.setdefault((line["policy"], line["arm"], line["data"], line["seed"]), set()).add(key(line))
+    return [line for line in lines if there[line["policy"], line["arm"], line["data"], line["seed"]] == values]
+
+
+def _single(axes: Any, core: Sequence[Line]) -> None:
+    """Each score alone, all three, and simple policies, over the seeds that all have."""
+    shown = (*SCORES, "quality", "random", "fifo", "kcenter", "longest", "loss", "density", "aging", "bins")
+    repeat = [line for line in core if line["arm"] == "repeat" and line["policy"] in shown]
+    seeds = [{line["seed"] for line in repeat if line["policy"] == policy} for policy in {line["policy"] for line in repeat}]
+    shared = set.intersection(*seeds) if seeds else set()
+    reached = {key[0]: mean_of_four(of) for key, of in means(line for line in repeat if line["seed"] in shared).items()}
+    bars = [(policy, mean) for policy in shown if (mean := reached.get(policy)) is not None]
+    if not bars:
+        return _untested(axes)
+    axes.bar(
+        [name for name, _ in bars], [mean for _, mean in bars], color=["tab:olive" if name in SCORES else "tab:blue" for name, _ in bars]
+    )
+    axes.set(ylabel="ROUGE-1 F, points", title=f"one score alone, and every policy: repeat, seed {', '.join(map(str, sorted(shared)))}")
+    axes.set_ylim(min(mean for _, mean in bars) - 0.5, max(mean for _, mean in bars) + 0.3)
+    axes.tick_params(axis="x", labelrotation=30)
+    return None
+
+
+def _variations(axes: Any, lines: Sequence[Line]) -> None:
+    """Points and seconds against variations asked for, as the paper's figure 3."""
+    mine = [line for line in lines if is_core(line) and line["policy"] == "quality" and line["arm"].partition("@")[0] == "synthesis"]
+    asked = {id(line): int(line["arm"].partition("@")[2] or TRAINED["synthesis"]["generations"]) for line in mine}
+    plainly = paired([{**line, "arm": "synthesis", "asked": asked[id(line)]} for line in mine], lambda line: line["asked"])
+    if not (drawn := curves(plainly, lambda line: line["asked"])):
+        return _untested(axes, "variations asked of each set")
+    _curves(axes, drawn, "variations asked of each set")
+    seconds = {at: [line["made_cpu_seconds"] for line in plainly if line["asked"] == at] for at in next(iter(drawn.values()))[0]}
+    beside = axes.twinx()
+    beside.plot(list(seconds), [sum(of) / len(of) for of in seconds.values()], color="0.6", linestyle=":", marker=".")
+    beside.set(ylabel="CPU seconds of a cell (dotted)")
+    return None
+
+
+def _worths(axes: Any, found: dict[str, tuple[float, float, float]]) -> None:
+    """Rank correlation of each score with what a set is worth."""
+    label = "rank correlation with what a set is worth [95 %]"
+    if not found:
+        return _untested(axes, label)
+    for row, (mean, low, high) in enumerate(found.values()):
+        axes.plot([low, high], [row, row], color="tab:blue")
+        axes.plot([mean], [row], marker="o", color="tab:blue")
+    axes.axvline(0, color="0.5", linewidth=1)
+    axes.set(xlabel=label, yticks=range(len(found)))
+    axes.set_yticklabels(found)
+    return None
+
+
+def _untested(axes: Any, label: str = "") -> None:
+    axes.set(xlabel=label)
+    axes.text(0.5, 0.5, "untested", ha="center", va="center", transform=axes.transAxes, color="0.5")
 
 
 def _bars(axes: Any, core: Sequence[Line]) -> None:
@@ -60,10 +134,10 @@ def _bars(axes: Any, core: Sequence[Line]) -> None:
 
 
 def _curves(axes: Any, drawn: dict[str, tuple[list[float], list[float]]], label: str) -> None:
+    if not drawn:
+        return _untested(axes, label)
     for name, (at, values) in drawn.items():
         axes.plot(at, values, marker="o", markersize=3, label=name)
     axes.set(xlabel=label)
-    if drawn:
-        axes.legend(fontsize=8)
-    else:
-        axes.text(0.5, 0.5, "untested", ha="center", va="center", transform=axes.transAxes, color="0.5")
+    axes.legend(fontsize=8)
+    return None

@@ -207,7 +207,7 @@ def main() -> None:
     lines = study_lines(args.lines)
     args.out.write_text(report(lines, args.lines.name), encoding="utf-8")
     args.lines.with_suffix(".md").write_text(details(lines, args.lines.name), encoding="utf-8")
-    plot(lines, args.lines.with_suffix(".png"))
+    plot(lines, args.lines.with_suffix(".png"), lines_there(RESULTS / "worth.jsonl"))
 
 
 if __name__ == "__main__":

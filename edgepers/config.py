@@ -76,7 +76,7 @@ class Settings:
     storage: Size = option(Size(281_000), "most bytes on disk for everything kept, such as 281KB")
     memory: Size = option(Size(4_000_000_000), "most bytes of memory above the interpreter's own, GPU memory included, such as 4GB")
     every: int = option(200, "valid dialogue sets between two rounds")
-    policy: str = option("quality", "who enters the buffer and who leaves", choices=POLICIES)
+    policy: str = option("random", "who enters the buffer and who leaves", choices=POLICIES)
     entropy: str = option("windowed", "reading of the entropy of embedding", choices=ENTROPIES)
     lexicons: str = option("", "folder with one <domain>.txt of words per domain; empty: the packaged ones")
     scored_text: str = option("response", "text that is scored beside the question", choices=("response", "reference"))
@@ -220,6 +220,7 @@ assert all(f.default is not MISSING for f in fields(Settings))
 PAPER: dict[str, Any] = {
     "storage": Size(2_816_000),
     "every": 800,
+    "policy": "quality",
     "entropy": "histogram",
     "scored_text": "reference",
     "protect_annotated": False,
