@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import worth
+from benchmarks.cost_claims import cost_claims
 from benchmarks.harness import RESULTS
 from benchmarks.lines import lines_there
 from benchmarks.plot_rouge1 import plot
@@ -130,6 +131,11 @@ def report(lines: Sequence[Line], part: str) -> str:
             f"Points are hundredths of ROUGE-1 F, pooled over the four confirmatory data sets, [95 %]. Commands are `{ASK}` and what stands"
             " there, unless they are whole.",
             claims(study),
+        ),
+        (
+            "What it costs",
+            "Two cores without a GPU, each number from the lines that its command left in [results](results); more in [LOG.md](LOG.md).",
+            table(["claim", "command", "number"], [(what, f"`{command}`", number) for what, command, number in cost_claims()]),
         ),
         ("Answers", "Mean ROUGE-1 F in points, over rows and seeds.", answers(study)),
     ]
