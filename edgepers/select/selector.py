@@ -61,7 +61,7 @@ class Selector:
         buffer: Buffer,
         encoder: Encoder,
         *,
-        policy: str | Policy = "quality",
+        policy: str | Policy = "random",
         entropy: str | Score = "windowed",
         scored_text: str = "response",
         protect_annotated: bool = True,
