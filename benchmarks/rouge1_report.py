@@ -70,6 +70,24 @@ def floors(study: Study) -> str:
     return f"Floors, mean of four data sets: {told}; the best of what was trained is {best[1]}, `{best[0]}`, with {points(best[2])}."
 
 
+def limits(study: Study) -> str:
+    """Why policies differ by as little as they do, as far as the lines tell."""
+    base, gap, best, spread = study.over_all("", "base"), study.gap(), study.best_trained(), study.spreads()
+    told = []
+    if None not in (base, gap, best):
+        told.append(
+            f"The gap from the base model to an adapter of the whole annotated stream is {gap:+.1f} points; the best of what was"
+            f" trained on some 25 sets gains {best[2] - base:+.1f} of them, so little is left for a choice of sets to change."
+        )
+    if spread is not None:
+        between, chance, seeds = spread
+        told.append(
+            f"Means of the {len(POLICIES)} policies (*repeat*, {seeds} seeds) differ by a standard deviation of {between:.2f} points within"
+            f" a data set; seeds alone would make them differ by {chance:.2f}."
+        )
+    return " ".join(told)
+
+
 def claims(study: Study) -> str:
     """Claim, command, number."""
     quality, rival, default = Side("quality", "repeat"), Side(RIVAL, "repeat"), Settings().policy
@@ -124,7 +142,8 @@ def report(lines: Sequence[Line], part: str) -> str:
         untested=UNTESTED,
         tables=f"results/{part.removesuffix('.jsonl')}.md",
     )
-    head += f"\n{verdict(study)} {floors(study)}\n\n![policies and arms, rounds, storage](results/{part.removesuffix('.jsonl')}.png)\n"
+    picture = f"![policies, rounds, storage, scores, variations, worth](results/{part.removesuffix('.jsonl')}.png)"
+    head += f"\n{verdict(study)} {floors(study)} {limits(study)}\n\n{picture}\n"
     sections = [
         (
             "Claims",

@@ -3,7 +3,9 @@
 import functools
 from collections.abc import Iterable, Sequence
 
-from benchmarks.rouge1_cells import SHARE
+import numpy as np
+
+from benchmarks.rouge1_cells import POLICIES, SHARE
 from benchmarks.rouge1_lines import Line, is_core, mean_of_four, means
 from benchmarks.rouge1_splits import CONFIRMATORY, OWNERS
 from benchmarks.rouge1_tests import Difference, Side, differences
@@ -82,6 +84,25 @@ class Study:
         """Policy, arm and points of what was trained on 16 annotations a round and is best over the confirmatory data sets."""
         trained = {key: mean for key in self.means if key[0] and (mean := self.over_all(*key)) is not None}
         return (*(best := max(trained, key=lambda key: trained[key])), trained[best]) if trained else None
+
+    def spreads(self, arm: str = "repeat") -> tuple[float, float, int] | None:
+        """Standard deviations in points: of policies' means, what chance alone would make of it, and the seeds behind a mean.
+
+        Means of a cell over the rows of each data set; both are means over the confirmatory data sets, and of seeds and policies that
+        all have. Chance: seeds of one policy, over the root of their number.
+        """
+        cells = {
+            (line["data"], line["policy"], line["seed"]): 100 * float(np.mean(line["rouge1"]))
+            for line in self.core
+            if line["arm"] == arm and line["policy"] in POLICIES and line["data"] in CONFIRMATORY
+        }
+        seeds = [seed for seed in range(SEEDS) if all((data, policy, seed) in cells for data in CONFIRMATORY for policy in POLICIES)]
+        if len(seeds) < 2:
+            return None
+        table_of = np.array([[[cells[data, policy, seed] for seed in seeds] for policy in POLICIES] for data in CONFIRMATORY])
+        between = table_of.mean(2).std(1, ddof=1).mean()
+        within = table_of.std(2, ddof=1).mean()
+        return float(between), float(within / len(seeds) ** 0.5), len(seeds)
 
     def passing(self) -> tuple[int, int]:
         """Variations that passed the check, of all that were asked."""

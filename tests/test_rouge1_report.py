@@ -122,6 +122,19 @@ def test_the_whole_system_is_held_against_the_paper_s_bins_at_equal_bytes():
     assert "bins close none" in details([one | {"rouge1": [0.0] * 6} if one["policy"] == "bins" else one for one in made], "x.jsonl")
 
 
+def test_how_far_policies_differ_is_held_against_what_seeds_alone_do():
+    made, rng = list(lines(0.0)), np.random.default_rng(3)
+    cells = rng.normal(12, 1, size=(4, 4, 5))  # data sets, policies, seeds
+    for i, data in enumerate(FOUR):
+        for j, policy in enumerate(("quality", "random", "fifo", "kcenter")):
+            made += [line(data, policy, "repeat", seed, [cells[i, j, seed] / 100] * 6) for seed in range(5)]
+    between = np.mean([np.std([cells[i, j].mean() for j in range(4)], ddof=1) for i in range(4)])
+    chance = np.mean([np.std(cells[i, j], ddof=1) for i in range(4) for j in range(4)]) / 5**0.5
+    assert f"differ by a standard deviation of {between:.2f} points" in report(made, "x.jsonl")
+    assert f"seeds alone would make them differ by {chance:.2f}." in report(made, "x.jsonl")
+    assert "seeds alone" not in report(list(lines(0.0)), "x.jsonl")
+
+
 def test_pairs_of_cells_whose_trained_tokens_differ_are_named():
     made = list(lines(0.05, seeds=2))
     for one in made:
