@@ -1,15 +1,17 @@
 """The ROUGE-1 study in one picture: policies and arms beside the floors, what more rounds, bytes and variations give, and scores."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.rouge1_cells import POLICIES, ROUNDS, SCORES, SHARE, STEPS, TRAINED
 from benchmarks.rouge1_lines import Line, is_core, mean_of_four, means, plain
 from benchmarks.rouge1_splits import CONFIRMATORY
+from benchmarks.rouge1_study import NAMES, RIVAL, Study
+from benchmarks.rouge1_tests import Side
 from benchmarks.worth import correlations
 
-_ARMS = ("repeat", "synthesis", "none", "retrieval")
+_ARMS = {"repeat": "tab:blue", "synthesis": "tab:orange", "none": "tab:cyan", "retrieval": "0.6"}
 _FLOORS = {"base": "0.2", "echo": "tab:purple", "constant": "tab:brown", "all": "tab:green"}
 
 
@@ -36,21 +38,48 @@ def plot(lines: Sequence[Line], target: Path, worths: Sequence[dict[str, Any]] =
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
+    study = Study(lines)
     lines = [line for line in lines if line["data"] in CONFIRMATORY]
     core = [line for line in lines if is_core(line) and plain(line)]
-    figure, axes = pyplot.subplots(2, 3, figsize=(16, 9), gridspec_kw={"width_ratios": [1.7, 1, 1]})
-    (bars, rounds, shares), (scores, variations, worth_of) = axes
+    figure, axes = pyplot.subplots(2, 4, figsize=(21, 9.5), layout="constrained")
+    (bars, tested, scores, worth_of), (rounds, others, shares, variations) = axes
     _bars(bars, [line for line in core if line["policy"] in ("", *POLICIES)])
+    quality, rival = Side("quality", "repeat"), Side(RIVAL, "repeat")
+    asked = {f"quality − {RIVAL}": (quality, rival), "synthesis − repeat": (Side("quality", "synthesis"), quality)}
+    _differences(tested, study, asked, each=True)
+    explored = {f"{arm} − repeat": (Side(RIVAL, arm), rival) for arm in ("retrieval", "none", "guarded", "warm")}
+    explored |= {f"quality − {other}": (quality, Side(other, "repeat")) for other in ("fifo", "kcenter", "bins")}
+    _differences(others, study, explored, each=False)
+    _single(scores, core)
+    _worths(worth_of, correlations(worths))
     learned = [line for line in lines if line["policy"] and line["share"] == SHARE and line["steps"] == STEPS and plain(line)]
     _curves(rounds, curves(paired(learned, lambda line: line["rounds"]), lambda line: line["rounds"]), "rounds of 16 annotations")
     stored = [line for line in lines if line["policy"] and line["rounds"] == ROUNDS and line["steps"] == STEPS and plain(line)]
     in_percent = curves(paired(stored, lambda line: line["share"]), lambda line: 100 * line["share"])
     _curves(shares, in_percent, "storage, % of the stream's bytes (48 KB at least)")
-    _single(scores, core)
     _variations(variations, lines)
-    _worths(worth_of, correlations(worths))
-    figure.tight_layout()
-    figure.savefig(target, dpi=100)
+    figure.savefig(target, dpi=80)
+
+
+def _differences(axes: Any, study: Study, asked: Mapping[str, tuple[Side, Side]], *, each: bool) -> None:
+    """Points with 95 % intervals, pooled, and of each data set."""
+    label = "points of ROUGE-1 F [95 %]"
+    rows = [
+        (f"{name}, {'pooled' if found.data == 'pooled' else NAMES[found.data]} ({found.seeds})", found)
+        for name, (one, other) in asked.items()
+        for found in study.tested(one, other)
+        if each or found.data == "pooled"
+    ]
+    if not rows:
+        return _untested(axes, label)
+    for place, (_, found) in enumerate(reversed(rows)):
+        colour = "tab:red" if found.data == "pooled" else "tab:blue"
+        axes.plot([found.low, found.high], [place, place], color=colour)
+        axes.plot([found.points], [place], marker="o", color=colour)
+    axes.axvline(0, color="0.5", linewidth=1)
+    axes.set(xlabel=label, yticks=range(len(rows)), title="confirmatory (seeds)" if each else "exploratory, pooled (seeds)")
+    axes.set_yticklabels([name for name, _ in reversed(rows)])
+    return None
 
 
 def paired(lines: Sequence[Line], key: Callable[[Line], float]) -> list[Line]:
@@ -75,7 +104,7 @@ def _single(axes: Any, core: Sequence[Line]) -> None:
     axes.bar(
         [name for name, _ in bars], [mean for _, mean in bars], color=["tab:olive" if name in SCORES else "tab:blue" for name, _ in bars]
     )
-    axes.set(ylabel="ROUGE-1 F, points", title=f"one score alone, and every policy: repeat, seed {', '.join(map(str, sorted(shared)))}")
+    axes.set(ylabel="ROUGE-1 F, points", title=f"one score alone, and policies: repeat, seed {', '.join(map(str, sorted(shared)))}")
     axes.set_ylim(min(mean for _, mean in bars) - 0.5, max(mean for _, mean in bars) + 0.3)
     axes.tick_params(axis="x", labelrotation=30)
     return None
@@ -116,17 +145,16 @@ def _untested(axes: Any, label: str = "") -> None:
 
 
 def _bars(axes: Any, core: Sequence[Line]) -> None:
-    policies = list(dict.fromkeys(line["policy"] for line in core if line["policy"]))
-    arms = [arm for arm in _ARMS if any(line["arm"] == arm for line in core)]
-    reached = {key: mean_of_four(of) for key, of in means(core).items()}
-    colours = dict(zip(_ARMS, ("tab:blue", "tab:orange", "tab:cyan", "0.6"), strict=True))
+    reached = {key: mean for key, of in means(core).items() if (mean := mean_of_four(of)) is not None}
+    arms = [arm for arm in _ARMS if any(key[1] == arm and key[0] for key in reached)]
+    policies = [policy for policy in POLICIES if any(key[0] == policy for key in reached)]
     for i, arm in enumerate(arms):
-        at = [(k, mean) for k, policy in enumerate(policies) if (mean := reached.get((policy, arm))) is not None]
+        at = [(k, reached[policy, arm]) for k, policy in enumerate(policies) if (policy, arm) in reached]
         places = [k + (i - (len(arms) - 1) / 2) * 0.8 / len(arms) for k, _ in at]
-        axes.bar(places, [mean for _, mean in at], 0.8 / len(arms), label=arm, color=colours[arm])
+        axes.bar(places, [mean for _, mean in at], 0.8 / len(arms), label=arm, color=_ARMS[arm])
     for arm, colour in _FLOORS.items():
-        if (mean := reached.get(("", arm))) is not None:
-            axes.axhline(mean, color=colour, linewidth=1, linestyle="--", label=arm)
+        if ("", arm) in reached:
+            axes.axhline(reached["", arm], color=colour, linewidth=1, linestyle="--", label=arm)
     axes.set(ylabel="ROUGE-1 F, points, mean of four data sets", xticks=range(len(policies)), xlim=(-0.6, len(policies) - 0.4))
     axes.set_xticklabels(policies)
     if axes.get_legend_handles_labels()[0]:

@@ -17,8 +17,8 @@ from benchmarks.lines import lines_there
 from benchmarks.plot_rouge1 import plot
 from benchmarks.rouge1_cells import POLICIES, ROUNDS, SHARE, STEPS, TRAINED
 from benchmarks.rouge1_lines import Line, is_core, plain, study_lines
-from benchmarks.rouge1_study import SEEDS, UNTESTED, Study, points, pooled, signed, table
-from benchmarks.rouge1_tables import RIVAL, answers, beside_paper, costs, more_closed, owners, sweep, tests, tokens, whole_system
+from benchmarks.rouge1_study import RIVAL, SEEDS, UNTESTED, Study, points, pooled, signed, table
+from benchmarks.rouge1_tables import answers, beside_paper, costs, more_closed, owners, sweep, tests, tokens, whole_system
 from benchmarks.rouge1_tests import Side
 from edgepers.config import Settings
 

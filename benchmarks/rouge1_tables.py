@@ -8,15 +8,14 @@ import numpy as np
 from benchmarks.rouge1_cells import POLICIES, SCORES
 from benchmarks.rouge1_lines import Line
 from benchmarks.rouge1_splits import CONFIRMATORY, EXPLORATORY, OWNERS
-from benchmarks.rouge1_study import NAMES, SEEDS, UNTESTED, Study, points, pooled, signed, table
+from benchmarks.rouge1_study import NAMES, RIVAL, SEEDS, UNTESTED, Study, points, pooled, signed, table
 from benchmarks.rouge1_tests import Side, differences
 from edgepers.config import Settings
 
-__all__ = ["RIVAL", "answers", "beside_paper", "costs", "more_closed", "owners", "sweep", "tests", "tokens", "whole_system"]
+__all__ = ["answers", "beside_paper", "costs", "more_closed", "owners", "sweep", "tests", "tokens", "whole_system"]
 
 SIMPLE = ("longest", "loss", "density", "aging")  # policies beside the core's
 MOST_APART = 0.02  # trained tokens of cells that are compared
-RIVAL = "random"  # best of random, fifo, kcenter on development rows: PROTOCOL.md, Changes
 # Qin et al. (DAC 2024), 2816 KB, a Llama of 3B: EOE, DSS, IDD alone and all three (table 4); Random, FIFO, K-Center (read off figure 2).
 PAPER = {
     "alpaca": (0.2821, 0.2726, 0.2950, 0.3736, 0.266, 0.233, 0.271),
