@@ -69,7 +69,7 @@ def main() -> None:
     loading, load_seconds = meter.peak_bytes(), time.perf_counter() - began
     generator = torch.Generator().manual_seed(0)
     made = [torch.randint(10, llm.vocabulary, (TOKENS + 1,), generator=generator).tolist() for _ in range(args.steps)]
-    llm.example = lambda question, _response, _most: Example(tuple(made[int(question)]), TOKENS // 2 + 1, False)  # type: ignore[method-assign]
+    llm.example = lambda question, response, max_tokens: Example(tuple(made[int(question)]), TOKENS // 2 + 1, False)  # type: ignore[method-assign]
     lengths = [(TOKENS // 2 + 1, TOKENS // 2)]
     found = fit(Weightless.like(llm), lengths, Recipe(steps=1, batch=1), args.limit - libraries)
     ends: list[float] = []

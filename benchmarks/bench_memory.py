@@ -75,8 +75,8 @@ def measured(given: dict[str, Any]) -> dict[str, Any]:
     llm = LanguageModel.load(model)
     loaded = meter.peak_bytes()
     own = llm.example
-    llm.example = lambda q, r, most: (  # type: ignore[method-assign]
-        Example(tuple(made[int(q)][0]), made[int(q)][1], False) if not r else own(q, r, most)
+    llm.example = lambda question, response, max_tokens: (  # type: ignore[method-assign]
+        own(question, response, max_tokens) if response else Example(tuple(made[int(question)][0]), made[int(question)][1], False)
     )
     pairs = [(str(number), "") for number in range(len(made))]
     with tempfile.TemporaryDirectory() as folder:

@@ -6,9 +6,10 @@ holds the same 512 counts for a machine without the data. `ours` looks for dead 
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -95,7 +96,7 @@ def nearest_cases(width: int, batch: int, count: int) -> Iterator[Case]:
     unit = partial(torch.nn.functional.normalize, dim=1)
     embeddings, centers = unit(torch.randn(batch, width, device=device())), unit(torch.randn(count, width, device=device()))
     truth = 1 - (embeddings.double() @ centers.double().T).amax(1).cpu()
-    runs = {
+    runs: dict[str, Callable[[], Any]] = {
         "ours": partial(ops.nearest_distance, embeddings, centers),
         "torch": partial(nearest_torch, embeddings, centers),
         "torch.cdist": lambda: torch.cdist(embeddings, centers).amin(1).square() / 2,

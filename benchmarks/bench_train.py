@@ -75,7 +75,7 @@ def ours(model: str, made: Sequence[tuple[list[int], int]], steps: int, clock: C
     ablation = ABLATIONS[options.get("ablation", "ours")]
     llm = LanguageModel.load(model)
     examples = [Example(tuple(ids), 1 if ablation.prompts else prompt, False) for ids, prompt in made]
-    llm.example = lambda question, _response, _most: examples[int(question)]  # type: ignore[method-assign]
+    llm.example = lambda question, response, max_tokens: examples[int(question)]  # type: ignore[method-assign]
     pairs = [(str(number), "") for number in range(len(made))]
     with tempfile.TemporaryDirectory() as folder, ablation.on():
         trainer.train(

@@ -110,7 +110,8 @@ def timed(run: Callable[[], Any]) -> Timing:
         synchronize()
         seconds.append(time.perf_counter() - start)
     seconds.sort()
-    return Timing(*(seconds[int(share * (len(seconds) - 1))] for share in (0.2, 0.5, 0.8)), len(seconds) + 1)
+    p20, p50, p80 = (seconds[int(share * (len(seconds) - 1))] for share in (0.2, 0.5, 0.8))
+    return Timing(p20, p50, p80, len(seconds) + 1)
 
 
 def difference(got: Any, truth: Any) -> float:

@@ -20,7 +20,7 @@ def plot(source: Path, target: Path) -> None:
     rows: list[Row] = [json.loads(line) for line in source.read_text(encoding="utf-8").splitlines()]
     policies = list(dict.fromkeys(row["policy"] for row in rows))
     shares = sorted({row["share"] for row in rows})
-    colours = dict(zip(policies, pyplot.get_cmap("tab10").colors, strict=False))
+    colours = dict(zip(policies, pyplot.rcParams["axes.prop_cycle"].by_key()["color"], strict=False))
 
     def of(policy: str, share: float) -> list[Row]:
         return [row for row in rows if row["policy"] == policy and row["share"] == share]

@@ -30,7 +30,8 @@ class RewritingReservoir:
 
     def __init__(self, folder: Path, count: int) -> None:
         self._file, self._count, self._seen = folder / "reservoir.jsonl", count, 0
-        self._rng, self._lines = random.Random(0), []
+        self._rng = random.Random(0)
+        self._lines: list[str] = []
 
     def offer(self, dialogue: DialogueSet) -> bool:
         """See `Rival`."""

@@ -74,7 +74,7 @@ def limits(study: Study) -> str:
     """Why policies differ by as little as they do, as far as the lines tell."""
     base, gap, best, spread = study.over_all("", "base"), study.gap(), study.best_trained(), study.spreads()
     told = []
-    if None not in (base, gap, best):
+    if base is not None and gap is not None and best is not None:
         told.append(
             f"The gap from the base model to an adapter of the whole annotated stream is {gap:+.1f} points; the best of what was"
             f" trained on some 25 sets gains {best[2] - base:+.1f} of them, so little is left for a choice of sets to change."

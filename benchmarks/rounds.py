@@ -106,7 +106,7 @@ class Rounds:
         held_out = dialogue_sets(file, "development")[:HELD_OUT]
         self.held_out = [(one.question, one.reference or "") for one in held_out]
         facts = {fact["id"]: fact["keywords"] for fact in map(json.loads, sample_facts().read_text(encoding="utf-8").splitlines())}
-        self.facts = {i: facts[one.id.split("-")[1]] for i, one in enumerate(held_out) if one.id.startswith("emily-")}
+        self.facts = {i: facts[one.id.split("-")[1]] for i, one in enumerate(held_out) if one.id and one.id.startswith("emily-")}
         self.general = pairs_of(general_sets())
         self.rehearsed = pairs_of(rehearsal_sets())
         self.general_base = llm.losses(self.general, adapter=False)

@@ -41,14 +41,16 @@ def layers_of(llm: LanguageModel, texts: list[str]) -> Rows:
 def unit(rows: Rows) -> Rows:
     """Centered, of length 1."""
     centered = rows - rows[:256].mean(0)
-    return centered / np.linalg.norm(centered, axis=1, keepdims=True)
+    found: Rows = centered / np.linalg.norm(centered, axis=1, keepdims=True)
+    return found
 
 
 def nearest(similarity: Rows) -> npt.NDArray[np.int64]:
     """Row of the nearest other one."""
     similarity = similarity.copy()
     np.fill_diagonal(similarity, -np.inf)
-    return similarity.argmax(1)
+    found: npt.NDArray[np.int64] = similarity.argmax(1)
+    return found
 
 
 def compared(exact: Rows, domains: npt.NDArray[np.int64]) -> Iterator[tuple[str, float]]:

@@ -38,11 +38,9 @@ def candidates() -> dict[str, Policy]:
     def fixed(half_life: float, newcomer: Newcomer, kept: Kept, room: Room) -> Sequence[int] | None:
         return aging(newcomer, kept, room, half_life / max(len(kept.position), 1))
 
-    return (
-        {"quality": quality}
-        | {f"{value} x kept": partial(aging, per_kept=value) for value in PER_KEPT}
-        | {f"{value}": partial(fixed, value) for value in FIXED}
-    )
+    found: dict[str, Policy] = {"quality": quality}
+    found |= {f"{value} x kept": partial(aging, per_kept=value) for value in PER_KEPT}
+    return found | {f"{value}": partial(fixed, value) for value in FIXED}
 
 
 def judge(name: str, stream: Sequence[KeptSet], share: float) -> Iterator[dict[str, Any]]:
