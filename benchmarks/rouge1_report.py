@@ -18,7 +18,7 @@ from benchmarks.plot_rouge1 import plot
 from benchmarks.rouge1_cells import POLICIES, ROUNDS, SHARE, STEPS, TRAINED
 from benchmarks.rouge1_lines import Line, is_core, plain, study_lines
 from benchmarks.rouge1_study import RIVAL, SEEDS, UNTESTED, Study, points, pooled, signed, table
-from benchmarks.rouge1_tables import answers, beside_paper, costs, more_closed, owners, sweep, tests, tokens, whole_system
+from benchmarks.rouge1_tables import answers, beside_paper, costs, more_closed, owners, owners_gains, sweep, tests, tokens, whole_system
 from benchmarks.rouge1_tests import Side
 from edgepers.config import Settings
 
@@ -110,6 +110,9 @@ def claims(study: Study) -> str:
     )
     gap = study.gap()
     rows.append(("annotating the whole stream over the base model", "--arms base,all", UNTESTED if gap is None else f"{gap:+.1f}"))
+    for arm, _, gain in owners_gains(study):
+        of = f"--data owners --policies fifo --arms base,{arm}"
+        rows.append((f"an owner's own sets over the base model: {arm}", of, f"{signed(gain)}, {gain.seeds} seed{'s' * (gain.seeds > 1)}"))
     ours, bins = Side(default, "synthesis"), Side("bins", "repeat")
     for share in study.shares():
         more = more_closed(study.closed(ours.policy, ours.arm, share), study.closed(bins.policy, bins.arm, share))

@@ -9,10 +9,10 @@ from benchmarks.rouge1_cells import POLICIES, SCORES
 from benchmarks.rouge1_lines import Line
 from benchmarks.rouge1_splits import CONFIRMATORY, EXPLORATORY, OWNERS
 from benchmarks.rouge1_study import NAMES, RIVAL, SEEDS, UNTESTED, Study, points, pooled, signed, table
-from benchmarks.rouge1_tests import Side, differences
+from benchmarks.rouge1_tests import Difference, Side, differences
 from edgepers.config import Settings
 
-__all__ = ["answers", "beside_paper", "costs", "more_closed", "owners", "sweep", "tests", "tokens", "whole_system"]
+__all__ = ["answers", "beside_paper", "costs", "more_closed", "owners", "owners_gains", "sweep", "tests", "tokens", "whole_system"]
 
 SIMPLE = ("longest", "loss", "density", "aging")  # policies beside the core's
 MOST_APART = 0.02  # trained tokens of cells that are compared
@@ -121,23 +121,31 @@ def more_closed(ours: float | None, theirs: float | None) -> str:
     return f"{ours / theirs - 1:+.0%}" if theirs > 0 else "bins close none"
 
 
+def owners_gains(study: Study) -> list[tuple[str, float, Difference]]:
+    """Arm, mean points over all test rows, and what it gains over the base model; MemoryBank's users, each with an adapter of their own."""
+    together = together_of(study.of_owners)
+    base = [line for line in study.of_owners if line["arm"] == "base"]
+    groups = {OWNERS: [number for number, line in enumerate(base) for _ in line["rouge1"]]}
+    arms = sorted({(line["policy"], line["arm"]) for line in together if line["policy"]})
+    return [
+        (
+            arm,
+            100 * float(np.mean([line["rouge1"] for line in together if (line["policy"], line["arm"]) == (policy, arm)])),
+            differences(together, Side(policy, arm), Side("", "base"), groups)[0],
+        )
+        for policy, arm in arms
+    ]
+
+
 def owners(study: Study) -> str:
-    """MemoryBank's users, each with an adapter of their own: means over all test rows, and differences to the base model."""
-    rows, together, groups = [], together_of(study.of_owners), []
-    found = {(line["policy"], line["arm"]) for line in together}
-    for number, line in enumerate(line for line in study.of_owners if line["arm"] == "base"):
-        groups += [number] * len(line["rouge1"])
-    for policy, arm in sorted(found - {("", "base")}):
-        mine = [line for line in together if (line["policy"], line["arm"]) == (policy, arm)]
-        mean = 100 * float(np.mean([line["rouge1"] for line in mine]))
-        difference = differences(together, Side(policy, arm), Side("", "base"), {OWNERS: groups})
-        rows.append([arm, points(mean), signed(difference[0]), str(difference[0].seeds)])
-    if not rows:
+    """`owners_gains`, in Markdown."""
+    gains = owners_gains(study)
+    if not gains:
         return f"{UNTESTED}.\n"
-    base = 100 * float(np.mean([value for line in study.of_owners if line["arm"] == "base" for value in line["rouge1"]]))
-    return table(
-        [f"arm, {groups[-1] + 1} owners", "points", "less the base model's [95 %]", "seeds"], [["base", points(base), "", ""], *rows]
-    )
+    base = [line["rouge1"] for line in study.of_owners if line["arm"] == "base"]
+    mean = 100 * float(np.mean([value for row in base for value in row]))
+    rows = [[arm, points(reached), signed(gain), str(gain.seeds)] for arm, reached, gain in gains]
+    return table([f"arm, {len(base)} owners", "points", "less the base model's [95 %]", "seeds"], [["base", points(mean), "", ""], *rows])
 
 
 def together_of(lines: Sequence[Line]) -> list[Line]:
