@@ -25,11 +25,11 @@ def curves(lines: Sequence[Line], key: Callable[[Line], float]) -> dict[str, tup
     return {name: (list(at), list(at.values())) for name, at in known.items() if len(at) > 1}
 
 
-def plot(lines: Sequence[Line], target: Path, worths: Sequence[dict[str, Any]] = ()) -> None:
+def plot(study: Study, target: Path, worths: Sequence[dict[str, Any]] = ()) -> None:
     """Draw what there is; a panel without lines says so.
 
     Args:
-        lines: the study's.
+        study: what to draw.
         target: a PNG.
         worths: lines of benchmarks/worth.py.
     """
@@ -38,8 +38,7 @@ def plot(lines: Sequence[Line], target: Path, worths: Sequence[dict[str, Any]] =
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    study = Study(lines)
-    lines = [line for line in lines if line["data"] in CONFIRMATORY]
+    lines = [line for line in study.lines if line["data"] in CONFIRMATORY]
     core = [line for line in lines if is_core(line) and plain(line)]
     figure, axes = pyplot.subplots(2, 4, figsize=(21, 9.5), layout="constrained")
     (bars, tested, scores, worth_of), (rounds, others, shares, variations) = axes

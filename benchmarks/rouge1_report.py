@@ -17,7 +17,7 @@ from benchmarks.lines import lines_there
 from benchmarks.plot_rouge1 import plot
 from benchmarks.rouge1_cells import POLICIES, ROUNDS, SHARE, STEPS, TRAINED
 from benchmarks.rouge1_lines import Line, is_core, plain, study_lines
-from benchmarks.rouge1_study import RIVAL, SEEDS, UNTESTED, Study, points, pooled, signed, table
+from benchmarks.rouge1_study import RIVAL, SEEDS, UNTESTED, Study, points, pooled, seeds_of, signed, table
 from benchmarks.rouge1_tables import answers, beside_paper, costs, more_closed, owners, owners_gains, sweep, tests, tokens, whole_system
 from benchmarks.rouge1_tests import Side
 from edgepers.config import Settings
@@ -94,7 +94,7 @@ def claims(study: Study) -> str:
 
     def differs(one: Side, other: Side, share: float = SHARE) -> str:
         found = pooled(study.tested(one, other, share))
-        return UNTESTED if found is None else f"{signed(found)}, {found.seeds} seed{'s' * (found.seeds > 1)}"
+        return UNTESTED if found is None else f"{signed(found)}, {seeds_of(found)}"
 
     rows = [
         (
@@ -112,7 +112,7 @@ def claims(study: Study) -> str:
     rows.append(("annotating the whole stream over the base model", "--arms base,all", UNTESTED if gap is None else f"{gap:+.1f}"))
     for arm, _, gain in owners_gains(study):
         of = f"--data owners --policies fifo --arms base,{arm}"
-        rows.append((f"an owner's own sets over the base model: {arm}", of, f"{signed(gain)}, {gain.seeds} seed{'s' * (gain.seeds > 1)}"))
+        rows.append((f"an owner's own sets over the base model: {arm}", of, f"{signed(gain)}, {seeds_of(gain)}"))
     ours, bins = Side(default, "synthesis"), Side("bins", "repeat")
     for share in study.shares():
         more = more_closed(study.closed(ours.policy, ours.arm, share), study.closed(bins.policy, bins.arm, share))
@@ -133,9 +133,9 @@ def claims(study: Study) -> str:
     return table(["claim", "command", "number"], [*rows, (told, "`python -m benchmarks.worth ../shared/data`", correlation)])
 
 
-def report(lines: Sequence[Line], part: str) -> str:
+def report(study: Study, part: str) -> str:
     """The page."""
-    study = Study(lines)
+    lines = [*study.lines, *study.of_owners]
     head = HEAD.format(
         part=part,
         cells=len(lines),
@@ -164,9 +164,8 @@ def report(lines: Sequence[Line], part: str) -> str:
     return head + _told(sections)
 
 
-def details(lines: Sequence[Line], part: str) -> str:
+def details(study: Study, part: str) -> str:
     """Every table that is not on the page."""
-    study = Study(lines)
     sections = [
         ("Tests", "As PROTOCOL.md has them; 10,000 draws, seeds and dialogues drawn with replacement.", tests(study)),
         ("Whole system", "Against the paper's layout, at equal bytes and steps; annotations are those that fit.", whole_system(study)),
@@ -232,10 +231,10 @@ def main() -> None:
     parser.add_argument("--lines", type=Path, default=RESULTS / "rouge1_test.jsonl")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "RESULTS.md")
     args = parser.parse_args()
-    lines = study_lines(args.lines)
-    args.out.write_text(report(lines, args.lines.name), encoding="utf-8")
-    args.lines.with_suffix(".md").write_text(details(lines, args.lines.name), encoding="utf-8")
-    plot(lines, args.lines.with_suffix(".png"), lines_there(RESULTS / "worth.jsonl"))
+    study = Study(study_lines(args.lines))  # one for all: it remembers what it has drawn
+    args.out.write_text(report(study, args.lines.name), encoding="utf-8")
+    args.lines.with_suffix(".md").write_text(details(study, args.lines.name), encoding="utf-8")
+    plot(study, args.lines.with_suffix(".png"), lines_there(RESULTS / "worth.jsonl"))
 
 
 if __name__ == "__main__":

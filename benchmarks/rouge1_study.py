@@ -10,7 +10,7 @@ from benchmarks.rouge1_lines import Line, is_core, mean_of_four, means
 from benchmarks.rouge1_splits import CONFIRMATORY, OWNERS
 from benchmarks.rouge1_tests import Difference, Side, differences
 
-__all__ = ["NAMES", "RIVAL", "SEEDS", "UNTESTED", "Study", "points", "pooled", "signed", "table"]
+__all__ = ["NAMES", "RIVAL", "SEEDS", "UNTESTED", "Study", "points", "pooled", "seeds_of", "signed", "table"]
 
 RIVAL = "random"  # best of random, fifo, kcenter on development rows: PROTOCOL.md, Changes
 SEEDS = 5  # of the core; with fewer, what is said is interim
@@ -39,6 +39,11 @@ def points(value: float | None) -> str:
 def signed(difference: Difference) -> str:
     """Points with their interval."""
     return f"{difference.points:+.2f} [{difference.low:+.2f}, {difference.high:+.2f}]"
+
+
+def seeds_of(difference: Difference) -> str:
+    """How many are behind it, in words."""
+    return f"{difference.seeds} seed{'s' * (difference.seeds > 1)}"
 
 
 class Study:

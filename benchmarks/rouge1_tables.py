@@ -8,7 +8,7 @@ import numpy as np
 from benchmarks.rouge1_cells import POLICIES, SCORES
 from benchmarks.rouge1_lines import Line
 from benchmarks.rouge1_splits import CONFIRMATORY, EXPLORATORY, OWNERS
-from benchmarks.rouge1_study import NAMES, RIVAL, SEEDS, UNTESTED, Study, points, pooled, signed, table
+from benchmarks.rouge1_study import NAMES, RIVAL, SEEDS, UNTESTED, Study, points, pooled, seeds_of, signed, table
 from benchmarks.rouge1_tests import Difference, Side, differences
 from edgepers.config import Settings
 
@@ -108,7 +108,7 @@ def whole_system(study: Study) -> str:
         if difference is None or None in reached:
             continue
         of_gap = [UNTESTED if of is None else f"{of:+.0%}" for of in closed]
-        where = f"{share:.0%}, {difference.seeds} seed{'s' * (difference.seeds > 1)}"
+        where = f"{share:.0%}, {seeds_of(difference)}"
         rows.append([where, *map(points, reached), signed(difference), *of_gap, more_closed(*closed)])
     head = ["storage", f"ours (`{ours[0]}`, synthesis)", "bins of 22 KB, repeat", "points [95 %]", "of base to `all`, ours", "bins", "more"]
     return table(head, rows) if rows else f"{UNTESTED}.\n"

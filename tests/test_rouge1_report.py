@@ -5,6 +5,7 @@ import pytest
 
 from benchmarks.plot_rouge1 import plot
 from benchmarks.rouge1_report import details, report
+from benchmarks.rouge1_study import Study
 from benchmarks.rouge1_tests import Side, differences, drawn_means, holm, p_value
 from edgepers.config import Settings
 
@@ -89,14 +90,14 @@ def test_differences_are_paired_and_pooled_over_data_sets():
 @pytest.mark.parametrize(("gain", "said"), [(0.05, "`quality` stays the default: +5."), (-0.05, "`quality` is not shown to pay")])
 def test_the_page_says_first_what_the_default_is_and_names_what_was_not_run(gain, said):
     best = "synthesis, `quality`" if gain > 0 else "repeat, `random`"
-    page = report(list(lines(gain)), "rouge1_test.jsonl")
+    page = report(Study(list(lines(gain))), "rouge1_test.jsonl")
     first = page.split("## ")[0]
     assert said in first
     assert "+2.0" in first and "60% of variations pass" in first
     assert "Floors, mean of four data sets: base" in first and f"the best of what was trained is {best}" in first
     assert "| annotating the whole stream over the base model | `--arms base,all` | +10.0 |" in page
     assert "| the same sets in the prompt over trained on | `--policies random --arms repeat,retrieval` | untested |" in page
-    tables = details(list(lines(gain)), "rouge1_test.jsonl")
+    tables = details(Study(list(lines(gain))), "rouge1_test.jsonl")
     tests = tables.split("## Tests")[1].split("## ")[0]
     assert "exploratory: `quality` less `fifo` | untested" in tests
     assert f"{10 * gain:+.0%}" in tests  # of the ten points between the base and `all`
@@ -113,13 +114,13 @@ def test_the_whole_system_is_held_against_the_paper_s_bins_at_equal_bytes():
             easy = np.array(one["rouge1"])
             made.append(one | {"policy": "bins", "arm": "repeat", "rouge1": list(easy + 0.02)})
             made.append(one | {"policy": default, "arm": "synthesis", "rouge1": list(easy + 0.03)})
-    row = details(made, "x.jsonl").split("## Whole system")[1].split("## ")[0].splitlines()[-2]
+    row = details(Study(made), "x.jsonl").split("## Whole system")[1].split("## ")[0].splitlines()[-2]
     shown = [cell.strip() for cell in row.strip("|").split("|")]
     assert shown[0] == "5%, 5 seeds" and shown[3].startswith("+1.00 [")
     closed = [float(cell.rstrip("%")) for cell in shown[4:6]]
     assert closed == pytest.approx([30, 20], abs=1)  # of ten points
     assert float(shown[6].rstrip("%")) == pytest.approx(50, abs=4)
-    assert "bins close none" in details([one | {"rouge1": [0.0] * 6} if one["policy"] == "bins" else one for one in made], "x.jsonl")
+    assert "bins close none" in details(Study([one | {"rouge1": [0.0] * 6} if one["policy"] == "bins" else one for one in made]), "x.jsonl")
 
 
 def test_how_far_policies_differ_is_held_against_what_seeds_alone_do():
@@ -130,9 +131,9 @@ def test_how_far_policies_differ_is_held_against_what_seeds_alone_do():
             made += [line(data, policy, "repeat", seed, [cells[i, j, seed] / 100] * 6) for seed in range(5)]
     between = np.mean([np.std([cells[i, j].mean() for j in range(4)], ddof=1) for i in range(4)])
     chance = np.mean([np.std(cells[i, j], ddof=1) for i in range(4) for j in range(4)]) / 5**0.5
-    assert f"differ by a standard deviation of {between:.2f} points" in report(made, "x.jsonl")
-    assert f"seeds alone would make them differ by {chance:.2f}." in report(made, "x.jsonl")
-    assert "seeds alone" not in report(list(lines(0.0)), "x.jsonl")
+    assert f"differ by a standard deviation of {between:.2f} points" in report(Study(made), "x.jsonl")
+    assert f"seeds alone would make them differ by {chance:.2f}." in report(Study(made), "x.jsonl")
+    assert "seeds alone" not in report(Study(list(lines(0.0))), "x.jsonl")
 
 
 def test_pairs_of_cells_whose_trained_tokens_differ_are_named():
@@ -140,7 +141,7 @@ def test_pairs_of_cells_whose_trained_tokens_differ_are_named():
     for one in made:
         if one["arm"] == "synthesis" and one["data"] == "dolly":
             one["train_tokens"] = 971 + 20 * one["seed"]
-    row = next(row for row in details(made, "x.jsonl").splitlines() if row.startswith("| `quality`, synthesis to repeat"))
+    row = next(row for row in details(Study(made), "x.jsonl").splitlines() if row.startswith("| `quality`, synthesis to repeat"))
     assert row == "| `quality`, synthesis to repeat | +0, +0 | **-3**, -1 | +0, +0 | +0, +0 |"
 
 
@@ -150,7 +151,7 @@ def test_owners_are_drawn_whole_and_held_against_the_base_model():
         data = f"memorybank_users:{name}"
         made.append(line(data, "", "base", 0, [0.1] * (number + 2)))
         made += [line(data, "fifo", "repeat", seed, [0.12 + 0.01 * number] * (number + 2)) for seed in (0, 1)]
-    body = details(made, "x.jsonl").split("## Owners")[1].split("## ")[0]
+    body = details(Study(made), "x.jsonl").split("## Owners")[1].split("## ")[0]
     assert "| arm, 3 owners |" in body and "| base | 10.0 |" in body
     mean = (0.12 * 2 + 0.13 * 3 + 0.14 * 4) / 9 * 100
     low, high = body.split(f"| repeat | {mean:.1f} | {mean - 10:+.2f} [")[1].split("]")[0].split(",")
@@ -159,25 +160,25 @@ def test_owners_are_drawn_whole_and_held_against_the_base_model():
 
 def test_a_sweep_compares_data_sets_and_seeds_that_every_column_has():
     made = [*lines(0.05), *(one | {"share": 0.2} for one in lines(0.06, seeds=1) if one["data"] != "dolly")]
-    body = details(made, "x.jsonl").split("## Storage")[1].split("## ")[0]
+    body = details(Study(made), "x.jsonl").split("## Storage")[1].split("## ")[0]
     row = next(row for row in body.splitlines() if row.startswith("| repeat, `quality`"))
     assert [cell.strip() for cell in row.split("|")][2:4] == ["ALPACA, Empathetic, questiondoctors", "3"]
 
 
 def test_the_picture_is_drawn_from_whatever_there_is(tmp_path):
     made = [*lines(0.05), *(one | {"rounds": 1} for one in lines(0.02)), *(one | {"share": 0.2} for one in lines(0.06))]
-    plot(made, tmp_path / "all.png")
-    plot(made[:1], tmp_path / "hardly.png")
+    plot(Study(made), tmp_path / "all.png")
+    plot(Study(made[:1]), tmp_path / "hardly.png")
     assert (tmp_path / "all.png").stat().st_size > (tmp_path / "hardly.png").stat().st_size > 5000
 
 
 def test_with_fewer_seeds_than_the_protocol_has_the_page_calls_itself_interim():
-    assert "**Interim, 2 of 5 seeds: `quality` +5." in report(list(lines(0.05, seeds=2)), "x.jsonl")
+    assert "**Interim, 2 of 5 seeds: `quality` +5." in report(Study(list(lines(0.05, seeds=2))), "x.jsonl")
     three = [one for one in lines(0.05) if one["data"] != "dolly"]
-    page = report(three, "x.jsonl")
+    page = report(Study(three), "x.jsonl")
     assert "**Whether `quality` pays over `random`: untested.**" in page and "pooled |" not in page
 
 
 def test_synthesis_that_hardly_passes_its_check_is_said_not_to_be_testable():
     few = [one | {"variations": 1, "refused": {"too_far": 19}} if one["policy"] else one for one in lines(0.05)]
-    assert "Synthesis is not testable on this model: 20 of 400 variations (5%) pass the check." in report(few, "x.jsonl")
+    assert "Synthesis is not testable on this model: 20 of 400 variations (5%) pass the check." in report(Study(few), "x.jsonl")
