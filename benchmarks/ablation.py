@@ -62,6 +62,7 @@ ABLATIONS = {
     "all blocks recomputed": Ablation(configuration=Configuration(recomputed_blocks=1000)),
     "weights kept dequantized": Ablation(configuration=Configuration(resident_bytes=10**12)),
     "Liger-Kernel": Ablation(recipe={"liger": True}),
+    "fused NF4 products": Ablation(recipe={"fused": True}),
     "top 4 blocks": Ablation(recipe={"top": 4}),
     "top 4 blocks, states in 8 bits": Ablation(configuration=Configuration(state_bits=8), recipe={"top": 4}),
 }

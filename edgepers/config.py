@@ -91,6 +91,7 @@ class Settings:
     learning_rate: float = option(0.0, "peak learning rate; 0: by the model's size")
     optimizer: str = option("auto", "AdamW's moments in 32 bits, or in 8 (adamw8bit); auto: in 8 on a GPU", choices=OPTIMIZERS)
     liger: bool = option(False, "norms and gated products in training by Liger-Kernel's kernels: a GPU and extra liger")
+    fused: bool = option(False, "products of 4-bit weights in training by a kernel that dequantizes on the way, where it is faster: a GPU")
     lora_rank: int = option(8, "rank of the LoRA adapter; alpha is twice the rank")
     lora_targets: str = option("attention", "layers that the adapter changes: q, k, v, o, or every linear layer", choices=LORA_TARGETS)
     lora_layers: str = option("all", "all: the adapter is on every block; top:K: on the K uppermost, and those below run once for each set")

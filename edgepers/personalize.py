@@ -38,7 +38,7 @@ from edgepers.streams.hub import HubStream
 from edgepers.synth.check import refusal
 from edgepers.synth.synthesize import Check, digest, synthesize
 from edgepers.synth.variations import Variations
-from edgepers.train.liger import check_liger
+from edgepers.train.kernels import check_kernels
 from edgepers.train.log import StepLog
 from edgepers.train.trainer import TrainResult, TrainStep
 
@@ -113,8 +113,7 @@ class Personalizer:
             self.energy = Ledger(self.state.pending_energy, energy or EnergyMeter.find(), self.round_number)
             undo.callback(self.energy.close)
             self.llm = llm or self._load()
-            if self.settings.liger:
-                check_liger(self.llm.device)
+            check_kernels(self.settings, self.llm.device)
             if self.llm.device.type == "cuda":
                 ops.backends("cuda")  # a kernel that is wrong on this GPU is found before anything is decided by it
             self.selector = Selector(

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from edgepers.select.hashing import mix
+from edgepers.train.fused import Fused, FusedProducts, LowRank
 
 __all__ = ["FrozenLinear", "InputDropout", "Lora", "is_quantized", "lean_layers", "stored_weight"]
 
@@ -97,42 +98,61 @@ class FrozenLinear(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, a: Tensor | None, b: Tensor | None, layer: "_Layer", lora: Lora | None) -> Tensor:  # noqa: D102, PLR0917
-        y = F.linear(x, layer.weight(), layer.bias)
         ctx.layer = layer
-        if lora is not None and a is not None and b is not None:
-            u = lora.dropped @ a.to(x.dtype).t()
-            y.addmm_(u, b.to(x.dtype).t(), alpha=lora.scale)
-            ctx.scale = lora.scale
-            ctx.save_for_backward(a, b, lora.dropped, u, lora.mask)
-        return y
+        if lora is None or a is None or b is None:
+            return layer.product(x)
+        u = lora.dropped @ a.to(x.dtype).t()
+        ctx.scale = lora.scale
+        ctx.save_for_backward(a, b, lora.dropped, u, lora.mask)
+        return layer.product(x, LowRank(u, b.t(), lora.scale))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gy: Tensor) -> tuple[Any, ...]:  # noqa: D102
-        gx = gy @ ctx.layer.weight() if ctx.needs_input_grad[0] else None
+        layer: _Layer = ctx.layer
         saved = ctx.saved_tensors  # once: a layer that is computed again gives them once
         if not saved:
-            return gx, None, None, None, None
+            return layer.gradient(gy) if ctx.needs_input_grad[0] else None, None, None, None, None
         a, b, dropped, u, mask = saved
         gb = (gy.t() @ u).float().mul_(ctx.scale)
         gu = (gy @ b.to(gy.dtype)).mul_(ctx.scale)
         ga = (gu.t() @ dropped).float()
-        if gx is not None and mask is None:
-            gx.addmm_(gu, a.to(gy.dtype))
-        elif gx is not None:
-            gx.addcmul_(gu @ a.to(gy.dtype), mask)
-        return gx, ga, gb, None, None
+        return layer.gradient(gy, LowRank(gu, a, mask=mask)) if ctx.needs_input_grad[0] else None, ga, gb, None, None
 
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
     weight: Callable[[], Tensor]
     bias: Any
+    fused: Fused | None = None  # in place of `weight`
+
+    def product(self, x: Tensor, added: LowRank | None = None) -> Tensor:
+        """X W' + bias + LoRA's part: [T, in] to [T, out]."""
+        if self.fused is not None:
+            return self.fused.forward(x, added, self.bias)
+        y = F.linear(x, self.weight(), self.bias)
+        return y if added is None else y.addmm_(added.low, added.high.to(y.dtype), alpha=added.scale)
+
+    def gradient(self, gy: Tensor, added: LowRank | None = None) -> Tensor:
+        """Of x, by that of y and LoRA's part: [T, out] to [T, in]."""
+        if self.fused is not None:
+            return self.fused.backward(gy, added)
+        gx = gy @ self.weight()
+        if added is None:
+            return gx
+        high = added.high.to(gx.dtype)
+        return gx.addmm_(added.low, high) if added.mask is None else gx.addcmul_(added.low @ high, added.mask)
 
 
 @contextmanager
 def lean_layers(
-    model: Any, *, seed: int = 0, resident_bytes: int = 0, padded: bool = False, weight_of: "WeightOf | None" = None
+    model: Any,
+    *,
+    seed: int = 0,
+    resident_bytes: int = 0,
+    padded: bool = False,
+    weight_of: "WeightOf | None" = None,
+    fused: FusedProducts | None = None,
 ) -> Iterator[InputDropout]:
     """Let a model's frozen layers, adapted ones among them, compute by `FrozenLinear`; leaving gives them their own code back.
 
@@ -142,13 +162,14 @@ def lean_layers(
         resident_bytes: of 4-bit weights that are dequantized now and kept until leaving, instead of at every use.
         padded: see `InputDropout`.
         weight_of: in place of `stored_weight`.
+        fused: gives layers in 4 bits that are not kept dequantized a fused kernel.
     """
     changed: list[Any] = []
     dropout = InputDropout(seed, padded=padded)
-    keep = _Kept(weight_of or stored_weight, resident_bytes)
+    layers = _Layers(weight_of or stored_weight, resident_bytes, fused)
     try:
         for module in model.modules():
-            forward = _forward_of(module, len(changed), dropout, keep)
+            forward = _forward_of(module, len(changed), dropout, layers)
             if forward is not None:
                 module.forward = forward
                 changed.append(module)
@@ -176,41 +197,41 @@ class Room:
         return True
 
 
-class _Kept:
-    """Weights by function: of the first layers, up to a number of bytes, dequantized once."""
+class _Layers:
+    """How each layer is multiplied: dequantized once, up to a number of bytes; by a fused kernel; or dequantized at every use."""
 
-    def __init__(self, weight_of: "WeightOf", room_bytes: int) -> None:
+    def __init__(self, weight_of: "WeightOf", room_bytes: int, fused: FusedProducts | None) -> None:
         self._weight_of = weight_of
         self._room = Room(room_bytes)
-        self._known: dict[int, Callable[[], Tensor]] = {}  # by layer: an adapted one is met twice, in its adapter and by itself
+        self._fused = fused
+        self._known: dict[int, _Layer] = {}  # by layer: an adapted one is met twice, in its adapter and by itself
 
-    def __call__(self, layer: Any) -> Callable[[], Tensor]:
+    def __call__(self, layer: Any) -> "_Layer":
         if id(layer) not in self._known:
-            self._known[id(layer)] = self._weight(layer)
+            self._known[id(layer)] = self._layer(layer)
         return self._known[id(layer)]
 
-    def _weight(self, layer: Any) -> Callable[[], Tensor]:
+    def _layer(self, layer: Any) -> "_Layer":
         anew = self._weight_of(layer)
         if not is_quantized(layer):
-            return anew
-        if not self._room.take(layer.in_features * layer.out_features * layer.compute_dtype.itemsize):
-            return anew
-        weight = anew()
-        return lambda: weight
+            return _Layer(anew, layer.bias)
+        if self._room.take(layer.in_features * layer.out_features * layer.compute_dtype.itemsize):
+            weight = anew()
+            return _Layer(lambda: weight, layer.bias)
+        return _Layer(anew, layer.bias, self._fused(layer, anew) if self._fused else None)
 
 
-def _forward_of(module: Any, number: int, dropout: InputDropout, weight_of: _Kept) -> Callable[[Tensor], Tensor] | None:
+def _forward_of(module: Any, number: int, dropout: InputDropout, layers: _Layers) -> Callable[[Tensor], Tensor] | None:
     """What a layer computes, without PEFT's and bitsandbytes' own code; None for layers that need nothing."""
     from peft.tuners.lora import LoraLayer
 
     if is_quantized(module):
-        frozen = _Layer(weight_of(module), module.bias)
+        frozen = layers(module)
         return lambda x: _apply(x, frozen, None, None, None)
     if not isinstance(module, LoraLayer) or len(module.active_adapters) != 1:
         return None
     (name,) = module.active_adapters
-    base: Any = module.get_base_layer()
-    layer = _Layer(weight_of(base), base.bias)
+    layer = layers(module.get_base_layer())
     a: Any = module.lora_A[name].weight
     b: Any = module.lora_B[name].weight
     own: Any = module.lora_dropout[name]

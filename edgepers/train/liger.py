@@ -8,34 +8,16 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from edgepers.errors import UsageError
-
-__all__ = ["check_liger", "gemma_norm", "llama_norm", "silu_product"]
-
-
-def check_liger(device: torch.device) -> None:
-    """See that its kernels can be used.
-
-    Raises:
-        UsageError: the model is not on a GPU, or Liger-Kernel is not installed.
-    """
-    if device.type != "cuda":
-        raise UsageError("--liger needs a GPU, and this model runs on the CPU; give --no-liger")
-    _ops()
+__all__ = ["gemma_norm", "llama_norm", "silu_product"]
 
 
 @functools.cache
 def _ops() -> tuple[Any, Any]:
-    try:
-        from liger_kernel.ops.rms_norm import LigerRMSNormFunction
-        from liger_kernel.ops.swiglu import LigerSiLUMulFunction
-    except ImportError as error:
-        raise UsageError(
-            f"--liger needs Liger-Kernel ({error}); install it with: pip install 'edgepers[liger]', or give --no-liger"
-        ) from None
+    from liger_kernel.ops.rms_norm import LigerRMSNormFunction
+    from liger_kernel.ops.swiglu import LigerSiLUMulFunction
+
     return LigerRMSNormFunction, LigerSiLUMulFunction
 
 

@@ -36,6 +36,7 @@ class Recipe:
         rehearsal: general sets beside those of each step.
         optimizer_bits: of AdamW's moments, 32 or 8.
         liger: norms and gated products by Liger-Kernel.
+        fused: products of 4-bit weights by a kernel that dequantizes them on the way, where it is faster.
         seed: of weights, order and dropout.
     """
 
@@ -49,6 +50,7 @@ class Recipe:
     rehearsal: int = 0
     optimizer_bits: int = 32
     liger: bool = False
+    fused: bool = False
     seed: int = 0
 
     @classmethod
@@ -58,7 +60,8 @@ class Recipe:
         return cls(
             steps=settings.steps, epochs=settings.epochs, batch=settings.batch, learning_rate=settings.learning_rate,
             rank=settings.lora_rank, targets=settings.lora_targets, top=settings.top_layers, rehearsal=settings.rehearsal,
-            optimizer_bits=8 if eight else 32, liger=settings.liger, seed=settings.seed,
+            optimizer_bits=8 if eight else 32, liger=settings.liger, fused=settings.fused,
+            seed=settings.seed,
         )  # fmt: skip
 
     def steps_for(self, sets: int) -> int:

@@ -22,8 +22,9 @@ from edgepers.train.checkpoint import Progress, load_checkpoint, save_checkpoint
 from edgepers.train.configuration import LEAST_TOKENS, Configuration
 from edgepers.train.divergence import DIVERGED_STEPS, Ended, LastGood, culprits, far_above, limit_of
 from edgepers.train.frozen import InputDropout, lean_layers
+from edgepers.train.fused import FusedProducts
 from edgepers.train.kept import keep_less
-from edgepers.train.liger import check_liger
+from edgepers.train.kernels import check_kernels
 from edgepers.train.lower import LowerLayers, lower_layers
 from edgepers.train.optimizer import make_optimizer
 from edgepers.train.packing import States, packing
@@ -106,10 +107,9 @@ def train(
         ModelError: the run ended before any step was good; names the sets.
         MicroBatchHalvedError: memory ran out; the next call goes on from the last step with half the micro-batch.
         BudgetError: memory ran out, and there is no less to go on with, or no `checkpoint`.
-        UsageError: the recipe asks for Liger-Kernel, which is not there or has no GPU.
+        UsageError: the recipe asks for kernels that are not there or have no GPU.
     """
-    if recipe.liger:
-        check_liger(llm.device)
+    check_kernels(recipe, llm.device)
     most = max_tokens_of(llm.parameter_count)
     examples = [llm.example(question, response, most) for question, response in pairs]
     began = saved = time.monotonic()
@@ -315,7 +315,13 @@ def _prepared(
         stack.enter_context(recomputed_blocks(model, configuration.recomputed_blocks))
         model.train()
         dropout = stack.enter_context(
-            lean_layers(model, seed=recipe.seed, resident_bytes=configuration.resident_bytes, padded=not states_of.packs)
+            lean_layers(
+                model,
+                seed=recipe.seed,
+                resident_bytes=configuration.resident_bytes,
+                padded=not states_of.packs,
+                fused=FusedProducts(configuration.micro_batch_tokens) if recipe.fused else None,
+            )
         )
         weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
         yield _Run(
