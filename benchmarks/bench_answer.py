@@ -2,8 +2,8 @@ r"""Answering with an adapter against answering without one: tokens a second, in
 
 Run: python -m benchmarks.bench_answer [--model FOLDER] [--batch 1,16] [--out FILE]
 
-Greedy answers of exactly `TOKENS` tokens. The contenders take turns, so that what else the machine does meets all of them; medians over
-`ROUNDS` turns. `peft` is the same adapter as PEFT computes it.
+Greedy answers of exactly `TOKENS` tokens. The contenders take turns, so that what else the machine does meets all of them: shares are
+medians over `ROUNDS` turns of what each reached in its turn. `peft` is the same adapter as PEFT computes it.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from edgepers.answering import lean_adapter
 from edgepers.heap import settle_heap
 from edgepers.llm import LanguageModel
 
-TOKENS, WORDS, ROUNDS = 48, 16, 7
+TOKENS, WORDS, ROUNDS = 48, 16, 11
 
 
 def main() -> None:
@@ -70,7 +70,10 @@ def turns(llm: LanguageModel, adapter: Path, questions: list[str]) -> dict[str, 
                 taken.append(time.perf_counter() - began)
             llm.use_adapter(None)
     rate = {name: len(questions) * TOKENS / statistics.median(taken) for name, taken in seconds.items()}
-    shares = {f"{name}/base": round(rate[name] / rate["base"], 3) for name in ("ours", "peft")}
+    shares = {
+        f"{name}/base": round(statistics.median(base / own for base, own in zip(seconds["base"], seconds[name], strict=True)), 3)
+        for name in ("ours", "peft")
+    }
     return {**{f"{name}_tokens_s": round(r, 1) for name, r in rate.items()}, **shares}
 
 
