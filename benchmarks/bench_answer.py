@@ -57,24 +57,27 @@ def main() -> None:
 
 
 def turns(llm: LanguageModel, adapter: Path, questions: list[str]) -> dict[str, float]:
-    """Tokens a second of each contender, and each adapter's share of the base model's."""
-    seconds: dict[str, list[float]] = {"base": [], "ours": [], "peft": []}
+    """Tokens a second of each contender, and each adapter's share of the base model's: by the clock, and by processor time."""
+    taken: dict[str, list[tuple[float, float]]] = {"base": [], "ours": [], "peft": []}
     for turn in range(ROUNDS + 1):
-        for name, taken in seconds.items():
+        for name, own in taken.items():
             with unittest.mock.patch("edgepers.llm.lean_adapter", lean_adapter if name == "ours" else lambda _: None):
                 llm.use_adapter(None if name == "base" else adapter)
             llm.answer(questions, max_new_tokens=2)
-            began = time.perf_counter()
+            began = time.perf_counter(), time.process_time()
             llm.answer(questions, max_new_tokens=TOKENS)
             if turn:  # the first warms up
-                taken.append(time.perf_counter() - began)
+                own.append((time.perf_counter() - began[0], time.process_time() - began[1]))
             llm.use_adapter(None)
-    rate = {name: len(questions) * TOKENS / statistics.median(taken) for name, taken in seconds.items()}
-    shares = {
-        f"{name}/base": round(statistics.median(base / own for base, own in zip(seconds["base"], seconds[name], strict=True)), 3)
-        for name in ("ours", "peft")
+    rates = {
+        f"{name}_tokens_s": round(len(questions) * TOKENS / statistics.median(clock for clock, _ in own), 1) for name, own in taken.items()
     }
-    return {**{f"{name}_tokens_s": round(r, 1) for name, r in rate.items()}, **shares}
+    shares = {
+        f"{name}/base{kind}": round(statistics.median(base[of] / own[of] for base, own in zip(taken["base"], taken[name], strict=True)), 3)
+        for name in ("ours", "peft")
+        for of, kind in enumerate(("", ", processor time"))
+    }
+    return rates | shares
 
 
 if __name__ == "__main__":
