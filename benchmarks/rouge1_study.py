@@ -7,7 +7,7 @@ import numpy as np
 
 from benchmarks.rouge1_cells import POLICIES, SHARE
 from benchmarks.rouge1_lines import Line, is_core, mean_of_four, means
-from benchmarks.rouge1_splits import CONFIRMATORY, OWNERS
+from benchmarks.rouge1_splits import CONFIRMATORY, EXPLORATORY, OWNERS
 from benchmarks.rouge1_tests import Difference, Side, differences
 
 __all__ = ["NAMES", "RIVAL", "SEEDS", "UNTESTED", "Study", "points", "pooled", "seeds_of", "signed", "table"]
@@ -54,7 +54,7 @@ class Study:
         self.of_owners = [line for line in lines if line["data"].startswith(OWNERS)]
         self.core = [line for line in self.lines if is_core(line)]
         of_base = {line["data"]: line["groups"] for line in self.lines if line["arm"] == "base"}
-        self.groups = {data: of_base[data] for data in CONFIRMATORY if data in of_base}
+        self.groups = {data: of_base[data] for data in (*CONFIRMATORY, *EXPLORATORY) if data in of_base}
         self.means = means(self.core)
         self.tested = functools.cache(self._tested)  # the verdict and the tables ask for the same
 
@@ -66,10 +66,10 @@ class Study:
         """Of the stream's bytes, that some cell has."""
         return sorted({line["share"] for line in self.lines if line["policy"]})
 
-    def _tested(self, one: Side, other: Side, share: float = SHARE) -> list[Difference]:
-        """`differences` over the confirmatory data sets, pooled where all are there; none where either side is missing."""
-        found = differences(self.at(share), one, other, self.groups)
-        return found if len(found) > len(CONFIRMATORY) else [difference for difference in found if difference.data != "pooled"]
+    def _tested(self, one: Side, other: Side, share: float = SHARE, data: tuple[str, ...] = CONFIRMATORY) -> list[Difference]:
+        """`differences` over these data sets, pooled where all are there; none where either side is missing."""
+        found = differences(self.at(share), one, other, {name: self.groups[name] for name in data if name in self.groups})
+        return found if len(found) > len(data) else [difference for difference in found if difference.data != "pooled"]
 
     def over_all(self, policy: str, arm: str, share: float = SHARE) -> float | None:
         """Mean points over the confirmatory data sets; None where one is missing."""

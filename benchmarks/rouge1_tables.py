@@ -12,7 +12,7 @@ from benchmarks.rouge1_study import NAMES, RIVAL, SEEDS, UNTESTED, Study, points
 from benchmarks.rouge1_tests import Difference, Side, differences
 from edgepers.config import Settings
 
-__all__ = ["answers", "beside_paper", "costs", "more_closed", "owners", "owners_gains", "sweep", "tests", "tokens", "whole_system"]
+__all__ = ["answers", "beside_paper", "costs", "owners", "owners_gains", "sweep", "tests", "tokens", "whole_system"]
 
 SIMPLE = ("longest", "loss", "density", "aging")  # policies beside the core's
 MOST_APART = 0.02  # trained tokens of cells that are compared
@@ -53,23 +53,29 @@ def answers(study: Study) -> str:
 
 def tests(study: Study) -> str:
     """The confirmatory tests, and others beside them, as differences."""
-    asked = [
-        ("primary: `quality` less the rival", Side("quality", "repeat"), Side(RIVAL, "repeat")),
-        ("second: synthesis less repeat", Side("quality", "synthesis"), Side("quality", "repeat")),
+    quality, rival = Side("quality", "repeat"), Side(RIVAL, "repeat")
+    varied = Side("quality", "synthesis")
+    asked: list[tuple[str, Side, Side, tuple[str, ...]]] = [
+        ("primary: `quality` less the rival", quality, rival, CONFIRMATORY),
+        ("second: synthesis less repeat", varied, quality, CONFIRMATORY),
     ]
     others = [policy for policy in (*POLICIES, *SIMPLE) if policy not in ("quality", RIVAL)]
-    asked += [(f"exploratory: `quality` less `{policy}`", Side("quality", "repeat"), Side(policy, "repeat")) for policy in others]
+    asked += [(f"exploratory: `quality` less `{policy}`", quality, Side(policy, "repeat"), CONFIRMATORY) for policy in others]
     for arm, what in (("retrieval", "retrieval"), ("none", "8 epochs"), ("guarded", "with the guard"), ("warm", "warm starts")):
         asked += [
-            (f"exploratory: {what} less repeat, `{policy}`", Side(policy, arm), Side(policy, "repeat")) for policy in ("quality", RIVAL)
+            (f"exploratory: {what} less repeat, `{side.policy}`", Side(side.policy, arm), side, CONFIRMATORY) for side in (quality, rival)
         ]
+    asked += [
+        ("other data: `quality` less the rival", quality, rival, EXPLORATORY),
+        ("other data: synthesis less repeat", varied, quality, EXPLORATORY),
+    ]
     rows, gap = [], study.gap()
-    for name, one, other in asked:
-        found = study.tested(one, other)
+    for name, one, other, data in asked:
+        found = study.tested(one, other, data=data)
         if not found:
             rows.append([name, UNTESTED, "", "", "", ""])
         for difference in found:
-            of_gap = f"{difference.points / gap:+.0%}" if gap and difference.data == "pooled" else ""
+            of_gap = f"{difference.points / gap:+.0%}" if gap and difference.data == "pooled" and data == CONFIRMATORY else ""
             title = "pooled" if difference.data == "pooled" else NAMES[difference.data]
             rows.append(
                 [f"{name}, {title}", signed(difference), f"{difference.p:.3f}", f"{difference.holm:.3f}", str(difference.seeds), of_gap]
@@ -109,12 +115,12 @@ def whole_system(study: Study) -> str:
             continue
         of_gap = [UNTESTED if of is None else f"{of:+.0%}" for of in closed]
         where = f"{share:.0%}, {seeds_of(difference)}"
-        rows.append([where, *map(points, reached), signed(difference), *of_gap, more_closed(*closed)])
+        rows.append([where, *map(points, reached), signed(difference), *of_gap, _more_closed(*closed)])
     head = ["storage", f"ours (`{ours[0]}`, synthesis)", "bins of 22 KB, repeat", "points [95 %]", "of base to `all`, ours", "bins", "more"]
     return table(head, rows) if rows else f"{UNTESTED}.\n"
 
 
-def more_closed(ours: float | None, theirs: float | None) -> str:
+def _more_closed(ours: float | None, theirs: float | None) -> str:
     """By how much more of the gap one closes than the other, where the other closes any."""
     if ours is None or theirs is None:
         return UNTESTED
