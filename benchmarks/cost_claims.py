@@ -85,8 +85,7 @@ def _answering(lines: Sequence[Row]) -> list[Claim]:
     claims = []
     for model in dict.fromkeys(line["model"] for line in lines):
         told = "; ".join(
-            f"{line['batch']} prompt{'s' * (line['batch'] > 1)}, {line['targets']} {line['ours/base']:.2f}, by processor time "
-            f"{line['ours/base, processor time']:.2f} (PEFT {line['peft/base']:.2f}, {line['peft/base, processor time']:.2f})"
+            f"{line['batch']} prompt{'s' * (line['batch'] > 1)}, {line['targets']} {line['ours/base']:.2f} (PEFT {line['peft/base']:.2f})"
             for line in lines
             if line["model"] == model
         )

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 __all__ = ["contiguous_head", "lean_adapter"]
 
 _SIDES = ("q_proj k_proj v_proj", "gate_proj up_proj")  # last names of layers that a block gives the same states
+_MANY = 64  # rows from which copies to float32 and back cost a CPU more than its 16-bit products of a few rows do
 
 
 def contiguous_head(model: Any) -> None:
@@ -33,7 +34,8 @@ def lean_adapter(model: Any) -> None:
     """Let the adapted layers of a PEFT model answer without PEFT's steps, to the same result but for rounding.
 
     Layers in float32 take one product with W + s B A, a copy of their weight; others add s B (A x), as PEFT does, since 16 bits would round
-    the sum of weights and 4 bits are not added to; layers that are given the same states share the product with their A. For answering
+    the sum of weights and 4 bits are not added to: for a prompt's many rows, and on a GPU, in the type of x, as in training, else in
+    float32. Layers that are given the same states share the product with their A. For answering
     alone: nothing is kept for a backward pass, there is no dropout. Layers that are not plain LoRA (DoRA, a bias, two adapters) stay as
     they are. `PeftModel.unload` takes all of this off again.
     """
@@ -94,17 +96,19 @@ class _Down:
     """A x of layers that are given the same states, in one product; asked for by each of them in turn."""
 
     def __init__(self, downs: Sequence[Tensor]) -> None:
-        self._down = torch.cat(list(downs)) if len(downs) > 1 else downs[0]
+        self._down = _Both(torch.cat(list(downs)) if len(downs) > 1 else downs[0])
         self._ends = [0, *itertools.accumulate(len(down) for down in downs)]
         self._states: Tensor | None = None  # held while some layer has still to ask, so that no other can be taken for it
         self._least: Tensor | None = None
         self._asked = 0
 
     def __call__(self, x: Tensor, number: int) -> Tensor:
-        """Of layer `number`: [rows of x, r], in A's dtype."""
+        """Of layer `number`: [rows of x, r], in the type that `_in_its_type` says."""
         if self._least is None or x is not self._states:
             self._states, self._asked = x, 0
-            self._least = F.linear(x.reshape(-1, x.shape[-1]).to(self._down.dtype), self._down)
+            rows = x.reshape(-1, x.shape[-1])
+            down = self._down.like(rows)
+            self._least = F.linear(rows.to(down.dtype), down)
         least = self._least[:, self._ends[number] : self._ends[number + 1]]
         self._asked += 1
         if self._asked == len(self._ends) - 1:
@@ -112,15 +116,38 @@ class _Down:
         return least
 
 
+class _Both:
+    """A weight in float32, and from its first use in the type of what it is multiplied with, too."""
+
+    def __init__(self, weight: Tensor) -> None:
+        self._weight = self._narrow = weight
+
+    def like(self, rows: Tensor) -> Tensor:
+        """The one for these rows."""
+        if not _in_its_type(rows):
+            return self._weight
+        if self._narrow.dtype != rows.dtype:
+            self._narrow = self._weight.to(rows.dtype)
+        return self._narrow
+
+
+def _in_its_type(rows: Tensor) -> bool:
+    return len(rows) >= _MANY or rows.device.type != "cpu"
+
+
 def _added(module: Any, parts: _Parts, down: _Down, number: int) -> Callable[..., Tensor]:
-    base, up = parts.base, parts.up
+    base, both = parts.base, _Both(parts.up)
 
     def forward(x: Tensor, *_: Any, **__: Any) -> Tensor:
         y: Tensor = base(x)
         if module.disable_adapters:
             return y
         rows = y.view(-1, y.shape[-1])
-        rows.copy_(torch.addmm(rows.to(up.dtype), down(x, number), up))
+        up = both.like(rows)
+        if up.dtype == rows.dtype:
+            rows.addmm_(down(x, number), up)
+        else:
+            rows.copy_(torch.addmm(rows.to(up.dtype), down(x, number), up))
         return y
 
     return forward

@@ -55,8 +55,10 @@ def is_lean(model):
     return any("forward" in vars(module) for module in model.modules())
 
 
+@pytest.mark.parametrize("many", [1, 1000])  # rows from which products are in the model's own type
 @pytest.mark.parametrize("make", [llama, gpt2, quantized, lambda: llama().to(torch.bfloat16)], ids=["float32", "conv1d", "nf4", "bfloat16"])
-def test_an_adapter_answers_as_peft_computes_it(make):
+def test_an_adapter_answers_as_peft_computes_it(make, many, monkeypatch):
+    monkeypatch.setattr("edgepers.answering._MANY", many)
     model = adapted(make())
     with torch.no_grad(), model.disable_adapter():
         base = logits(model)

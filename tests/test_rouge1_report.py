@@ -60,9 +60,9 @@ def line(data, policy, arm, seed, values, **more):
     return own | made | seconds | {"device": "cpu", "isa": "avx2", "commit": "abc"} | more
 
 
-def lines(gain, seeds=5):
+def lines(gain, seeds=5, of=FOUR):
     rng = np.random.default_rng(1)
-    for data in FOUR:
+    for data in of:
         easy = rng.uniform(0.1, 0.2, size=6)
         yield line(data, "", "base", 0, easy, groups=GROUPS)
         yield line(data, "", "all", 0, easy + 0.1)
@@ -120,7 +120,22 @@ def test_the_whole_system_is_held_against_the_paper_s_bins_at_equal_bytes():
     closed = [float(cell.rstrip("%")) for cell in shown[4:6]]
     assert closed == pytest.approx([30, 20], abs=1)  # of ten points
     assert float(shown[6].rstrip("%")) == pytest.approx(50, abs=4)
+    claim = report(Study(made), "x.jsonl").split("5% of bytes (aim: 38% more of that gap closed)")[1].split("\n")[0]
+    assert f"closes {shown[4]} of that gap, bins {shown[5]} |" in claim
     assert "bins close none" in details(Study([one | {"rouge1": [0.0] * 6} if one["policy"] == "bins" else one for one in made]), "x.jsonl")
+
+
+def test_other_data_are_tested_apart_and_leave_the_four_as_they_are():
+    without = details(Study(list(lines(0.05))), "x.jsonl").split("## Tests")[1].split("## ")[0]
+    assert "| other data: `quality` less the rival | untested |" in without
+    made = [*lines(0.05), *lines(0.02, seeds=1, of=("meddialog", "openorca"))]
+    tests = details(Study(made), "x.jsonl").split("## Tests")[1].split("## ")[0]
+    rows = {row.split(" | ")[0].strip("| "): row for row in tests.splitlines() if row.startswith("| ")}
+    for name in ("MedDialog", "OpenOrca", "pooled"):
+        row = rows[f"other data: `quality` less the rival, {name}"].split(" | ")
+        assert row[1].startswith("+2.") and row[4] == "1" and row[5].strip(" |") == ""
+    four = "primary: `quality` less the rival, pooled"
+    assert rows[four] in without and "primary: `quality` less the rival, MedDialog" not in tests
 
 
 def test_how_far_policies_differ_is_held_against_what_seeds_alone_do():
