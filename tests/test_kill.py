@@ -19,7 +19,7 @@ from edgepers.select.buffer import Buffer
 from edgepers.state import State
 from tests.killed import BATCHED, RUN, SELECT
 
-KILLS = {"select": 200, "batched": 50, "run": 60}
+KILLS = {"select": 210, "batched": 50, "run": 45}
 LONGEST = {"select": 0.15, "batched": 0.15, "run": 1.2}  # seconds before a kill
 
 

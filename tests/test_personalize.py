@@ -50,9 +50,9 @@ def head(source: Path, target: Path, n: int) -> Path:
 
 
 def mostly_answered(target: Path) -> Path:
-    """60 sets of the sample, every fifth without a response: most of a run's time would go into answering them."""
+    """60 sets of the sample, every tenth without a response: most of a run's time would go into answering them."""
     rows = [json.loads(line) for line in sample_stream().read_text(encoding="utf-8").splitlines()[:60]]
-    answered = [row if i % 5 == 0 else row | {"response": f"You said: {row['question']}"} for i, row in enumerate(rows)]
+    answered = [row if i % 10 == 0 else row | {"response": f"You said: {row['question']}"} for i, row in enumerate(rows)]
     target.write_text("".join(json.dumps(row) + "\n" for row in answered), encoding="utf-8")
     return target
 

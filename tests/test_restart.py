@@ -21,7 +21,7 @@ from tests.test_personalize import lasting
 
 ROOT = Path(__file__).parent.parent
 SETTINGS = (
-    "--every 12 --steps 3 --generations 1 --annotations-per-round 4 --storage 64KB --annotations gold --batch 4 --rehearsal 4".split()
+    "--every 12 --steps 3 --generations 1 --annotations-per-round 4 --storage 64KB --annotations gold --batch 4 --rehearsal 4 --no-guard".split()
 )
 
 # A program whose memory runs out as soon as a micro-batch may have more tokens than its first argument says.
@@ -106,7 +106,7 @@ def test_the_demo_goes_on_in_its_folder(tmp_path, stream, monkeypatch):
     small = f"""
 from pathlib import Path
 from edgepers import demo
-demo.SETTINGS |= {{"steps": 2, "every": 12, "generations": 0, "annotations_per_round": 4, "rehearsal": 0}}
+demo.SETTINGS |= {{"steps": 2, "every": 12, "generations": 0, "annotations_per_round": 4, "rehearsal": 0, "guard": False}}
 tests = demo.read_dialogue_sets(demo.sample_test())
 demo.read_dialogue_sets = lambda *_, **__: [next(t for t in tests if t.id.startswith(p)) for p in ("emily-", "memorybank-", "dolly-")]
 demo.sample_stream = lambda: Path({str(stream)!r})
