@@ -1,24 +1,26 @@
 """The whole chain: a stream in, a published adapter out. This module alone knows the order of the stages."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
 from edgepers import ops
 from edgepers.annotate.requests import annotate, pending
-from edgepers.annotate.sources import Source, ask, from_file, gold
+from edgepers.annotate.sources import Source, source_of
 from edgepers.config import Settings
 from edgepers.dialogue import Arrival, DialogueSet, FileStream, Stream, open_stream
-from edgepers.errors import MicroBatchHalvedError, StateError, UsageError
-from edgepers.evaluate.evaluator import evaluate, floors, test_digest, test_sets
-from edgepers.evaluate.guard import Verdict, split_reserve
+from edgepers.errors import MicroBatchHalvedError, StateError
+from edgepers.evaluate.evaluator import test_digest, test_sets
+from edgepers.evaluate.guard import Verdict
 from edgepers.forget import finish_forgetting
 from edgepers.learning import guard, learn
 from edgepers.listener import Listener
 from edgepers.llm import MAX_NEW_TOKENS, LanguageModel
 from edgepers.loading import check_memory, import_libraries
+from edgepers.material import Material
+from edgepers.measuring import Measuring
 from edgepers.meter.energy import EnergyMeter
 from edgepers.meter.ledger import Ledger
 from edgepers.meter.memory import MemoryMeter
@@ -37,7 +39,7 @@ from edgepers.state import State
 from edgepers.streams.hub import HubStream
 from edgepers.synth.check import refusal
 from edgepers.synth.synthesize import Check, digest, synthesize
-from edgepers.synth.variations import Variations
+from edgepers.synth.variations import Variations, sum_counts
 from edgepers.train.kernels import check_kernels
 from edgepers.train.log import StepLog
 from edgepers.train.trainer import TrainResult, TrainStep
@@ -80,18 +82,7 @@ class Personalizer:
         energy: EnergyMeter | None = None,
     ) -> None:
         self.state = State(state)
-        saved = self.state.saved_settings()
-        self.settings = (
-            Settings.make({}, saved) if settings is None else replace(settings, stream=settings.stream or saved.get("stream", ""))
-        )
-        if self.settings.key_file:
-            self.settings = replace(self.settings, key_file=str(Path(self.settings.key_file).expanduser().resolve()))
-        for name in ("model", "bits", "seed"):
-            if saved.get(name, getattr(self.settings, name)) != getattr(self.settings, name):
-                was, now = saved[name] or "the packaged one", getattr(self.settings, name) or "the packaged one"
-                raise StateError(f"state {state}: made with {name} {was}, now {now}; give --{name} as before, or a new --state")
-        if self.settings.lexicons:
-            self.settings = replace(self.settings, lexicons=str(Path(self.settings.lexicons).expanduser().resolve()))
+        self.settings = self.state.settled(settings)
         lexicons = load_lexicons(Path(self.settings.lexicons) if self.settings.lexicons else None)
         if llm is None:
             import_libraries()
@@ -114,6 +105,7 @@ class Personalizer:
             undo.callback(self.energy.close)
             self.llm = llm or self._load()
             check_kernels(self.settings, self.llm.device)
+            self._measuring = Measuring(self.llm, self.state, self.buffer, self.energy, self._listener)
             if self.llm.device.type == "cuda":
                 ops.backends("cuda")  # a kernel that is wrong on this GPU is found before anything is decided by it
             self.selector = Selector(
@@ -171,7 +163,7 @@ class Personalizer:
         """
         source = self._bind(open_stream(stream, self.settings.format, self._listener.note))
         held_out = test_sets(test)
-        self._measure_base(held_out)
+        self._measuring.base(held_out)
         for _ in self._select(source, limit, strict, rounds=True):
             self.round(source, test=held_out)
         if self.buffer.progress.position > self.buffer.progress.round_position:
@@ -241,7 +233,7 @@ class Personalizer:
         missing = [arrival.dialogue.question for arrival in batch if arrival.dialogue.response is None]
         if not missing:
             return batch
-        self._use(self.buffer.progress.published)
+        self._measuring.use_published()
         answers = iter(self.llm.answer(missing))
         return [
             arrival
@@ -250,21 +242,12 @@ class Personalizer:
             for arrival in batch
         ]
 
-    def _use(self, adapter: str) -> None:
-        self.llm.use_adapter(self._folder(adapter))
-
-    def _folder(self, adapter: str) -> Path | None:
-        folder = self.state.adapter_folder(adapter)
-        if folder is not None and not folder.is_dir():
-            raise StateError(f"{folder}: the published adapter is gone; restore it, or run 'edgepers rollback --state {self.state.folder}'")
-        return folder
-
     # -- one round
 
     def round(self, stream: Stream | None = None, *, test: str | Path | Sequence[DialogueSet] | None = None) -> dict[str, Any]:
         """Annotate, synthesize, train, guard, publish. Interrupted at any point, it goes on or starts again with the same result."""
         held_out = test_sets(test)
-        self._measure_base(held_out)
+        self._measuring.base(held_out)
         self.meter.restart()
         self.annotate(stream)
         self.synthesize()
@@ -278,7 +261,7 @@ class Personalizer:
     def annotate(self, stream: Stream | None = None) -> dict[str, int]:
         """Ask about at most `annotations_per_round` kept sets; counts by outcome."""
         self._listener.stage("annotate", self.round_number)
-        source = self._annotation_source(stream)
+        source = source_of(self.settings, stream) if self._source is None else self._source
         with self.energy.stage("annotate"):
             return annotate(self.selector, source, self.round_number, self.settings.annotations_per_round)
 
@@ -286,26 +269,12 @@ class Personalizer:
         """What the owner would be asked about next, in that order."""
         return pending(self.selector, self.round_number)[: self.settings.annotations_per_round]
 
-    def _annotation_source(self, stream: Stream | None) -> Source:
-        if self._source is not None:
-            return self._source
-        named = self.settings.annotations
-        if named == "ask":
-            return ask()
-        if named != "gold":
-            return from_file(named)
-        if stream is None and not self.settings.stream:
-            raise UsageError(
-                "--annotations gold needs the stream's file again, and this state has read none; give ask or a file of answers"
-            )
-        return gold(stream or open_stream(self.settings.stream, self.settings.format))
-
     def synthesize(self) -> dict[str, Any]:
         """Write the variations that annotated sets still lack; those of sets that have left are deleted."""
         self._listener.stage("synthesize", self.round_number)
         settings = self.settings
-        training, _ = split_reserve([kept for kept in self.buffer if kept.annotated])
-        had = self.state.variations(self.buffer.sealer)
+        material = Material.of(self.state, self.buffer)
+        had, training = material.variations, material.training
         wanted = {kept.position: digest(kept, settings.generations, settings.synthesize) for kept in training}
         stay = {p: v for p, v in had.items() if v.made_from == wanted.get(p)}
         lacking = [kept for kept in training if kept.position not in stay]
@@ -327,30 +296,27 @@ class Personalizer:
             self.state.save_variations(now, self.buffer.sealer)
         self.meter.check("synthesis")
         pairs = [pair for v in made for pair in v.pairs]
-        return {"sets": len(lacking), "synthesized": len(pairs), "refused": _sum_counts(*(v.refused for v in made)), "pairs": pairs}
+        return {"sets": len(lacking), "synthesized": len(pairs), "refused": sum_counts(*(v.refused for v in made)), "pairs": pairs}
 
     def train(self, *, test: str | Path | Sequence[DialogueSet] | None = None) -> dict[str, Any]:
         """Train an adapter on what is annotated, publish it unless the guard objects, and finish the round."""
         held_out = test_sets(test)
         number, name = self.round_number, f"{self.round_number:04}"
-        training, reserve = split_reserve([kept for kept in self.buffer if kept.annotated])
-        variations = self.state.variations(self.buffer.sealer)
-        varied = [variations[kept.position] for kept in training if kept.position in variations]
-        pairs = [(kept.question, kept.wanted) for kept in training] + [pair for v in varied for pair in v.pairs]
+        material = Material.of(self.state, self.buffer)
+        pairs, names = material.pairs()
         result: TrainResult | None = None
         verdict = Verdict(False, "no annotated set to train on", None, None)
         if pairs:
             self._listener.stage("train", number)
-            names = [kept.name for kept in training]
-            of = {kept.position: kept.name for kept in training}
             with self.energy.stage("train"):
-                result = self._train(pairs, [*names, *(of[v.position] for v in varied for _ in v.pairs)], name)
+                result = self._train(pairs, names, name)
             self.energy.save()
             if result.ended is not None:
                 self._listener.note(f"round {number}: {result.ended}")
             self._listener.stage("guard", number)
             with self.energy.stage("guard"):
-                verdict = guard(self.llm, self.settings, reserve, self._folder(self.buffer.progress.published), self._folder(name))
+                published = self._measuring.folder(self.buffer.progress.published)
+                verdict = guard(self.llm, self.settings, material.reserve, published, self._measuring.folder(name))
             if verdict.scale != 1.0:
                 self._listener.note(
                     f"round {number}: {100 * verdict.scale:.0f} % of the update kept; the whole of it would have been refused"
@@ -358,24 +324,19 @@ class Personalizer:
         self.meter.check("the round")
         progress = self.buffer.progress.copy()
         progress.rounds, progress.round_position = number, progress.position
-        new = [v for v in variations.values() if v.round == number]
+        new = [v for v in material.variations.values() if v.round == number]
         progress.synthesized += sum(len(v.pairs) for v in new)
-        progress.refused = _sum_counts(progress.refused, *(v.refused for v in new))
+        progress.refused = sum_counts(progress.refused, *(v.refused for v in new))
         if verdict.publish:
             progress.earlier = [*progress.earlier, progress.published][-self.settings.keep_adapters :]
             progress.published = name
-        rouge1 = None
-        if held_out:
-            self._listener.stage("evaluate", number)
-            with self.energy.stage("evaluate"):
-                self._use(progress.published)
-                rouge1 = evaluate(self.llm, held_out).rouge1
+        rouge1 = self._measuring.after_round(number, progress.published, held_out)
         done = round_report(
             number=number,
             seen=progress.position,
-            trained_on=[kept.position for kept in training],
-            reserve_sets=len(reserve),
-            variations=len(pairs) - len(training),
+            trained_on=[kept.position for kept in material.training],
+            reserve_sets=len(material.reserve),
+            variations=len(pairs) - len(material.training),
             result=result,
             verdict=verdict,
             peak_memory_bytes=self.meter.peak_bytes(),
@@ -404,51 +365,20 @@ class Personalizer:
             error.round, error.hand_over = name, self.buffer.sealer.hand_over
             raise
 
-    # -- measuring
-
-    def _measure_base(self, test: list[DialogueSet]) -> None:
-        """The base model's ROUGE-1, measured once for a test set."""
-        if not test or self.buffer.progress.tested_on == test_digest(test):
-            return
-        self._listener.stage("evaluate", 0)
-        progress = self.buffer.progress.copy()
-        with self.energy.stage("evaluate"):
-            progress.rouge1_before = evaluate(self.llm, test, adapter=False).rouge1
-        progress.tested_on = test_digest(test)
-        self.buffer.save(progress)
+    # -- the published model
 
     def evaluate(self, test: str | Path | Sequence[DialogueSet]) -> dict[str, Any]:
         """ROUGE-1 of the base model and of the published one, beside what knowing nothing scores."""
-        held_out = test_sets(test)
-        self._measure_base(held_out)
-        self._use(self.buffer.progress.published)
-        with self.energy.stage("evaluate"):
-            now = evaluate(self.llm, held_out)
-        floor = floors(held_out, self._owner_answers())
-        return {
-            "questions": len(held_out),
-            "rouge1_before": self.buffer.progress.rouge1_before,
-            "rouge1_after": now.rouge1,
-            "floor_echo": floor.echo,
-            "floor_constant": floor.constant,
-            "adapter": self.buffer.progress.published or None,
-            "answers": [
-                {"question": dialogue.question, "answer": answer, "reference": dialogue.reference}
-                for dialogue, answer in zip(held_out, now.answers, strict=True)
-            ],
-        }
-
-    def _owner_answers(self) -> list[str]:
-        return [kept.wanted for kept in self.buffer if kept.annotated]
+        return self._measuring.evaluate(test_sets(test))
 
     def answer(self, questions: Sequence[str], *, adapter: bool = True, max_new_tokens: int = MAX_NEW_TOKENS) -> list[str]:
         """The published model's greedy answers; `adapter=False`: the base model's."""
-        self._use(self.buffer.progress.published)
+        self._measuring.use_published()
         return self.llm.answer(questions, adapter=adapter, max_new_tokens=max_new_tokens)
 
     def reply(self, question: str, told: Callable[[str], None], *, max_new_tokens: int = MAX_NEW_TOKENS) -> str:
         """The published model's greedy answer, told piece by piece while it is written."""
-        self._use(self.buffer.progress.published)
+        self._measuring.use_published()
         return self.llm.stream(question, told, max_new_tokens=max_new_tokens)
 
     def rollback(self) -> dict[str, Any]:
@@ -461,21 +391,6 @@ class Personalizer:
 
     def report(self, test: Sequence[DialogueSet] | None) -> dict[str, Any]:
         """The whole state as one record; counts are cumulative."""
-        extra: dict[str, Any] = {"rouge1_after": None}
-        if test:
-            rounds = self.state.round_reports(self.buffer.progress.rounds)
-            same = [r["rouge1"] for r in rounds if r["tested_on"] == test_digest(test) and r["rouge1"] is not None]
-            if same and rounds[-1]["tested_on"] == test_digest(test):
-                extra["rouge1_after"] = same[-1]
-            else:
-                self._use(self.buffer.progress.published)
-                with self.energy.stage("evaluate"):
-                    extra["rouge1_after"] = evaluate(self.llm, test).rouge1
-            floor = floors(test, self._owner_answers())
-            extra |= {"floor_echo": floor.echo, "floor_constant": floor.constant}
+        measured = self._measuring.reported(test) if test else {"rouge1_after": None}
         self.energy.save()
-        return report(self.state, self.buffer, self.settings) | extra | {"versions": versions()}
-
-
-def _sum_counts(*counts: Mapping[str, int]) -> dict[str, int]:
-    return {reason: sum(c.get(reason, 0) for c in counts) for reason in sorted({reason for c in counts for reason in c})}
+        return report(self.state, self.buffer, self.settings) | measured | {"versions": versions()}

@@ -5,7 +5,7 @@ import shutil
 import struct
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,20 @@ class State:
             if not isinstance(value, (int, float) if wanted is float else wanted) or (wanted is not bool and isinstance(value, bool)):
                 raise StateError(f"{self._toml}: {name} = {value!r} is not of type {wanted.__name__}; mend the line")
         return {name: Size(value) if hints[name] is Size else value for name, value in values.items()}
+
+    def settled(self, settings: Settings | None) -> Settings:
+        """What to work with: the settings given, with the saved stream where they name none, or those saved; files by their whole names.
+
+        Raises:
+            StateError: the folder was made with another model, number of bits or seed.
+        """
+        saved = self.saved_settings()
+        now = Settings.make({}, saved) if settings is None else replace(settings, stream=settings.stream or saved.get("stream", ""))
+        for name in ("model", "bits", "seed"):
+            if saved.get(name, getattr(now, name)) != getattr(now, name):
+                was, given = saved[name] or "the packaged one", getattr(now, name) or "the packaged one"
+                raise StateError(f"state {self.folder}: made with {name} {was}, now {given}; give --{name} as before, or a new --state")
+        return replace(now, key_file=_resolved(now.key_file), lexicons=_resolved(now.lexicons))
 
     def save_settings(self, settings: Settings) -> None:
         """Write edgepers.toml, each setting under its help."""
@@ -135,6 +149,10 @@ class State:
         """Replace the file of variations; sealed, with the key's number before it."""
         text = "".join(v.to_json() + "\n" for _, v in sorted(variations.items()))
         replace_file(self._variations, _KEY.pack(sealer.key) + sealer.seal(text.encode(), "variations"))
+
+
+def _resolved(file: str) -> str:
+    return str(Path(file).expanduser().resolve()) if file else ""
 
 
 def _toml(value: object) -> str:

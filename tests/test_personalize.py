@@ -240,6 +240,17 @@ def test_rollback_goes_back_one_at_a_time_to_the_base_model(whole, tmp_path, llm
         assert owner.answer(["Hi"]) == owner.answer(["Hi"], adapter=False)
 
 
+@pytest.mark.usefixtures("whole")
+def test_a_published_adapter_that_is_gone_is_one_line_with_its_cure_and_rollback_is_one(tmp_path, llm):
+    state = State(tmp_path / "whole")
+    shutil.rmtree(state.adapters / "0003")
+    with Personalizer(state.folder, llm=llm) as owner:
+        with pytest.raises(StateError, match=rf"0003: the published adapter is gone; .* 'edgepers rollback --state {state.folder}'"):
+            owner.answer(["Hi"])
+        owner.rollback()
+        assert owner.answer(["Hi"])
+
+
 def test_the_reference_is_seen_by_annotation_alone(tmp_path, llm):
     sets = [DialogueSet(f"What is the name of thing {i}?", f"It is thing {i}.", f"SECRET{i} indeed", str(i)) for i in range(40)]
     without = [DialogueSet(s.question, s.response, None, s.id) for s in sets]

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from edgepers.dialogue import MAX_LINE_BYTES, Stream
-from edgepers.errors import StreamError
+from edgepers.config import Settings
+from edgepers.dialogue import MAX_LINE_BYTES, Stream, open_stream
+from edgepers.errors import StreamError, UsageError
 from edgepers.select.records import SPOKEN, KeptSet
 
-__all__ = ["SKIPPED", "Answer", "Source", "ask", "from_file", "gold"]
+__all__ = ["SKIPPED", "Answer", "Source", "ask", "from_file", "gold", "source_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,23 @@ class Answer:
 SKIPPED = Answer("")  # the owner was asked, and gave no answer
 
 Source = Callable[[KeptSet], Answer | None]
+
+
+def source_of(settings: Settings, stream: Stream | None) -> Source:
+    """What `--annotations` names; `gold` reads the stream given, or the one that the settings name.
+
+    Raises:
+        UsageError: gold, and there is no stream.
+        StreamError: as for `from_file`.
+    """
+    named = settings.annotations
+    if named == "ask":
+        return ask()
+    if named != "gold":
+        return from_file(named)
+    if stream is None and not settings.stream:
+        raise UsageError("--annotations gold needs the stream's file again, and this state has read none; give ask or a file of answers")
+    return gold(stream or open_stream(settings.stream, settings.format))
 
 
 def gold(stream: Stream) -> Source:

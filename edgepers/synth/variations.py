@@ -1,9 +1,10 @@
 """Variations of one annotated set, as records that can be written down."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-__all__ = ["Variations"]
+__all__ = ["Variations", "sum_counts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,3 +27,8 @@ class Variations:
         values = json.loads(line)
         pairs = tuple((question, response) for question, response in values["pairs"])
         return cls(values["position"], values["round"], values["made_from"], pairs, values["refused"])
+
+
+def sum_counts(*counts: Mapping[str, int]) -> dict[str, int]:
+    """Counts by reason, added up, in order of the reason's name."""
+    return {reason: sum(c.get(reason, 0) for c in counts) for reason in sorted({reason for c in counts for reason in c})}
