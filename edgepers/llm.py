@@ -1,7 +1,6 @@
 """The one base model: load it in 4 bits, answer with it, read its hidden states. Every stage shares the instance."""
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from edgepers.errors import ModelError
 from edgepers.loading import load_pretrained, quiet
 from edgepers.lora import attention_layers, scale_update
 from edgepers.sampling import SeededSampling
+from edgepers.streamers import Pieces, Ticks
 
 __all__ = ["MAX_NEW_TOKENS", "Example", "LanguageModel", "Sampling", "length_groups"]
 
@@ -223,14 +223,14 @@ class LanguageModel:
     @torch.no_grad()
     def stream(self, question: str, told: Callable[[str], None], *, max_new_tokens: int = MAX_NEW_TOKENS) -> str:
         """The greedy answer to one question, told in pieces as it is written; the pieces make up the answer."""
-        pieces = _Pieces(self.tokenizer, told)
+        pieces = Pieces(self.tokenizer, told)
         (answer,) = self._generate([self._prompt_ids(question, max_new_tokens)], max_new_tokens, None, None, pieces)
         return answer
 
     @torch.no_grad()
     def token_seconds(self, question: str, *, max_new_tokens: int = MAX_NEW_TOKENS) -> list[float]:
         """What each token of the greedy answer to one question took; the first one with everything before it."""
-        ticks = _Ticks()
+        ticks = Ticks()
         self._generate([self._prompt_ids(question, max_new_tokens)], max_new_tokens, None, None, ticks)
         return ticks.seconds
 
@@ -250,7 +250,7 @@ class LanguageModel:
         max_new_tokens: int,
         sampling: Sampling | None,
         seeds: Sequence[int] | None,
-        streamer: "_Pieces | _Ticks | None" = None,
+        streamer: Pieces | Ticks | None = None,
     ) -> list[str]:
         from transformers import GenerationConfig, LogitsProcessorList
 
@@ -351,58 +351,6 @@ class LanguageModel:
             ids[i, place] = torch.tensor(row)
             mask[i, place] = 1
         return ids.to(self.device), mask.to(self.device)
-
-
-class _Pieces:
-    """Tells what each new token adds to the text, as transformers' streamers are called; half a character waits for its rest."""
-
-    def __init__(self, tokenizer: Any, told: Callable[[str], None]) -> None:
-        self._tokenizer = tokenizer
-        self._told = told
-        self._ids: list[int] | None = None  # None: the prompt has not been passed yet
-        self._shown = 0
-
-    def put(self, value: Tensor) -> None:
-        """Called with the prompt, then with each token."""
-        if self._ids is None:
-            self._ids = []
-            return
-        self._ids += value.flatten().tolist()
-        text = self._text()
-        if not text.endswith("\ufffd"):
-            self._tell(text.rstrip())  # white space waits: an answer does not end in it
-
-    def end(self) -> None:
-        """Called when nothing more comes."""
-        self._tell(self._text().strip())
-
-    def _text(self) -> str:
-        return str(self._tokenizer.decode(self._ids or [], skip_special_tokens=True)).lstrip()
-
-    def _tell(self, text: str) -> None:
-        if len(text) > self._shown:
-            self._told(text[self._shown :])
-            self._shown = len(text)
-
-
-class _Ticks:
-    """Times tokens as they come; each has come to the CPU by then."""
-
-    def __init__(self) -> None:
-        self._last = time.perf_counter()
-        self._prompt = True
-        self.seconds: list[float] = []
-
-    def put(self, value: Tensor) -> None:
-        """Called with the prompt, then with each token."""
-        if not self._prompt:
-            now = time.perf_counter()
-            self.seconds.append(now - self._last)
-            self._last = now
-        self._prompt = False
-
-    def end(self) -> None:
-        """Called when nothing more comes."""
 
 
 def _stop_ids(model: Any, tokenizer: Any) -> list[int]:

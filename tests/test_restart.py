@@ -21,7 +21,8 @@ from tests.test_personalize import lasting
 
 ROOT = Path(__file__).parent.parent
 SETTINGS = (
-    "--every 12 --steps 3 --generations 1 --annotations-per-round 4 --storage 64KB --annotations gold --batch 4 --rehearsal 4 --no-guard".split()
+    "--every 12 --steps 3 --generations 1 --annotations-per-round 4 --storage 64KB --annotations gold --batch 4".split()
+    + "--rehearsal 4 --no-guard".split()
 )
 
 # A program whose memory runs out as soon as a micro-batch may have more tokens than its first argument says.

@@ -13,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from edgepers.errors import BudgetError, StateError
-from edgepers.privacy.keyring import KeyRing, KeySource
-from edgepers.privacy.sealer import OVERHEAD_BYTES, DamagedError, Sealer
-from edgepers.select.database import JOURNAL_PAGE_BYTES, PAGE_BYTES, SCHEMA, SCHEMA_VERSION, Database
+from edgepers.privacy.keyring import KeySource
+from edgepers.privacy.sealer import OVERHEAD_BYTES, DamagedError
+from edgepers.select.database import JOURNAL_PAGE_BYTES, PAGE_BYTES, SCHEMA_VERSION, Database
 from edgepers.select.migrate import OLDEST, migrate
-from edgepers.select.records import CENTER, CHECK, PROGRESS, SEALED_NAMES, CenterSum, KeptSet, Progress, pack_record, unpack_record
+from edgepers.select.records import CenterSum, KeptSet, Progress, pack_record, unpack_record
+from edgepers.select.sealed_rows import SealedRows
 
 __all__ = ["Buffer"]
 
@@ -79,37 +80,17 @@ class Buffer:
     def _open(self, keys: KeySource) -> None:
         db = self._db
         if not db.version and db.storage_bytes is not None and not db.run("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            self._make(keys)
+            SealedRows.create(db, keys)
         if OLDEST <= db.version < SCHEMA_VERSION and db.storage_bytes is not None:
             migrate(db, keys)
         if db.version != SCHEMA_VERSION:
             cure = "open it with 'edgepers run' once" if OLDEST <= db.version < SCHEMA_VERSION else "update edgepers, or start a new state"
             raise StateError(f"{db.path}: schema {db.version}, this edgepers reads {SCHEMA_VERSION}; {cure}")
-        (state,) = db.run("SELECT value FROM identity WHERE key = 'state'").fetchone()
-        self.sealer = Sealer(KeyRing.open(keys, state, self.folder))
-        try:
-            self._unsealed(CHECK)
-        except DamagedError:
-            raise StateError(
-                f"state {self.folder}: the key in {keys.path(state)} does not fit; give the right --key-file or restore it from a copy"
-            ) from None
+        self._rows = SealedRows.open(db, keys)
+        self.sealer = self._rows.sealer
         self.progress = self._load_progress()
         if db.storage_bytes is not None:
             self._set_limit()
-
-    def _make(self, keys: KeySource) -> None:
-        """A new key ring, and then, in one transaction, a new file that needs it."""
-        ring = KeyRing.create(keys, self.folder)
-        self.sealer = Sealer(ring)
-        db = self._db
-        db.run("BEGIN IMMEDIATE")
-        for statement in filter(str.strip, SCHEMA.split(";")):
-            db.run(statement)
-        db.run("INSERT INTO identity VALUES ('state', ?)", (ring.state,))
-        self._seal(CHECK, b"edgepers")
-        db.run(f"PRAGMA user_version={SCHEMA_VERSION}")
-        db.run("COMMIT")
-        db.version = SCHEMA_VERSION
 
     def _set_limit(self) -> None:
         center = 0 if self.progress.center is None else self.progress.center.total.nbytes + OVERHEAD_BYTES
@@ -187,27 +168,12 @@ class Buffer:
             "fsyncs": progress.fsyncs,
         }
 
-    # -- what is sealed beside the sets
-
-    def _seal(self, row: int, data: bytes) -> None:
-        sealed = self.sealer.seal(data, SEALED_NAMES[row])
-        self._db.run("INSERT OR REPLACE INTO sealed VALUES (?, ?, ?)", (row, self.sealer.key, sealed))
-
-    def _unsealed(self, row: int) -> bytes | None:
-        found = self._db.run("SELECT key, data FROM sealed WHERE id = ?", (row,)).fetchone()
-        return None if found is None else self.sealer.open(found[1], SEALED_NAMES[row], found[0])
+    # -- transactions
 
     def _load_progress(self) -> Progress:
-        try:
-            packed, center = self._unsealed(PROGRESS), self._unsealed(CENTER)
-        except DamagedError as error:
-            raise StateError(f"{self.path}: record {str(error).partition(' ')[0]} is damaged; restore the state from a copy") from None
-        progress = Progress() if packed is None else Progress.unpack(packed)
-        progress.center = None if center is None else CenterSum.unpack(center)
+        progress = self._rows.progress()
         self._stored_center = progress.center  # drops advance the progress without a write, and its center with it
         return progress
-
-    # -- transactions
 
     @contextlib.contextmanager
     def _transaction(self, progress: Progress | None = None) -> Iterator[None]:
@@ -240,14 +206,14 @@ class Buffer:
     def _commit(self, new: Progress) -> None:
         db = self._db
         if new.center is not self._stored_center and new.center is not None:
-            self._seal(CENTER, new.center.pack())
+            self._rows.write_center(new.center)
         journal, pages = db.journal_bytes(), db.pragma("page_count")
         new.peak_bytes = max(new.peak_bytes, pages * PAGE_BYTES + journal + _LAST_PAGES * JOURNAL_PAGE_BYTES)
         new.commits += 1
         new.fsyncs += _FSYNCS if self._journal_open else _FSYNCS + 1
         saved = journal + (_LAST_PAGES - 1) * JOURNAL_PAGE_BYTES
         new.written_bytes += 2 * saved + max(pages - self._pages, 0) * PAGE_BYTES  # each page that the journal saves is written again
-        self._seal(PROGRESS, new.pack())
+        self._rows.write_progress(new)
         db.run("COMMIT")
         self.progress, self._stored_center, self._waiting = new, new.center, 0
         self._journal_open = self._held
@@ -353,9 +319,9 @@ class Buffer:
         new.retired_key = 0
         with self._transaction(new):
             self._db.run("DELETE FROM damaged WHERE key <= ?", (retired,))
-            self._seal(CHECK, b"edgepers")
+            self._rows.write_check()
             if new.center is not None:
-                self._seal(CENTER, new.center.pack())
+                self._rows.write_center(new.center)
         self.sealer.drop_keys(older_than=retired + 1)
 
     def _reseal(self, position: int) -> None:

@@ -15,7 +15,8 @@ from edgepers.privacy.keyring import KeyRing, KeySource
 from edgepers.privacy.sealer import Sealer
 from edgepers.select.database import SCHEMA, SCHEMA_VERSION, Database
 from edgepers.select.embedding import Int8, scale
-from edgepers.select.records import CENTER, CHECK, PROGRESS, SEALED_NAMES, CenterSum, KeptSet, Progress, pack_record
+from edgepers.select.records import CenterSum, KeptSet, Progress, pack_record
+from edgepers.select.sealed_rows import SealedRows
 
 __all__ = ["OLDEST", "migrate"]
 
@@ -77,13 +78,13 @@ def _move(db: Database, sealer: Sealer, kept: KeptSet) -> None:
 def _finish(db: Database, sealer: Sealer) -> None:
     known = {f.name for f in fields(Progress)}
     progress = Progress(**{name: value for name, value in _progress(db, "old_progress").items() if name in known})
-    rows = {CHECK: b"edgepers", PROGRESS: progress.pack()}
     center = db.run("SELECT sets, rows, total FROM old_center").fetchone()
-    if center is not None:
-        rows[CENTER] = CenterSum(center[0], center[1], np.frombuffer(center[2], np.float32)).pack()
+    rows = SealedRows(db, sealer)
     db.run("BEGIN IMMEDIATE")
-    for row, data in rows.items():
-        db.run("INSERT OR REPLACE INTO sealed VALUES (?, ?, ?)", (row, sealer.key, sealer.seal(data, SEALED_NAMES[row])))
+    rows.write_check()
+    rows.write_progress(progress)
+    if center is not None:
+        rows.write_center(CenterSum(center[0], center[1], np.frombuffer(center[2], np.float32)))
     for name in ("kept", "progress", "center"):
         db.run(f"DROP TABLE old_{name}")
     db.run(f"PRAGMA user_version={SCHEMA_VERSION}")

@@ -14,15 +14,12 @@ from edgepers.dialogue import Cursor
 from edgepers.select.compress import VERSION, compress_embedding, compress_text, decompress_embedding, decompress_text
 from edgepers.select.embedding import Int8
 
-__all__ = ["CENTER", "CHECK", "PROGRESS", "SEALED_NAMES", "SPOKEN", "CenterSum", "KeptSet", "Progress", "pack_record", "unpack_record"]
+__all__ = ["SPOKEN", "CenterSum", "KeptSet", "Progress", "pack_record", "unpack_record"]
 
 MOST_SPANS = 32
 NAME_LENGTH = 60
 _PROGRESS_BYTES = 416  # padded to a multiple, so that a number gaining a digit never moves a page; sealed, one fits a page of 512 bytes
 _HEAD = struct.Struct("<BfffH")  # version of the dictionaries; entropy, domain score, loss; bytes of the embedding
-
-CHECK, PROGRESS, CENTER = range(3)  # what is sealed beside the sets: a constant that proves the key, and state
-SEALED_NAMES = ("check", "progress", "center")
 
 SPOKEN = Cursor(-1, -1, 0)  # where a set lies that came from no stream: it was said in a chat
 
