@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +29,21 @@ from edgepers.personalize import Personalizer
 from edgepers.select.policy import Kept, Newcomer, Policy, Room
 from edgepers.select.records import KeptSet
 from edgepers.select.rules import higher
+from edgepers.train.recipe import max_tokens_of
 
 ROUNDS, A_ROUND, SHARE, STEPS = 3, 16, 0.05, 25
 POLICIES = ("quality", "random", "fifo", "kcenter")
 TRAINED: dict[str, dict[str, Any]] = {
     "synthesis": {"generations": 3},
     "repeat": {"generations": 0},
+    "synthesis-by-tokens": {"generations": 3},
+    "repeat-by-tokens": {"generations": 0},
     "none": {"generations": 0, "epochs": 8},
     "guarded": {"generations": 0, "guard": True},
     "warm": {"generations": 0},
 }
 ALL = {"generations": 0, "epochs": 2}
+BATCH = Settings().batch
 SCORES = ("entropy", "domain_score", "dissimilarity")
 OWN = ("bins",)
 REFERENCES = ("base", "echo", "constant", "all")  # of the stream and seed alone, no policy
@@ -57,7 +61,8 @@ class Cell:
         policy: "" for the references; "quality@spectral": with another entropy of embedding; "entropy", "domain_score", "dissimilarity":
             the highest of one score alone; "bins": `quality` over the paper's bins of 22 KB.
         arm: of training; "synthesis@5": with five variations asked of each set; "guarded": *repeat* with the guard on; "warm": *repeat*,
-            trained in each round from the adapter of the round before.
+            trained in each round from the adapter of the round before; "repeat-by-tokens", "synthesis-by-tokens": with steps of as many
+            tokens as `BATCH` sets of the stream have in the mean.
         seed: of order, weights and sampling.
         share: of the stream's stored bytes.
         steps: of training.
@@ -166,6 +171,13 @@ class Work:
             self.scoring_cpu_seconds = time.process_time() - began
             return sum(kept.stored_bytes for kept in state.buffer)
 
+    @cached_property
+    def step_tokens(self) -> int:
+        """Of `BATCH` sets of the stream, in the mean, as they are trained."""
+        most = max_tokens_of(self.llm.parameter_count)
+        lengths = [len(self.llm.example(one.question, one.reference or "", most).ids) for one in self.sets]
+        return round(BATCH * float(np.mean(lengths)))
+
     def _state(self, folder: Path, seed: int, *, storage: int, named: str = "", **settings: Any) -> Personalizer:
         wanted = {one.id: one.reference for one in self.sets}
 
@@ -186,7 +198,8 @@ class Work:
     def streamed(self, cell: Cell, folder: Path, learnt: Callable[[Personalizer], object] | None = None) -> Iterator[Personalizer]:
         """A state that has seen and annotated what a cell's has when it is trained; `learnt` is called after each round but the last."""
         storage = max(int(cell.share * self.stored_bytes), MIN_STORAGE_BYTES)
-        with self._state(folder, cell.seed, storage=storage, named=cell.policy, **cell.settings()) as state:
+        settings = cell.settings() | ({"step_tokens": self.step_tokens} if cell.arm.endswith("-by-tokens") else {})
+        with self._state(folder, cell.seed, storage=storage, named=cell.policy, **settings) as state:
             stream = self.ordered(cell.seed)
             for number in range(1, cell.rounds + 1):
                 state.select(stream, limit=len(stream) * number // ROUNDS)

@@ -88,6 +88,7 @@ class Settings:
     steps: int = option(100, "optimizer steps of a round")
     epochs: int = option(0, "passes over the training sets instead of a fixed number of steps; 0: use steps")
     batch: int = option(16, "training sets in one optimizer step, at most")
+    step_tokens: int = option(0, "tokens of the sets of one optimizer step, about, however many sets they are; 0: --batch sets")
     learning_rate: float = option(0.0, "peak learning rate; 0: by the model's size")
     optimizer: str = option("auto", "AdamW's moments in 32 bits, or in 8 (adamw8bit); auto: in 8 on a GPU", choices=OPTIMIZERS)
     liger: bool = option(False, "norms and gated products in training by Liger-Kernel's kernels: a GPU and extra liger")
@@ -206,6 +207,7 @@ _LEAST = {
     "steps": 1,
     "epochs": 0,
     "batch": 1,
+    "step_tokens": 0,
     "learning_rate": 0.0,
     "guard_perplexity": 0.0,
     "lora_rank": 1,

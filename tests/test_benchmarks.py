@@ -207,6 +207,7 @@ def test_worth_is_what_leaving_a_set_out_costs_and_is_held_against_its_scores(ll
 def test_cells_of_the_rouge1_study_do_equal_work_and_are_made_once(llm, monkeypatch, tmp_path):
     from benchmarks import rouge1, rouge1_cells
     from edgepers.assets import sample_stream
+    from edgepers.train.recipe import max_tokens_of
 
     rows = [json.loads(line) for line in sample_stream().read_text(encoding="utf-8").splitlines()][:60]
     (tmp_path / "made.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -228,7 +229,8 @@ def test_cells_of_the_rouge1_study_do_equal_work_and_are_made_once(llm, monkeypa
     assert len(cells["made"]) == 3 + 3 * 4 + 2
     cells["made"] = [cell for cell in cells["made"] if cell.seed == 0]
     cells["made"] += [
-        rouge1_cells.Cell("made", *of, 0, 0.05, 2, 2) for of in (("bins", "repeat"), ("random", "warm"), ("random", "guarded"))
+        rouge1_cells.Cell("made", *of, 0, 0.05, 2, 2)
+        for of in (("bins", "repeat"), ("random", "warm"), ("random", "guarded"), *((p, "repeat-by-tokens") for p in ("random", "quality")))
     ]
     for _ in range(2):
         rouge1.make(work_on, cells, tmp_path / "out.jsonl", 1e9)
@@ -251,5 +253,9 @@ def test_cells_of_the_rouge1_study_do_equal_work_and_are_made_once(llm, monkeypa
     assert warm["annotated"] == repeat["annotated"] and warm["loss"] != repeat["loss"]  # it has learned twice
     assert guarded["kept_ids"] == repeat["kept_ids"] and guarded["reason"] != "guard off" == repeat["reason"]
     assert guarded["published"] == (guarded["reason"] in ("", "unguarded"))
+    equal = [by[policy, "repeat-by-tokens"] for policy in ("random", "quality")]
+    assert all(line["kept_ids"] == by[line["policy"], "repeat"]["kept_ids"] and line["train_steps"] == 2 for line in equal)
+    rehearsed = equal[0]["train_tokens"] - 2 * work[0].step_tokens  # the same in both
+    assert rehearsed > 0 and abs(equal[0]["train_tokens"] - equal[1]["train_tokens"]) <= max_tokens_of(llm.parameter_count)
     if not guarded["published"]:
         assert guarded["loss"] == by["", "base"]["loss"]

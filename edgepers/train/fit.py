@@ -81,10 +81,11 @@ def fit(llm: Weightless, lengths: Sequence[tuple[int, int]], recipe: Recipe, mem
         UncountableError: see `step_bytes`.
     """
     memory = int(memory / MARGIN)
+    most_sets = recipe.most_sets(list(map(sum, lengths)))
     sizes: dict[int, list[tuple[int, int]]] = {}
     tokens = MICRO_BATCH_TOKENS
     while tokens >= LEAST_TOKENS:
-        micro_batch = heaviest(lengths, tokens, recipe.batch + recipe.rehearsal)
+        micro_batch = heaviest(lengths, tokens, most_sets)
         if micro_batch not in sizes.values():
             sizes[tokens] = micro_batch
         tokens //= 2

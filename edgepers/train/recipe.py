@@ -1,9 +1,11 @@
 """What a training run does, and what it is by a model's size."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgepers.config import Settings
+from edgepers.train.batching import batches, batches_of_tokens
 
 __all__ = ["Recipe", "default_learning_rate", "max_tokens_of"]
 
@@ -29,6 +31,7 @@ class Recipe:
         steps: optimizer steps.
         epochs: passes over the sets instead; 0: use steps.
         batch: sets of one optimizer step, at most.
+        step_tokens: of one optimizer step's sets, about, whatever their number; 0: `batch` sets.
         learning_rate: at its peak; 0: by the model's size.
         rank: of LoRA; alpha is twice the rank.
         targets: "attention" or "all-linear".
@@ -43,6 +46,7 @@ class Recipe:
     steps: int
     epochs: int = 0
     batch: int = 16
+    step_tokens: int = 0
     learning_rate: float = 0.0
     rank: int = 8
     targets: str = "attention"
@@ -58,12 +62,27 @@ class Recipe:
         """That of a round; AdamW's moments are in 8 bits on a GPU unless it is said otherwise."""
         eight = settings.optimizer == "adamw8bit" or (settings.optimizer == "auto" and not on_cpu)
         return cls(
-            steps=settings.steps, epochs=settings.epochs, batch=settings.batch, learning_rate=settings.learning_rate,
-            rank=settings.lora_rank, targets=settings.lora_targets, top=settings.top_layers, rehearsal=settings.rehearsal,
-            optimizer_bits=8 if eight else 32, liger=settings.liger, fused=settings.fused,
+            steps=settings.steps, epochs=settings.epochs, batch=settings.batch, step_tokens=settings.step_tokens,
+            learning_rate=settings.learning_rate, rank=settings.lora_rank, targets=settings.lora_targets, top=settings.top_layers,
+            rehearsal=settings.rehearsal, optimizer_bits=8 if eight else 32, liger=settings.liger, fused=settings.fused,
             seed=settings.seed,
         )  # fmt: skip
 
-    def steps_for(self, sets: int) -> int:
-        """Optimizer steps for so many sets."""
-        return self.epochs * math.ceil(sets / min(self.batch, sets)) if self.epochs else self.steps
+    def steps_for(self, lengths: Sequence[int]) -> int:
+        """Optimizer steps for sets of so many tokens each."""
+        if not self.epochs:
+            return self.steps
+        if self.step_tokens:
+            return math.ceil(self.epochs * sum(lengths) / self.step_tokens)
+        return self.epochs * math.ceil(len(lengths) / min(self.batch, len(lengths)))
+
+    def plan(self, lengths: Sequence[int], steps: int) -> list[list[int]]:
+        """Which of these sets each step takes."""
+        if self.step_tokens:
+            return list(batches_of_tokens(lengths, self.step_tokens, steps, self.seed))
+        return list(batches(len(lengths), self.batch, steps, self.seed))
+
+    def most_sets(self, lengths: Sequence[int]) -> int:
+        """Of one step: own ones of these lengths, and rehearsed ones."""
+        own = math.ceil(self.step_tokens / min(lengths)) if self.step_tokens else self.batch
+        return own + self.rehearsal

@@ -17,7 +17,6 @@ from edgepers.errors import BudgetError, MicroBatchHalvedError, ModelError
 from edgepers.heap import few_pieces
 from edgepers.llm import Example, LanguageModel
 from edgepers.select.hashing import hash_text, mix
-from edgepers.train.batching import batches
 from edgepers.train.checkpoint import Progress, load_checkpoint, save_checkpoint
 from edgepers.train.configuration import LEAST_TOKENS, Configuration
 from edgepers.train.divergence import DIVERGED_STEPS, Ended, LastGood, culprits, far_above, limit_of
@@ -294,7 +293,8 @@ def _prepared(
     llm: LanguageModel, examples: list[Example], recipe: Recipe, general: Sequence[tuple[str, str]], configuration: Configuration
 ) -> Iterator[_Run]:
     """Put a fresh adapter on the model and everything else in place; leaving gives the model back as it was."""
-    steps = recipe.steps_for(len(examples))
+    lengths = [len(example.ids) for example in examples]
+    steps = recipe.steps_for(lengths)
     peak = recipe.learning_rate or default_learning_rate(llm.parameter_count)
     with contextlib.ExitStack() as stack:
         if configuration.lean_heap:
@@ -326,7 +326,7 @@ def _prepared(
         weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
         yield _Run(
             llm=llm, model=model, recipe=recipe, configuration=configuration, examples=examples, steps=steps, peak=peak,
-            plan=list(batches(len(examples), recipe.batch, steps, recipe.seed)), states_of=states_of, rehearsal=rehearsal, lower=lower,
+            plan=recipe.plan(lengths, steps), states_of=states_of, rehearsal=rehearsal, lower=lower,
             dropout=dropout, weights=weights, optimizer=make_optimizer(weights, peak, recipe.optimizer_bits),
             good=LastGood(weights),
         )  # fmt: skip
