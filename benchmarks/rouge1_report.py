@@ -18,7 +18,19 @@ from benchmarks.plot_rouge1 import plot
 from benchmarks.rouge1_cells import POLICIES, ROUNDS, SHARE, STEPS, TRAINED
 from benchmarks.rouge1_lines import Line, is_core, plain, study_lines
 from benchmarks.rouge1_study import RIVAL, SEEDS, UNTESTED, Study, points, pooled, seeds_of, signed, table
-from benchmarks.rouge1_tables import answers, beside_paper, costs, owners, owners_gains, sweep, tests, tokens, whole_system
+from benchmarks.rouge1_tables import (
+    answers,
+    beside_paper,
+    costs,
+    equal,
+    owners,
+    owners_gains,
+    sweep,
+    tests,
+    tokens,
+    tokens_apart,
+    whole_system,
+)
 from benchmarks.rouge1_tests import Side
 from edgepers.config import Settings
 
@@ -57,7 +69,21 @@ def verdict(study: Study) -> str:
         return f"{first} Synthesis is not testable on this model: {kept} of {asked} variations ({kept / asked:.0%}) pass the check."
     synthesis = pooled(study.tested(Side("quality", "synthesis"), Side("quality", "repeat")))
     share = f"{kept / asked:.0%} of variations pass the check"
-    return f"{first} Synthesis: {UNTESTED if synthesis is None else signed(synthesis)} points over the same sets repeated; {share}."
+    told = f"{first} Synthesis: {UNTESTED if synthesis is None else signed(synthesis)} points over the same sets repeated; {share}."
+    return f"{told} {at_equal_tokens(study)}".rstrip()
+
+
+def at_equal_tokens(study: Study) -> str:
+    """The two questions where trained tokens are equal, too."""
+    sides = Side("quality", "repeat"), Side("random", "repeat"), Side("quality", "synthesis")
+    quality, rival, varied = (equal(side) for side in sides)
+    found, synthesis = pooled(study.tested(quality, rival)), pooled(study.tested(varied, quality))
+    if found is None:
+        return ""
+    also = "" if synthesis is None else f"; synthesis {signed(synthesis)}"
+    pairs = ((quality, rival), (varied, quality))
+    most = max(abs(share) for one, other in pairs for of in tokens_apart(study, one, other).values() for share in of)
+    return f"With trained tokens equal within {most:.1%}, too ({seeds_of(found)}): {signed(found)}{also}."
 
 
 def floors(study: Study) -> str:
@@ -108,6 +134,11 @@ def claims(study: Study) -> str:
     rows.append(
         ("three variations a set over the same sets repeated", f"--policies quality --arms repeat,synthesis --seeds {ALL_SEEDS}", varied)
     )
+    of_tokens = f"--policies quality,random --arms repeat-by-tokens --seeds {ALL_SEEDS}"
+    rows.append(("`quality` over `random`, at equal trained tokens", of_tokens, differs(equal(quality), equal(Side("random", "repeat")))))
+    of_tokens = f"--policies quality --arms repeat-by-tokens,synthesis-by-tokens --seeds {ALL_SEEDS}"
+    equally_varied = differs(equal(Side("quality", "synthesis")), equal(quality))
+    rows.append(("three variations a set over the same sets repeated, at equal trained tokens", of_tokens, equally_varied))
     gap = study.gap()
     rows.append(("annotating the whole stream over the base model", "--arms base,all", UNTESTED if gap is None else f"{gap:+.1f}"))
     for arm, _, gain in owners_gains(study):
@@ -172,7 +203,7 @@ def details(study: Study, part: str) -> str:
         ("Whole system", "Against the paper's layout, at equal bytes and steps; annotations are those that fit.", whole_system(study)),
         (
             "Trained tokens",
-            "Sets, steps and batches are equal; lengths are not. Differences of trained tokens in %, those above 2 % in bold.",
+            "Sets, steps and batches are equal, lengths are not; by tokens, batches give way. Differences in %, above 2 % in bold.",
             tokens(study),
         ),
         ("Cost", "CPU seconds of one cell without its measuring; scoring is that of the whole stream.", costs(study)),

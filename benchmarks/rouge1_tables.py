@@ -1,5 +1,6 @@
 """The tables of the ROUGE-1 study's page, each made from its lines alone."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,7 +13,19 @@ from benchmarks.rouge1_study import NAMES, RIVAL, SEEDS, UNTESTED, Study, points
 from benchmarks.rouge1_tests import Difference, Side, differences
 from edgepers.config import Settings
 
-__all__ = ["answers", "beside_paper", "costs", "owners", "owners_gains", "sweep", "tests", "tokens", "whole_system"]
+__all__ = [
+    "answers",
+    "beside_paper",
+    "costs",
+    "equal",
+    "owners",
+    "owners_gains",
+    "sweep",
+    "tests",
+    "tokens",
+    "tokens_apart",
+    "whole_system",
+]
 
 SIMPLE = ("longest", "loss", "density", "aging")  # policies beside the core's
 MOST_APART = 0.02  # trained tokens of cells that are compared
@@ -36,7 +49,7 @@ def answers(study: Study) -> str:
         of_line[line["data"]] = of_line.get(line["data"], 0) + 1
     order += [
         (policy, arm)
-        for arm in ("repeat", "synthesis", "none", "guarded", "warm", "retrieval")
+        for arm in ("repeat", "synthesis", "repeat-by-tokens", "synthesis-by-tokens", "none", "guarded", "warm", "retrieval")
         for policy in sorted({key[0] for key in study.means})
     ]
     data = [name for name in (*CONFIRMATORY, *EXPLORATORY) if any(name in of for of in study.means.values())]
@@ -51,6 +64,11 @@ def answers(study: Study) -> str:
     return table(["arm, policy", "seeds", *(NAMES[name] for name in data), "mean of four"], rows)
 
 
+def equal(side: Side) -> Side:
+    """The same with equal trained tokens."""
+    return Side(side.policy, f"{side.arm}-by-tokens")
+
+
 def tests(study: Study) -> str:
     """The confirmatory tests, and others beside them, as differences."""
     quality, rival = Side("quality", "repeat"), Side(RIVAL, "repeat")
@@ -58,6 +76,18 @@ def tests(study: Study) -> str:
     asked: list[tuple[str, Side, Side, tuple[str, ...]]] = [
         ("primary: `quality` less the rival", quality, rival, CONFIRMATORY),
         ("second: synthesis less repeat", varied, quality, CONFIRMATORY),
+    ]
+    asked += [
+        ("equal tokens: `quality` less the rival", equal(quality), equal(rival), CONFIRMATORY),
+        *(
+            (
+                f"equal tokens: synthesis less repeat, `{policy}`",
+                equal(Side(policy, "synthesis")),
+                equal(Side(policy, "repeat")),
+                CONFIRMATORY,
+            )
+            for policy in ("quality", RIVAL)
+        ),
     ]
     others = [policy for policy in (*POLICIES, *SIMPLE) if policy not in ("quality", RIVAL)]
     asked += [(f"exploratory: `quality` less `{policy}`", quality, Side(policy, "repeat"), CONFIRMATORY) for policy in others]
@@ -83,23 +113,33 @@ def tests(study: Study) -> str:
     return table(["difference", "points [95 %]", "p", "Holm", "seeds", "of base to `all`"], rows)
 
 
-def tokens(study: Study) -> str:
-    """By how much trained tokens differ within pairs of cells that are compared, by seed; above the protocol's 2 % in bold."""
+def tokens_apart(study: Study, one: Side, other: Side) -> dict[str, list[float]]:
+    """By which share more tokens one side trained than the other, by data set and in order of seeds; where both are there."""
     trained = {
         (line["data"], line["policy"], line["arm"], line["seed"]): line["train_tokens"]
         for line in study.core
         if line["policy"] and "train_tokens" in line
     }
-    pairs = [(f"`{policy}`, synthesis to repeat", (policy, "synthesis"), (policy, "repeat")) for policy in POLICIES]
-    pairs += [(f"repeat, `{policy}` to the rival", (policy, "repeat"), (RIVAL, "repeat")) for policy in POLICIES if policy != RIVAL]
-    rows = []
-    for name, one, other in pairs:
-        row = [name]
-        for data in CONFIRMATORY:
-            both = [(trained.get((data, *one, seed)), trained.get((data, *other, seed))) for seed in range(SEEDS)]
-            shares = [ours / theirs - 1 for ours, theirs in both if ours and theirs]
-            row.append(", ".join(f"**{100 * share:+.0f}**" if abs(share) > MOST_APART else f"{100 * share:+.0f}" for share in shares))
-        rows.append(row)
+    apart: dict[str, list[float]] = {data: [] for data in CONFIRMATORY}
+    for data, seed in itertools.product(CONFIRMATORY, range(SEEDS)):
+        ours, theirs = (trained.get((data, side.policy, side.arm, seed)) for side in (one, other))
+        if ours and theirs:
+            apart[data].append(ours / theirs - 1)
+    return apart
+
+
+def tokens(study: Study) -> str:
+    """By how much trained tokens differ within pairs of cells that are compared, by seed; above the protocol's 2 % in bold."""
+    pairs = [(f"`{policy}`, synthesis to repeat", Side(policy, "synthesis"), Side(policy, "repeat")) for policy in POLICIES]
+    pairs += [(f"repeat, `{policy}` to the rival", Side(policy, "repeat"), Side(RIVAL, "repeat")) for policy in POLICIES if policy != RIVAL]
+    pairs += [
+        (f"by tokens: {name}", equal(one), equal(other)) for name, one, other in pairs if {one.policy, other.policy} <= {"quality", RIVAL}
+    ]
+
+    def shown(share: float) -> str:
+        return f"**{100 * share:+.0f}**" if abs(share) > MOST_APART else f"{100 * share:+.0f}"
+
+    rows = [[name, *(", ".join(map(shown, shares)) for shares in tokens_apart(study, one, other).values())] for name, one, other in pairs]
     return table(["%, by seed", *(NAMES[data] for data in CONFIRMATORY)], rows)
 
 

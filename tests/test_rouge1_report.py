@@ -161,6 +161,19 @@ def test_pairs_of_cells_whose_trained_tokens_differ_are_named():
     assert row == "| `quality`, synthesis to repeat | +0, +0 | **-3**, -1 | +0, +0 | +0, +0 |"
 
 
+def test_the_two_questions_are_asked_again_at_equal_trained_tokens():
+    made = list(lines(0.05))
+    assert "With trained tokens equal" not in report(Study(made), "x.jsonl")
+    made += [one | {"arm": f"{one['arm']}-by-tokens", "train_tokens": 1000 + 3 * one["seed"]} for one in lines(0.03) if one["policy"]]
+    page = report(Study(made), "x.jsonl")
+    said = page.split("With trained tokens equal within 0.0%, too (5 seeds): ")[1].split("\n")[0]
+    assert said.startswith("+3.") and "; synthesis +2." in said
+    assert "| `quality` over `random`, at equal trained tokens | `--policies quality,random --arms repeat-by-tokens" in page
+    tables = details(Study(made), "x.jsonl")
+    assert "| equal tokens: `quality` less the rival, pooled | +3." in tables
+    assert "| by tokens: repeat, `quality` to the rival | +0, +0, +0, +0, +0 |" in tables
+
+
 def test_owners_are_drawn_whole_and_held_against_the_base_model():
     made = list(lines(0.05))
     for number, name in enumerate(("Ann", "Bob", "Cai")):
