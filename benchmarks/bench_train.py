@@ -1,11 +1,13 @@
 r"""Training against what people use now: real tokens a second and peak memory, each contender alone in a process of its own.
 
-Run: python -m benchmarks.bench_train [--shape packaged|0.2B|1B|3B] [--steps 4] [--only NAME,... | --ablation] [--models DIR] [--out FILE]
+Run: python -m benchmarks.bench_train [--shape packaged|0.2B|1B|3B] [--steps 4] [--only NAME,... | --ablation] [--memory SIZE]
+    [--models DIR] [--out FILE]
 
 The work is the same for all: `steps` optimizer steps of 16 sets, LoRA of rank 8 on q, k, v, o over NF4 with double quantization, dropout
 0.05, AdamW, loss on response tokens. Lengths are token counts of real sets (benchmarks/train_lengths.json: five data sets of ../shared/data
 in turn, the packaged tokenizer); tokens themselves are random. Seconds are from the end of the first step to the end of the last; memory is
-the peak above what the process held after importing torch, transformers, peft, bitsandbytes and trl. Rivals:
+the peak above what the process held after importing torch, transformers, peft, bitsandbytes and trl. `ours` has memory to spare;
+`ours-within` has `--memory`, in the configuration that `edgepers run --memory` picks. Rivals:
 
 - peft: transformers' Trainer, PEFT and bitsandbytes as QLoRA's model cards and tutorials have it: `prepare_model_for_kbit_training`,
   4 sets a device batch, 4 accumulated, `bf16=True`, padded to the longest by DataCollatorForSeq2Seq; gradient checkpointing off.
@@ -16,6 +18,7 @@ the peak above what the process held after importing torch, transformers, peft, 
 
 import argparse
 import importlib.util
+import itertools
 import json
 import os
 import subprocess
@@ -28,6 +31,7 @@ from typing import Any
 
 from benchmarks.harness import RESULTS, describe, timed
 from edgepers.assets import model_folder
+from edgepers.config import Size, parse_size
 from edgepers.heap import settle_heap
 
 BATCH, RANK, RATE = 16, 8, 2e-4
@@ -70,23 +74,31 @@ def ours(model: str, made: Sequence[tuple[list[int], int]], steps: int, clock: C
     from benchmarks.ablation import ABLATIONS
     from edgepers.llm import Example, LanguageModel
     from edgepers.train import trainer
+    from edgepers.train.fit import fit
     from edgepers.train.recipe import Recipe
+    from edgepers.weightless import Weightless
 
     ablation = ABLATIONS[options.get("ablation", "ours")]
+    recipe = Recipe(steps=steps, batch=BATCH, learning_rate=RATE, rank=RANK, **ablation.recipe)
+    configuration, found = ablation.configuration, {}
     llm = LanguageModel.load(model)
     examples = [Example(tuple(ids), 1 if ablation.prompts else prompt, False) for ids, prompt in made]
     llm.example = lambda question, response, max_tokens: examples[int(question)]  # type: ignore[method-assign]
     pairs = [(str(number), "") for number in range(len(made))]
+    if memory := options.get("memory"):
+        fitted = fit(Weightless.like(llm), [(prompt, len(ids) - prompt) for ids, prompt in made], recipe, memory)
+        configuration = fitted.configuration
+        found = {"memory_bytes": memory, "configuration": str(configuration), "fits": fitted.fits}
     with tempfile.TemporaryDirectory() as folder, ablation.on():
         trainer.train(
             llm,
             pairs,
             Path(folder),
-            Recipe(steps=steps, batch=BATCH, learning_rate=RATE, rank=RANK, **ablation.recipe),
-            configuration=ablation.configuration,
+            recipe,
+            configuration=configuration,
             told=lambda step: clock.step(step.loss),
         )
-    return {}
+    return found
 
 
 def _quantized(model: str) -> Any:
@@ -199,8 +211,10 @@ def _sft(loaded: Any, made: Sequence[tuple[list[int], int]], steps: int, clock: 
     return {"tokens_a_step": row_count * sum(seen) / len(seen)} if options["packing"] else {}
 
 
+WITHIN = "ours-within"
 CONTENDERS: dict[str, tuple[Callable[..., dict[str, Any]], dict[str, Any]]] = {
     "ours": (ours, {}),
+    WITHIN: (ours, {}),
     "peft": (peft, {"checkpointing": False}),
     "peft-checkpointing": (peft, {"checkpointing": True}),
     "trl": (trl, {"checkpointing": False}),
@@ -209,11 +223,11 @@ CONTENDERS: dict[str, tuple[Callable[..., dict[str, Any]], dict[str, Any]]] = {
 }
 
 
-def child(name: str, model: str, steps: int) -> dict[str, Any]:
-    """One contender's run in this process."""
+def child(name: str, model: str, steps: int, memory: int) -> dict[str, Any]:
+    """One contender's run in this process; `memory` is for `WITHIN`."""
     from benchmarks.ablation import ABLATIONS
 
-    if name in ABLATIONS:
+    if name in ABLATIONS or name == WITHIN:
         settle_heap()  # as the command line does first of all
     if name == "unsloth":
         import unsloth as _unsloth  # noqa: F401  # it changes the others, and wants to come first
@@ -232,6 +246,7 @@ def child(name: str, model: str, steps: int) -> dict[str, Any]:
     most = 256 if not model else 512
     made = sets(steps * BATCH, config.vocab_size, most)
     run, options = (ours, {"ablation": name}) if name in ABLATIONS else CONTENDERS[name]
+    options |= {"memory": memory} if name == WITHIN else {}
     clock = Clock()
     meter = MemoryMeter(None)
     if library:
@@ -242,6 +257,7 @@ def child(name: str, model: str, steps: int) -> dict[str, Any]:
     return {
         "name": name, "seconds_a_step": seconds, "tokens_a_step": tokens, "tokens_per_second": tokens / seconds,
         "peak_bytes": meter.peak_bytes(), "losses": clock.losses, "threads": torch.get_num_threads(),
+        **{key: value for key, value in found.items() if key != "tokens_a_step"},
     }  # fmt: skip
 
 
@@ -274,6 +290,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--only", default=",".join(CONTENDERS))
     parser.add_argument("--ablation", action="store_true", help="ours with each idea off, instead of rivals")
+    parser.add_argument("--memory", type=parse_size, default=Size(0), help="of ours-within, which is left out without it")
     parser.add_argument("--models", type=Path, default=_MODELS)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--out", type=Path, default=RESULTS / "train.jsonl")
@@ -281,19 +298,21 @@ def main() -> None:
     given = parser.parse_args()
     model = "" if given.shape == "packaged" else str(make_model(given.shape, given.models / given.shape))
     if given.child:
-        print(json.dumps(child(given.child, model, given.steps)))
+        print(json.dumps(child(given.child, model, given.steps, int(given.memory))))
         return
     rate = matrix_rate(given.threads)
     machine = describe() | {"shape": given.shape, "steps": given.steps, "bf16_flop_s": rate}
     print(f"{given.shape}, {given.steps} steps of {BATCH} sets; bfloat16 product {rate / 1e9:.0f} GFLOP/s on {given.threads} threads")
     rows: dict[str, dict[str, Any]] = {}
-    for name in _ablations() if given.ablation else given.only.split(","):
+    named = [name for name in given.only.split(",") if name != WITHIN or given.memory]
+    for name in _ablations() if given.ablation else named:
         if (library := library_of(name)) and importlib.util.find_spec(library) is None:
             print(f"  {name:20} not installed (pip install {library})")
             continue
         command = [sys.executable, "-m", "benchmarks.bench_train", "--child", name, "--shape", given.shape, "--steps", str(given.steps)]
         environment = os.environ | {"OMP_NUM_THREADS": str(given.threads), "TOKENIZERS_PARALLELISM": "false"}
-        done = subprocess.run([*command, "--models", str(given.models)], capture_output=True, text=True, check=False, env=environment)
+        command += ["--models", str(given.models), "--memory", f"{int(given.memory)}B"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         if done.returncode:
             print(f"  {name:20} failed: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
             continue
@@ -306,10 +325,10 @@ def main() -> None:
         given.out.parent.mkdir(parents=True, exist_ok=True)
         with given.out.open("a", encoding="utf-8") as lines:
             lines.write(json.dumps(machine | row) + "\n")
-    for name, row in rows.items():
-        if name != "ours" and "ours" in rows:
-            faster = rows["ours"]["tokens_per_second"] / row["tokens_per_second"]
-            print(f"  ours / {name:20} {faster:.2f} times the tokens/s, {rows['ours']['peak_bytes'] / row['peak_bytes']:.0%} of the memory")
+    for mine, (name, row) in itertools.product(("ours", WITHIN), rows.items()):
+        if mine in rows and name not in ("ours", WITHIN):
+            faster = rows[mine]["tokens_per_second"] / row["tokens_per_second"]
+            print(f"  {mine} / {name:20} {faster:.2f} times the tokens/s, {rows[mine]['peak_bytes'] / row['peak_bytes']:.0%} of the memory")
 
 
 if __name__ == "__main__":

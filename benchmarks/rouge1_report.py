@@ -33,6 +33,7 @@ from benchmarks.rouge1_tables import (
 )
 from benchmarks.rouge1_tests import Side
 from edgepers.config import Settings
+from edgepers.evaluate.guard import LEAST_RESERVE
 
 __all__ = ["details", "main", "report"]
 
@@ -114,6 +115,15 @@ def limits(study: Study) -> str:
     return " ".join(told)
 
 
+def guarded(study: Study) -> str:
+    """What the guard did in the cells that have it on."""
+    reasons = [(line["published"], line["reason"]) for line in study.core if line["arm"] == "guarded"]
+    published = sum(there for there, _ in reasons)
+    unjudged = sum(reason == "unguarded" for _, reason in reasons)
+    why = f"by general perplexity alone: fewer than {LEAST_RESERVE} sets in reserve"
+    return f"; {published} of {len(reasons)} adapters let out, {unjudged} of them {why}" if reasons else ""
+
+
 def claims(study: Study) -> str:
     """Claim, command, number."""
     quality, rival, default = Side("quality", "repeat"), Side(RIVAL, "repeat"), Settings().policy
@@ -158,7 +168,8 @@ def claims(study: Study) -> str:
         ("warm", "warm over fresh starts, each with 25 steps a round"),
         ("guarded", "with the guard over without"),
     ):
-        rows.append((what, f"--policies {RIVAL} --arms repeat,{arm}", differs(Side(RIVAL, arm), rival)))
+        told = differs(Side(RIVAL, arm), rival) + (guarded(study) if arm == "guarded" else "")
+        rows.append((what, f"--policies {RIVAL} --arms repeat,{arm}", told))
     rows = [(what, f"`{options}`", number) for what, options, number in rows]
     name, correlation = worth.best(lines_there(RESULTS / "worth.jsonl")) or ("", UNTESTED)
     told = f"rank correlation of the best score{f', {name},' * bool(name)} with what a set is worth"

@@ -86,13 +86,18 @@ def test_benchmark_of_training_runs_at_its_smallest(tmp_path):
         "--steps",
         "2",
         "--only",
-        "ours,peft",
+        "ours,ours-within,peft",
+        "--memory",
+        "200MB",
         "--out",
         str(out),
     ]
     done = subprocess.run(command, cwd=Path(__file__).parents[1], check=True, capture_output=True, text=True)
     rows = {row["name"]: row for row in (json.loads(line) for line in out.read_text().splitlines())}
-    assert rows.keys() == {"ours", "peft"}, done.stdout
+    assert rows.keys() == {"ours", "ours-within", "peft"}, done.stdout
+    within = rows["ours-within"]
+    assert within["fits"] and within["peak_bytes"] < min(rows["ours"]["peak_bytes"], 200e6)
+    assert within["losses"] == pytest.approx(rows["ours"]["losses"], rel=1e-4)
     assert "times the tokens/s" in done.stdout
     assert rows["ours"]["tokens_a_step"] == rows["peft"]["tokens_a_step"]  # the same sets
     assert rows["ours"]["losses"][0] == pytest.approx(rows["peft"]["losses"][0], rel=0.01)

@@ -165,7 +165,13 @@ def test_the_two_questions_are_asked_again_at_equal_trained_tokens():
     made = list(lines(0.05))
     assert "With trained tokens equal" not in report(Study(made), "x.jsonl")
     made += [one | {"arm": f"{one['arm']}-by-tokens", "train_tokens": 1000 + 3 * one["seed"]} for one in lines(0.03) if one["policy"]]
+    made += [
+        one | {"arm": "guarded", "published": one["data"] != "dolly", "reason": "" if one["data"] == "dolly" else "unguarded"}
+        for one in lines(0.03, seeds=1)
+        if one["policy"] == "random"
+    ]
     page = report(Study(made), "x.jsonl")
+    assert "3 of 4 adapters let out, 3 of them by general perplexity alone" in page
     said = page.split("With trained tokens equal within 0.0%, too (5 seeds): ")[1].split("\n")[0]
     assert said.startswith("+3.") and "; synthesis +2." in said
     assert "| `quality` over `random`, at equal trained tokens | `--policies quality,random --arms repeat-by-tokens" in page
