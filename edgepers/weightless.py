@@ -23,7 +23,7 @@ class Weightless(LanguageModel):
     Args:
         config: of transformers, of a causal language model.
         bits: 4 (NF4) or 16.
-        on_cpu: as small models compute there.
+        on_cpu: where it will be: small models compute otherwise there, and what training costs is another.
 
     Raises:
         UncountableError: no model can be built from its configuration alone.
@@ -43,6 +43,7 @@ class Weightless(LanguageModel):
         self._adapter = None
         self.name = ""
         self.device = torch.device("meta")
+        self.on_cpu = on_cpu
         self.bits = bits
         self.parameter_count = int(model.num_parameters())
         self.hidden_size = int(config.get_text_config().hidden_size)

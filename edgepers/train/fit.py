@@ -20,9 +20,27 @@ __all__ = ["Fit", "fit", "heaviest", "over_budget"]
 MARGIN = 1.06  # of what is counted, left for what is not: enough in all 15 measured configurations (at least .95)
 _LEAN = {2: 1.8, 4: 1.2}  # times as long a training takes with a lean heap, by bytes of a number: measured with 185 M and 8 M parameters
 _SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of blocks that are recomputed
-# Time to dequantize a layer, in tokens that pass forward through it meanwhile: 160 to 260 measured on a CPU with AVX-512; on an
-# Orin its bandwidth and its rate of products give 245.
-_DEQUANTIZED = 180
+
+
+@dataclass(frozen=True, slots=True)
+class _Costs:
+    """Time of what a configuration adds, in forward passes of tokens.
+
+    Attributes:
+        again: a block computed again, for each token.
+        dequantized: weights dequantized, for each pass of a micro-batch.
+        begun: the rest of what a pass of a micro-batch takes, however few its tokens.
+    """
+
+    again: float
+    dequantized: float
+    begun: float
+
+
+# Of whole training runs with 185 M parameters on a CPU with AVX-512 (benchmarks/LOG.md, 2026-11-22): within 11 % for nine configurations,
+# within 4 % for five. By itself a layer is dequantized while 160 to 260 tokens pass through it, but tokens pass through more than that.
+_ON_CPU = _Costs(0.6, 50, 20)
+_ON_GPU = _Costs(1.0, 180, 20)  # not measured: an Orin's bandwidth and its rate of products give 245 for `dequantized`
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +76,23 @@ def heaviest(lengths: Sequence[tuple[int, int]], micro_batch_tokens: int, batch:
     return [longest[i] for i in group]
 
 
-def _cost(micro_batch: Sequence[tuple[int, int]], recomputed: float, resident: float) -> float:
-    """Time a token, in forward passes through linear layers: forward, its gradient, what is recomputed, what is dequantized for it."""
-    passes = 2 + recomputed
-    return passes + passes * (1 - resident) * _DEQUANTIZED / max(sum(map(sum, micro_batch)), 1)
+def _typical_tokens(lengths: Sequence[tuple[int, int]], micro_batch_tokens: int) -> float:
+    """Of a micro-batch, in the mean over these sets, or some of them where they are many."""
+    tokens = [max(sum(length) - 1, 1) for length in lengths[:: max(len(lengths) // 256, 1)]]
+    return sum(tokens) / len(bins(tokens, micro_batch_tokens))
+
+
+def _cost(costs: _Costs, tokens: float, recomputed: float, resident: float) -> float:
+    """Time a token, in forward passes: forward, its gradient, what is recomputed, and its share of what each micro-batch takes.
+
+    Args:
+        costs: of the device.
+        tokens: of a micro-batch.
+        recomputed: share of the blocks.
+        resident: share of the 4-bit weights that are kept dequantized.
+    """
+    a_pass = costs.begun + (1 - resident) * costs.dequantized
+    return 2 + costs.again * recomputed + (2 + recomputed) * a_pass / tokens
 
 
 def fit(llm: Weightless, lengths: Sequence[tuple[int, int]], recipe: Recipe, memory: int) -> Fit:
@@ -89,6 +120,7 @@ def fit(llm: Weightless, lengths: Sequence[tuple[int, int]], recipe: Recipe, mem
         if micro_batch not in sizes.values():
             sizes[tokens] = micro_batch
         tokens //= 2
+    typical = {tokens: _typical_tokens(lengths, tokens) for tokens in sizes}
 
     @functools.cache
     def step_of(tokens: int, recomputed: int) -> tuple[StepBytes, AdapterBytes]:
@@ -97,7 +129,7 @@ def fit(llm: Weightless, lengths: Sequence[tuple[int, int]], recipe: Recipe, mem
     states = sum(map(sum, lengths)) * llm.hidden_size if recipe.top else 0
     for bits in (16, 8) if recipe.top else (16,):
         found = [
-            _fit(llm, sizes, step_of, memory=memory, kept_states=states * bits // 8, start=Configuration(state_bits=bits, lean_heap=lean))
+            _fit(llm, typical, step_of, memory=memory, kept_states=states * bits // 8, start=Configuration(state_bits=bits, lean_heap=lean))
             for lean in (False, True)
         ]
         best, _ = min(found, key=lambda one: one[1])
@@ -108,7 +140,7 @@ def fit(llm: Weightless, lengths: Sequence[tuple[int, int]], recipe: Recipe, mem
 
 def _fit(
     llm: Weightless,
-    sizes: dict[int, list[tuple[int, int]]],
+    typical: Mapping[int, float],
     step_of: Callable[[int, int], tuple[StepBytes, AdapterBytes]],
     *,
     memory: int,
@@ -117,6 +149,7 @@ def _fit(
 ) -> tuple[Fit, float]:
     """The best configuration that differs from `start` in micro-batch, recomputed blocks and resident weights; its cost, inf: none fits."""
     slower = _LEAN[llm.dtype.itemsize] if start.lean_heap else 1.0
+    cost_of = functools.partial(_cost, _ON_CPU if llm.on_cpu else _ON_GPU)
     weights = llm.weight_bytes()
     blocks = len(blocks_of(llm.decoder))
     plain = sum(layer.weight.numel() * llm.dtype.itemsize for layer in llm.quantized_layers)
@@ -135,20 +168,20 @@ def _fit(
 
     best = counted(MICRO_BATCH_TOKENS, 0.0)
     if best.fits and best.configuration.resident_bytes >= plain:
-        return best, slower * _cost(sizes[MICRO_BATCH_TOKENS], 0.0, 1.0)  # none is faster
-    ends = {(tokens, share): counted(tokens, share, 0).total for tokens in sizes for share in (0.0, 1.0)}
+        return best, slower * cost_of(typical[MICRO_BATCH_TOKENS], 0.0, 1.0)  # none is faster
+    ends = {(tokens, share): counted(tokens, share, 0).total for tokens in typical for share in (0.0, 1.0)}
     ways: list[tuple[float, int, float]] = []
-    for tokens, micro_batch in sizes.items():
+    for tokens, in_the_mean in typical.items():
         for share in _SHARES:
             left = memory - (1 - share) * ends[tokens, 0.0] - share * ends[tokens, 1.0]
             resident = min(max(left, 0) / plain, 1.0) if plain else 1.0
             if left >= 0:
-                ways.append((_cost(micro_batch, share, resident), tokens, share))
+                ways.append((cost_of(in_the_mean, share, resident), tokens, share))
     for cost, tokens, share in sorted(ways):
         found = counted(tokens, share)
         if found.fits:
             return found, slower * cost
-    return min((counted(tokens, 1.0) for tokens in sizes), key=lambda found: found.total), math.inf
+    return min((counted(tokens, 1.0) for tokens in typical), key=lambda found: found.total), math.inf
 
 
 def over_budget(parts: Mapping[str, int], settings: Settings) -> BudgetError:
