@@ -1,5 +1,6 @@
 """Plans against measurement, parts computed by hand, what is chosen within a budget, and the command."""
 
+import itertools
 import json
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from edgepers.errors import BudgetError, ModelError, UsageError
 from edgepers.loading import RESIDENT_BYTES
 from edgepers.model_config import shipped_models
 from edgepers.plan import DEVICES, check_plan, memory_left, plan, weightless
+from edgepers.train import fit as fitting
 from edgepers.train.configuration import Configuration
 from edgepers.train.fit import MARGIN, fit, heaviest
 from edgepers.train.memory import step_bytes, training_parts
@@ -155,6 +157,27 @@ def test_less_memory_is_met_by_what_costs_least_time(shallow):
         assert found.total <= room < before  # more memory is used where it is there
         before = found.total + 1
     assert found.configuration.resident_bytes < plenty.configuration.resident_bytes
+
+
+def test_what_is_chosen_costs_hardly_more_than_the_best_of_everything_that_fits():
+    llm = weightless(on_cpu=True)  # in float32: no weights to keep dequantized
+    lengths = [(20, 30)] * 12 + [(100, 60)] * 3 + [(150, 90)]
+    ways = {}
+    for tokens, blocks in itertools.product((1024, 512, 256), (0, 2, 4, 6, 8)):
+        configuration = Configuration(micro_batch_tokens=tokens, recomputed_blocks=blocks)
+        step, adapter = step_bytes(llm, heaviest(lengths, tokens, ATTENTION.batch), ATTENTION, configuration)
+        counted = sum({**llm.weight_bytes(), **training_parts(step, adapter, itemsize=llm.dtype.itemsize)}.values())
+        ways[configuration] = (counted, fitting._cost(fitting._ON_CPU, fitting._typical_tokens(lengths, tokens), blocks / 8, 1.0))
+    sizes = sorted(counted for counted, _ in ways.values())
+    chosen = []
+    for room in sizes[::3]:
+        found = fit(llm, lengths, ATTENTION, int(room * MARGIN) + 1)
+        assert found.fits and found.configuration in ways
+        best = min(cost for counted, cost in ways.values() if counted <= room)
+        assert ways[found.configuration][1] <= 1.03 * best
+        chosen.append(found.configuration)
+    assert chosen[-1].recomputed_blocks == 0
+    assert any(one.micro_batch_tokens < 1024 and not one.recomputed_blocks for one in chosen)  # before anything is computed again
 
 
 @pytest.mark.parametrize(
