@@ -8,6 +8,7 @@ from benchmarks.rouge1_cells import POLICIES, ROUNDS, SCORES, SHARE, STEPS, TRAI
 from benchmarks.rouge1_lines import Line, is_core, mean_of_four, means, plain
 from benchmarks.rouge1_splits import CONFIRMATORY
 from benchmarks.rouge1_study import NAMES, RIVAL, Study
+from benchmarks.rouge1_tables import equal
 from benchmarks.rouge1_tests import Side
 from benchmarks.worth import correlations
 
@@ -48,6 +49,8 @@ def plot(study: Study, target: Path, worths: Sequence[dict[str, Any]] = ()) -> N
     _differences(tested, study, asked, each=True)
     explored = {f"{arm} − repeat": (Side(RIVAL, arm), rival) for arm in ("retrieval", "none", "guarded", "warm")}
     explored |= {f"quality − {other}": (quality, Side(other, "repeat")) for other in ("fifo", "kcenter", "bins")}
+    explored |= {"quality − random, equal tokens": (equal(quality), equal(rival))}
+    explored |= {"synthesis − repeat, equal tokens": (equal(Side("quality", "synthesis")), equal(quality))}
     _differences(others, study, explored, each=False)
     _single(scores, core)
     _worths(worth_of, correlations(worths))
@@ -100,12 +103,10 @@ def _single(axes: Any, core: Sequence[Line]) -> None:
     bars = [(policy, mean) for policy in shown if (mean := reached.get(policy)) is not None]
     if not bars:
         return _untested(axes)
-    axes.bar(
-        [name for name, _ in bars], [mean for _, mean in bars], color=["tab:olive" if name in SCORES else "tab:blue" for name, _ in bars]
-    )
-    axes.set(ylabel="ROUGE-1 F, points", title=f"one score alone, and policies: repeat, seed {', '.join(map(str, sorted(shared)))}")
-    axes.set_ylim(min(mean for _, mean in bars) - 0.5, max(mean for _, mean in bars) + 0.3)
-    axes.tick_params(axis="x", labelrotation=30)
+    names, reached_by = [name for name, _ in reversed(bars)], [mean for _, mean in reversed(bars)]
+    axes.barh(names, reached_by, color=["tab:olive" if name in SCORES else "tab:blue" for name in names])
+    axes.set(xlabel="ROUGE-1 F, points", title=f"one score alone, and policies: repeat, seed {', '.join(map(str, sorted(shared)))}")
+    axes.set_xlim(min(reached_by) - 0.5, max(reached_by) + 0.3)
     return None
 
 
@@ -165,6 +166,6 @@ def _curves(axes: Any, drawn: dict[str, tuple[list[float], list[float]]], label:
         return _untested(axes, label)
     for name, (at, values) in drawn.items():
         axes.plot(at, values, marker="o", markersize=3, label=name)
-    axes.set(xlabel=label)
+    axes.set(xlabel=label, xticks=sorted({value for at, _ in drawn.values() for value in at}))
     axes.legend(fontsize=8)
     return None

@@ -111,8 +111,8 @@ class Study:
         return float(between), float(within / len(seeds) ** 0.5), len(seeds)
 
     def passing(self) -> tuple[int, int]:
-        """Variations that passed the check, of all that were asked."""
-        made = [line for line in self.core if line["arm"] == "synthesis"]
+        """Variations that passed the check, of all that were asked, on the confirmatory data sets."""
+        made = [line for line in self.core if line["arm"] == "synthesis" and line["data"] in CONFIRMATORY]
         kept = sum(line["variations"] for line in made)
         return kept, kept + sum(sum(line["refused"].values()) for line in made)
 
