@@ -1,6 +1,7 @@
 """The configuration of a model, without its weights: from this machine, or one of those that ship."""
 
 import json
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ from edgepers.errors import ModelError
 from edgepers.loading import quiet, resolve
 
 __all__ = ["config_of", "shipped_models"]
+
+_ALIKE = 0.8  # of two names: a base model and its "-Instruct", or two sizes of a family
 
 
 def shipped_models() -> dict[str, dict[str, Any]]:
@@ -35,8 +38,9 @@ def config_of(model: str) -> Any:
             raise ModelError(f"--model {model}: {str(error).splitlines()[0]}; check its config.json") from error
         if (shapes := shipped_models().get(model)) is not None:
             return AutoConfig.for_model(**shapes, dtype="bfloat16")
-        raise ModelError(
-            f"--model {model}: its configuration is not on this machine; fetch it with 'hf download {model} config.json'"
-        ) from error
+        cure = f"fetch it with 'hf download {model} config.json'"
+        if alike := get_close_matches(model, shipped_models(), 1, _ALIKE):
+            cure += f", or give {alike[0]}, whose shapes come with edgepers"
+        raise ModelError(f"--model {model}: its configuration is not on this machine; {cure}") from error
     except (ValueError, KeyError) as error:
         raise ModelError(f"--model {model}: {str(error).strip().splitlines()[0]}; check its config.json") from error

@@ -39,6 +39,13 @@ def test_ten_ship_smallest_first_and_nothing_else_is_made_up():
         config_of("Qwen/Qwen2-0.5B")
 
 
+def test_a_name_that_is_not_here_is_told_one_like_it_that_is():
+    with pytest.raises(ModelError, match=r"config\.json', or give meta-llama/Llama-3\.2-3B-Instruct, whose shapes come with edgepers$"):
+        config_of("meta-llama/Llama-3.2-3B")
+    with pytest.raises(ModelError, match=r"config\.json'$"):
+        config_of("owner/name")
+
+
 def test_what_is_on_this_machine_comes_first(monkeypatch):
     own = AutoConfig.for_model("qwen2", hidden_size=64)
     monkeypatch.setattr(AutoConfig, "from_pretrained", lambda *args, **options: own)
