@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -32,6 +33,8 @@ _SCALES = 64  # weights that share a scale in NF4; double quantization makes flo
 OPENED = 20_000_000  # what a model, a tokenizer and their code open at loading
 WORKING = {4: 85_000_000, 2: 95_000_000}  # by bytes of a number: libraries' code for the shapes they meet, threads, small blocks
 _LOADED = 16  # bytes of each weight of the layer that is being quantized
+
+_passes: WeakKeyDictionary[Weightless, int] = WeakKeyDictionary()  # a plan asks again for each length that it tries
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,19 +184,25 @@ def training_parts(
     return {part: size for part, size in parts.items() if size or part not in {"resident weights", "states of lower layers"}}
 
 
-@torch.no_grad()
 def encoding_bytes(llm: Weightless, tokens: int) -> int:
     """Peak of one forward pass over so many tokens: that of 512, as often as they go into them.
 
     Raises:
         UncountableError: as in `step_bytes`.
     """
+    if llm not in _passes:
+        _passes[llm] = _pass_bytes(llm)
+    return _passes[llm] * tokens // 512
+
+
+@torch.no_grad()
+def _pass_bytes(llm: Weightless) -> int:
     packs = take_packed_attention(llm.decoder)
     short = Example((0,) * 33, 1, False)  # the fused attention that `encode` uses keeps nothing that grows with n x n
     packed = pack([short] * 16, llm.device)
     with _countable(), lean_layers(llm.decoder, weight_of=_shaped_weight), LiveBytes() as live:
         States(llm, packs)(packed)
-    return int(live.peak) * tokens // 512
+    return int(live.peak)
 
 
 def loading_bytes(llm: Weightless) -> int:
