@@ -71,9 +71,10 @@ def _training(name: str, lines: Sequence[Row]) -> Claim:
         )
         for line in mine.values()
     ]
-    of = f"{shape} shape on a CPU{', also within ' * bool(within)}{within}"
+    of, command = f"{shape} shape on a CPU", f"python -m benchmarks.bench_train --shape {shape}"
+    if within:
+        of, command = f"{of}, also within {within}", f"{command} --memory {within}"
     claim = f"training, {of}: tokens/s and peak memory against each rival (aim 8 times PEFT, 2 times TRL, 60%)"
-    command = f"python -m benchmarks.bench_train --shape {shape}{' --memory ' * bool(within)}{within}"
     return claim, command, "; ".join(told) or UNTESTED
 
 

@@ -100,13 +100,13 @@ def _single(axes: Any, core: Sequence[Line]) -> None:
     seeds = [{line["seed"] for line in repeat if line["policy"] == policy} for policy in {line["policy"] for line in repeat}]
     shared = set.intersection(*seeds) if seeds else set()
     reached = {key[0]: mean_of_four(of) for key, of in means(line for line in repeat if line["seed"] in shared).items()}
-    bars = [(policy, mean) for policy in shown if (mean := reached.get(policy)) is not None]
+    bars = {policy: mean for policy in reversed(shown) if (mean := reached.get(policy)) is not None}
     if not bars:
         return _untested(axes)
-    names, reached_by = [name for name, _ in reversed(bars)], [mean for _, mean in reversed(bars)]
-    axes.barh(names, reached_by, color=["tab:olive" if name in SCORES else "tab:blue" for name in names])
+    names, points = list(bars), list(bars.values())
+    axes.barh(names, points, color=["tab:olive" if name in SCORES else "tab:blue" for name in names])
     axes.set(xlabel="ROUGE-1 F, points", title=f"one score alone, and policies: repeat, seed {', '.join(map(str, sorted(shared)))}")
-    axes.set_xlim(min(reached_by) - 0.5, max(reached_by) + 0.3)
+    axes.set_xlim(min(points) - 0.5, max(points) + 0.3)
     return None
 
 

@@ -53,6 +53,7 @@ class Study:
         self.lines = [line for line in lines if not line["data"].startswith(OWNERS)]
         self.of_owners = [line for line in lines if line["data"].startswith(OWNERS)]
         self.core = [line for line in self.lines if is_core(line)]
+        self.confirmatory = [line for line in self.core if line["data"] in CONFIRMATORY]
         of_base = {line["data"]: line["groups"] for line in self.lines if line["arm"] == "base"}
         self.groups = {data: of_base[data] for data in (*CONFIRMATORY, *EXPLORATORY) if data in of_base}
         self.means = means(self.core)
@@ -99,8 +100,8 @@ class Study:
         """
         cells = {
             (line["data"], line["policy"], line["seed"]): 100 * float(np.mean(line["rouge1"]))
-            for line in self.core
-            if line["arm"] == arm and line["policy"] in POLICIES and line["data"] in CONFIRMATORY
+            for line in self.confirmatory
+            if line["arm"] == arm and line["policy"] in POLICIES
         }
         seeds = [seed for seed in range(SEEDS) if all((data, policy, seed) in cells for data in CONFIRMATORY for policy in POLICIES)]
         if len(seeds) < 2:
@@ -112,7 +113,7 @@ class Study:
 
     def passing(self) -> tuple[int, int]:
         """Variations that passed the check, of all that were asked, on the confirmatory data sets."""
-        made = [line for line in self.core if line["arm"] == "synthesis" and line["data"] in CONFIRMATORY]
+        made = [line for line in self.confirmatory if line["arm"] == "synthesis"]
         kept = sum(line["variations"] for line in made)
         return kept, kept + sum(sum(line["refused"].values()) for line in made)
 

@@ -217,7 +217,7 @@ def costs(study: Study) -> str:
     rows = []
     base = study.over_all("", "base")
     for policy, arm in sorted(key for key in study.means if key[1] in ("repeat", "synthesis", "none")):
-        lines = [line for line in study.core if (line["policy"], line["arm"]) == (policy, arm) and line["data"] in CONFIRMATORY]
+        lines = [line for line in study.confirmatory if (line["policy"], line["arm"]) == (policy, arm)]
         reached = study.over_all(policy, arm)
         if base is None or reached is None:
             continue

@@ -36,10 +36,11 @@ def config_of(model: str) -> Any:
     except OSError as error:
         if Path(name).is_dir():
             raise ModelError(f"--model {model}: {str(error).splitlines()[0]}; check its config.json") from error
-        if (shapes := shipped_models().get(model)) is not None:
-            return AutoConfig.for_model(**shapes, dtype="bfloat16")
+        shipped = shipped_models()
+        if model in shipped:
+            return AutoConfig.for_model(**shipped[model], dtype="bfloat16")
         cure = f"fetch it with 'hf download {model} config.json'"
-        if alike := get_close_matches(model, shipped_models(), 1, _ALIKE):
+        if alike := get_close_matches(model, shipped, 1, _ALIKE):
             cure += f", or give {alike[0]}, whose shapes come with edgepers"
         raise ModelError(f"--model {model}: its configuration is not on this machine; {cure}") from error
     except (ValueError, KeyError) as error:
