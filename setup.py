@@ -1,8 +1,8 @@
 """Builds csrc/ into libraries inside the package; all metadata is in pyproject.toml.
 
-Environment, at build time only: EDGEPERS_NATIVE=0 builds nothing; EDGEPERS_CUDA=0 leaves CUDA out, EDGEPERS_CUDA=1 insists on it (without
-either it is built where nvcc is found); CXX is the C++ compiler, which may compile for another machine: the wheel is then that machine's.
-A machine without a compiler installs without kernels: torch serves.
+Environment, at build time only: EDGEPERS_NATIVE=0 builds nothing; EDGEPERS_CUDA=0 leaves CUDA out, EDGEPERS_CUDA=1
+insists on it (without either it is built where nvcc is found); CXX is the C++ compiler, which may compile for another
+machine: the wheel is then that machine's. A machine without a compiler installs without kernels: torch serves.
 """
 
 import os

@@ -6,8 +6,8 @@ from typing import Any
 from unittest import mock
 
 from edgepers.train import trainer
-from edgepers.train.configuration import Configuration
-from edgepers.train.frozen import InputDropout
+from edgepers.train.frozen_linear import InputDropout
+from edgepers.train.layout import MemoryLayout
 from edgepers.train.packing import States
 
 __all__ = ["ABLATIONS", "Ablation"]
@@ -29,7 +29,7 @@ class Ablation:
     def __init__(
         self,
         changed: dict[str, Callable[..., Any]] | None = None,
-        configuration: Configuration | None = None,
+        configuration: MemoryLayout | None = None,
         *,
         recipe: dict[str, Any] | None = None,
         prompts: bool = False,
@@ -57,15 +57,15 @@ ABLATIONS = {
     "logits of prompts, too": Ablation(prompts=True),
     "padded": Ablation({"packing": _padded}),
     "PEFT's layers": Ablation({"lean_layers": _pefts_layers}),
-    "transformers' norms": Ablation({"keep_less": _nothing}),
-    "lean heap": Ablation(configuration=Configuration(lean_heap=True)),
-    "all blocks recomputed": Ablation(configuration=Configuration(recomputed_blocks=1000)),
-    "6 blocks recomputed": Ablation(configuration=Configuration(recomputed_blocks=6)),
-    "micro-batches of 512 tokens": Ablation(configuration=Configuration(micro_batch_tokens=512)),
-    "micro-batches of 256 tokens": Ablation(configuration=Configuration(micro_batch_tokens=256)),
-    "weights kept dequantized": Ablation(configuration=Configuration(resident_bytes=10**12)),
+    "transformers' norms": Ablation({"lean_norms": _nothing}),
+    "lean heap": Ablation(configuration=MemoryLayout(lean_heap=True)),
+    "all blocks recomputed": Ablation(configuration=MemoryLayout(recomputed_blocks=1000)),
+    "6 blocks recomputed": Ablation(configuration=MemoryLayout(recomputed_blocks=6)),
+    "micro-batches of 512 tokens": Ablation(configuration=MemoryLayout(micro_batch_tokens=512)),
+    "micro-batches of 256 tokens": Ablation(configuration=MemoryLayout(micro_batch_tokens=256)),
+    "weights kept dequantized": Ablation(configuration=MemoryLayout(resident_bytes=10**12)),
     "Liger-Kernel": Ablation(recipe={"liger": True}),
     "fused NF4 products": Ablation(recipe={"fused": True}),
     "top 4 blocks": Ablation(recipe={"top": 4}),
-    "top 4 blocks, states in 8 bits": Ablation(configuration=Configuration(state_bits=8), recipe={"top": 4}),
+    "top 4 blocks, states in 8 bits": Ablation(configuration=MemoryLayout(state_bits=8), recipe={"top": 4}),
 }

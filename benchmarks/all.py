@@ -2,9 +2,9 @@ r"""Everything on the harness: ops, selector, encoding, answering, training; the
 
 Run: python -m benchmarks.all [--full] [--only ops,selector,encode,answer,train] [--out DIR] [--threads N]
 
-Without --full: the packaged model and the ops at two widths, under ten minutes on two cores. With it: all sizes of the ops, torch.compile
-among the rivals, and a random model of 185 M parameters beside the packaged one. Files: DIR/lines.jsonl, to which each run appends,
-and made from it alone report.md and its pictures.
+Without --full: the packaged model and the ops at two widths, under ten minutes on two cores. With it: all sizes of the
+ops, torch.compile among the rivals, and a random model of 185 M parameters beside the packaged one. Files:
+DIR/lines.jsonl, to which each run appends, and made from it alone report.md and its pictures.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from benchmarks.harness import Case, measure
 from benchmarks.report import write_report
 from benchmarks.shapes import make_model
 from edgepers.assets import model_folder
-from edgepers.heap import settle_heap
+from edgepers.model.heap import tune_malloc
 
 MODELS = Path(tempfile.gettempdir()) / "edgepers-shapes"
 BENCHES = ("ops", "selector", "encode", "answer", "train")
@@ -72,7 +72,7 @@ def main(argv: list[str] | None = None) -> None:
     names = args.only.split(",")
     if unknown := [name for name in names if name not in BENCHES]:
         raise SystemExit(f"--only {unknown[0]}: unknown; give some of {', '.join(BENCHES)} with commas between")
-    settle_heap()
+    tune_malloc()
     torch.set_num_threads(args.threads)
     measure(cases(names, full=args.full), args.out / "lines.jsonl")
     print(f"\n{write_report(args.out / 'lines.jsonl', args.out)}")

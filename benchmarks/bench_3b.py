@@ -2,10 +2,11 @@ r"""A model of Llama-3.2-3B's shape trains on sets of 512 tokens, one at a time,
 
 Run: python -m benchmarks.bench_3b [--limit 3.5GB] [--steps 2] [--models DIR] [--out FILE]
 
-The limit is a memory cgroup of this process's own (version 1 or 2, needs the right to make one), for Python, its libraries, the page cache
-of the files that are read, loading and training together; without that right, RLIMIT_DATA, which counts reserved memory, too. What
-is beyond it is an error or the end of this process. Weights are random (benchmarks/shapes.py); how the run is laid out is chosen by
-`edgepers.train.fit` within the limit less what the libraries hold.
+The limit is a memory cgroup of this process's own (version 1 or 2, needs the right to make one), for Python, its
+libraries, the page cache of the files that are read, loading and training together; without that right, RLIMIT_DATA,
+which counts reserved memory, too. What is beyond it is an error or the end of this process. Weights are random
+(benchmarks/shapes.py); how the run is laid out is chosen by `edgepers.plan.fit` within the limit less what the
+libraries hold.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from pathlib import Path
 from benchmarks.harness import RESULTS, describe
 from benchmarks.shapes import make_model
 from edgepers.config import parse_size
-from edgepers.heap import settle_heap
+from edgepers.model.heap import tune_malloc
 
 _CGROUPS = Path("/sys/fs/cgroup")
 TOKENS = 512
@@ -48,18 +49,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS / "train_3b.jsonl")
     args = parser.parse_args()
     model = make_model("3B", args.models / "3B")
-    settle_heap()
+    tune_malloc()
     how = limit_memory(args.limit)
     import psutil
     import torch
 
-    from edgepers.llm import Example, LanguageModel
-    from edgepers.loading import import_libraries
     from edgepers.meter.memory import MemoryMeter
-    from edgepers.train.fit import fit
+    from edgepers.model.language_model import Example, LanguageModel
+    from edgepers.model.loading import import_libraries
+    from edgepers.plan.fit import fit
+    from edgepers.plan.shapes import ModelShapes
     from edgepers.train.recipe import Recipe
     from edgepers.train.trainer import train
-    from edgepers.weightless import Weightless
 
     import_libraries()
     meter = MemoryMeter()
@@ -71,7 +72,7 @@ def main() -> None:
     made = [torch.randint(10, llm.vocabulary, (TOKENS + 1,), generator=generator).tolist() for _ in range(args.steps)]
     llm.example = lambda question, response, max_tokens: Example(tuple(made[int(question)]), TOKENS // 2 + 1, False)  # type: ignore[method-assign]
     lengths = [(TOKENS // 2 + 1, TOKENS // 2)]
-    found = fit(Weightless.like(llm), lengths, Recipe(steps=1, batch=1), args.limit - libraries)
+    found = fit(ModelShapes.like(llm), lengths, Recipe(steps=1, batch=1), args.limit - libraries)
     ends: list[float] = []
     losses: list[float] = []
 

@@ -2,8 +2,8 @@ r"""Answering with an adapter against answering without one: tokens a second, in
 
 Run: python -m benchmarks.bench_answer [--model FOLDER] [--batch 1,16] [--out FILE]
 
-Greedy answers of exactly `TOKENS` tokens. The contenders take `ROUNDS` turns, and of each the `FASTEST` count: what else a machine does
-only slows them, by more than what is looked for. `peft` is the same adapter as PEFT computes it.
+Greedy answers of exactly `TOKENS` tokens. The contenders take `ROUNDS` turns, and of each the `FASTEST` count: what
+else a machine does only slows them, by more than what is looked for. `peft` is the same adapter as PEFT computes it.
 """
 
 import argparse
@@ -17,9 +17,9 @@ from pathlib import Path
 import torch
 
 from benchmarks.harness import RESULTS, describe
-from edgepers.answering import lean_adapter
-from edgepers.heap import settle_heap
-from edgepers.llm import LanguageModel
+from edgepers.model.heap import tune_malloc
+from edgepers.model.language_model import LanguageModel
+from edgepers.model.lean_adapter import lean_adapter
 
 TOKENS, WORDS, ROUNDS, FASTEST = 48, 16, 15, 5
 
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--targets", default="attention,all-linear")
     parser.add_argument("--out", type=Path, default=RESULTS / "answer.jsonl")
     args = parser.parse_args()
-    settle_heap()
+    tune_malloc()
     llm = LanguageModel.load(args.model)
     llm.stop_ids = [llm.vocabulary]  # which no answer holds: all are `TOKENS` long
     generator = torch.Generator().manual_seed(0)
@@ -46,14 +46,18 @@ def main() -> None:
             peft.save_pretrained(folder)
             for batch in map(int, args.batch.split(",")):
                 questions = [
-                    " ".join(f"{word}" for word in torch.randint(100, 999, (WORDS,), generator=generator).tolist()) for _ in range(batch)
+                    " ".join(f"{word}" for word in torch.randint(100, 999, (WORDS,), generator=generator).tolist())
+                    for _ in range(batch)
                 ]
                 rows.append({"targets": targets, "batch": batch, **turns(llm, Path(folder), questions)})
                 print(rows[-1], flush=True)
     with args.out.open("a", encoding="utf-8") as out:
         for row in rows:
             model = Path(args.model).name or "packaged"
-            out.write(json.dumps({"name": "answer", "model": model, "parameters": llm.parameter_count, **row, **describe()}) + "\n")
+            out.write(
+                json.dumps({"name": "answer", "model": model, "parameters": llm.parameter_count, **row, **describe()})
+                + "\n"
+            )
 
 
 def turns(llm: LanguageModel, adapter: Path, questions: list[str]) -> dict[str, float]:
@@ -61,7 +65,9 @@ def turns(llm: LanguageModel, adapter: Path, questions: list[str]) -> dict[str, 
     taken: dict[str, list[tuple[float, float]]] = {"base": [], "ours": [], "peft": []}
     for turn in range(ROUNDS + 1):
         for name, own in taken.items():
-            with unittest.mock.patch("edgepers.llm.lean_adapter", lean_adapter if name == "ours" else lambda _: None):
+            with unittest.mock.patch(
+                "edgepers.model.language_model.lean_adapter", lean_adapter if name == "ours" else lambda _: None
+            ):
                 llm.use_adapter(None if name == "base" else adapter)
             llm.answer(questions, max_new_tokens=2)
             began = time.perf_counter(), time.process_time()
@@ -73,7 +79,9 @@ def turns(llm: LanguageModel, adapter: Path, questions: list[str]) -> dict[str, 
     shares: dict[str, float] = {}
     for of, kind in enumerate(("", ", processor time")):
         least = {name: statistics.mean(sorted(times[of] for times in own)[:FASTEST]) for name, own in taken.items()}
-        rates |= {f"{name}_tokens_s{kind}": round(len(questions) * TOKENS / seconds, 1) for name, seconds in least.items()}
+        rates |= {
+            f"{name}_tokens_s{kind}": round(len(questions) * TOKENS / seconds, 1) for name, seconds in least.items()
+        }
         shares |= {f"{name}/base{kind}": round(least["base"] / least[name], 3) for name in ("ours", "peft")}
     return rates | shares
 

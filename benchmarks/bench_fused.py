@@ -3,7 +3,8 @@ r"""The fused NF4 product against dequantizing and multiplying, and against bits
 Run: python -m benchmarks.bench_fused                on a GPU: forward and backward, by tokens and shape, to benchmarks/results/fused.jsonl
      python -m benchmarks.bench_fused --registers    anywhere Triton is: registers, spills and shared memory on an Orin (sm_87) and sm_90
 
-The second compiles the kernel with Triton's own ptxas as it would be launched there, without launching it, and fails where it spills.
+The second compiles the kernel with Triton's own ptxas as it would be launched there, without launching it, and fails
+where it spills.
 """
 
 import argparse
@@ -18,7 +19,8 @@ import torch
 from torch import nn
 
 from benchmarks.harness import RESULTS, Case, device, measure
-from edgepers.train.fused import Fused, LowRank, NF4Weight
+from edgepers.train.nf4 import LowRank, NF4Weight
+from edgepers.train.nf4_matmul import Fused
 
 SHAPES = ((2048, 2048), (8192, 2048), (2048, 8192))  # out, in: Llama-3.2-1B's
 TOKENS = (16, 64, 128, 256, 512, 1024)
@@ -55,7 +57,13 @@ def _cases_of(layer: Any, tokens: int) -> Iterator[Case]:
     fused, w, random = Fused(found), dequantize_4bit(packed, state), torch.Generator().manual_seed(tokens)
     x, gy, low, a, b = (
         torch.randn(size, generator=random).to(w)
-        for size in ((tokens, found.inputs), (tokens, found.outputs), (tokens, RANK), (RANK, found.inputs), (found.outputs, RANK))
+        for size in (
+            (tokens, found.inputs),
+            (tokens, found.outputs),
+            (tokens, RANK),
+            (RANK, found.inputs),
+            (found.outputs, RANK),
+        )
     )
     forth, back = LowRank(low, b.t()), LowRank(low, a)
     forward = {
@@ -69,7 +77,10 @@ def _cases_of(layer: Any, tokens: int) -> Iterator[Case]:
     }
     bytes_moved = packed.numel() + (x.numel() + gy.numel()) * x.element_size()
     facts = {"tokens": tokens, "outputs": found.outputs, "inputs": found.inputs}
-    truths = (x.double() @ w.double().t() + low.double() @ b.double().t(), gy.double() @ w.double() + low.double() @ a.double())
+    truths = (
+        x.double() @ w.double().t() + low.double() @ b.double().t(),
+        gy.double() @ w.double() + low.double() @ a.double(),
+    )
     for direction, runs, truth in zip(("forward", "backward"), (forward, backward), truths, strict=True):
         for name, run in runs.items():
             group, slack = f"{direction} [{found.outputs}, {found.inputs}] T={tokens}", 0.01 * float(truth.abs().max())
@@ -82,16 +93,18 @@ def registers() -> list[str]:
     Raises:
         SystemExit: one spills.
     """
-    from edgepers.train import fused_triton
+    from edgepers.train import nf4_matmul_triton
 
     told = []
     for capability in CAPABILITIES:
-        for tile in fused_triton.TILES:
+        for tile in nf4_matmul_triton.TILES:
             for back in (False, True):
                 used = _usage(capability, tile, back=back)
                 line = (
-                    f"sm_{capability}  {'backward' if back else 'forward'}, tiles of {tile.tokens} tokens, {tile.warps} warps, stages "
-                    f"{tile.stages}: {used['REG']} registers, {used['STACK'] + used['LOCAL']} spilled, {used['SHARED']} shared"
+                    f"sm_{capability}  {'backward' if back else 'forward'}, tiles of {tile.tokens} tokens,"
+                    f" {tile.warps} warps, stages "
+                    f"{tile.stages}: {used['REG']} registers, {used['STACK'] + used['LOCAL']} spilled,"
+                    f" {used['SHARED']} shared"
                 )
                 if used["STACK"] + used["LOCAL"]:
                     raise SystemExit(f"{line}; give that tile fewer tokens, or more warps")
@@ -105,11 +118,15 @@ def _usage(capability: int, tile: Any, *, back: bool) -> dict[str, int]:
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from edgepers.train.fused_triton import constants, product_kernel
+    from edgepers.train.nf4_matmul_triton import constants, product_kernel
 
     constant = constants(tile, back=back, added=True, bias=not back, mask=back, rank=RANK)
     signature = {name: "constexpr" if name in constant else _type_of(name) for name in product_kernel.arg_names}
-    whole = {(i,): [["tt.divisibility", 16]] for i, name in enumerate(signature) if name.endswith("_ptr") or name in {"OUT", "IN"}}
+    whole = {
+        (i,): [["tt.divisibility", 16]]
+        for i, name in enumerate(signature)
+        if name.endswith("_ptr") or name in {"OUT", "IN"}
+    }
     compiled = triton.compile(
         ASTSource(product_kernel, signature, constant, whole),
         target=GPUTarget("cuda", capability, 32),
@@ -118,14 +135,21 @@ def _usage(capability: int, tile: Any, *, back: bool) -> dict[str, int]:
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         Path(file.name).write_bytes(compiled.asm["cubin"])
         tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
-        told = subprocess.run([str(tool), "--dump-resource-usage", file.name], check=True, capture_output=True, text=True).stdout
-    return {**{name: int(value) for name, value in re.findall(r"(REG|STACK|LOCAL):(\d+)", told)}, "SHARED": compiled.metadata.shared}
+        told = subprocess.run(
+            [str(tool), "--dump-resource-usage", file.name], check=True, capture_output=True, text=True
+        ).stdout
+    return {
+        **{name: int(value) for name, value in re.findall(r"(REG|STACK|LOCAL):(\d+)", told)},
+        "SHARED": compiled.metadata.shared,
+    }
 
 
 def _type_of(name: str) -> str:
     """Of a kernel's argument, as Triton writes it, for a model in bfloat16."""
     if name.endswith("_ptr"):
-        return "*" + {"w": "u8", "scales": "u8", **dict.fromkeys(("x", "low", "bias", "mask", "y"), "bf16")}.get(name[:-4], "fp32")
+        return "*" + {"w": "u8", "scales": "u8", **dict.fromkeys(("x", "low", "bias", "mask", "y"), "bf16")}.get(
+            name[:-4], "fp32"
+        )
     return "fp32" if name == "alpha" else "i32"
 
 
@@ -142,7 +166,9 @@ def main() -> None:
         print(text)
         return
     if not torch.cuda.is_available():
-        raise SystemExit("the fused product is timed on a GPU, and torch sees none; give --registers for what it would take of one")
+        raise SystemExit(
+            "the fused product is timed on a GPU, and torch sees none; give --registers for what it would take of one"
+        )
     measure(cases(), args.out or RESULTS / "fused.jsonl")
 
 

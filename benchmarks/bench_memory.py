@@ -2,11 +2,12 @@ r"""Planned against measured peak memory of training: real lengths, real rounds'
 
 Run: python -m benchmarks.bench_memory [--only 1B] [--replan] [--models DIR] [--out FILE]
 
-Each row loads a model and trains `steps` steps of 16 sets as long as those of five data sets (benchmarks/train_lengths.json), with four
-general sets beside them, as a round does. Measured is the peak above what the process held after importing its libraries, loading
-included. Planned is what `edgepers.train.fit` counts from the model's config.json and these lengths. The constants in
-edgepers/train/memory.py were chosen by the rows marked `chosen_by`; the others are what they are tested on. `--replan` plans the rows
-that are there again, with the constants as they are now, beside what was measured then.
+Each row loads a model and trains `steps` steps of 16 sets as long as those of five data sets
+(benchmarks/train_lengths.json), with four general sets beside them, as a round does. Measured is the peak above what
+the process held after importing its libraries, loading included. Planned is what `edgepers.plan.fit` counts from the
+model's config.json and these lengths. The constants in edgepers/plan/memory.py were chosen by the rows marked
+`chosen_by`; the others are what they are tested on. `--replan` plans the rows that are there again, with the constants
+as they are now, beside what was measured then.
 """
 
 import argparse
@@ -21,8 +22,8 @@ from benchmarks.bench_train import sets
 from benchmarks.harness import RESULTS, describe
 from benchmarks.shapes import make_model
 from edgepers.assets import model_folder, rehearsal_sets
-from edgepers.heap import settle_heap
-from edgepers.train.configuration import Configuration
+from edgepers.model.heap import tune_malloc
+from edgepers.train.layout import MemoryLayout
 from edgepers.train.recipe import Recipe
 
 _MODELS = Path(tempfile.gettempdir()) / "edgepers-shapes"
@@ -46,26 +47,38 @@ CONFIGURATIONS: list[dict[str, Any]] = [
 ]
 
 
-def work_of(given: dict[str, Any], vocabulary: int) -> tuple[list[tuple[list[int], int]], Recipe, Configuration]:
+def work_of(given: dict[str, Any], vocabulary: int) -> tuple[list[tuple[list[int], int]], Recipe, MemoryLayout]:
     """Sets (ids, prompt tokens), recipe and configuration of a row."""
     steps = given.get("steps", _STEPS)
     made = sets(steps * 16, vocabulary, 256 if given["shape"] == "packaged" else 512)
-    shape = Configuration(**{k: given[k] for k in ("micro_batch_tokens", "recomputed_blocks", "resident_bytes", "lean_heap") if k in given})
-    recipe = Recipe(steps=steps, rank=given.get("rank", 8), targets=given.get("targets", "attention"), top=given.get("top", 0), rehearsal=4)
+    shape = MemoryLayout(
+        **{
+            k: given[k]
+            for k in ("micro_batch_tokens", "recomputed_blocks", "resident_bytes", "lean_heap")
+            if k in given
+        }
+    )
+    recipe = Recipe(
+        steps=steps,
+        rank=given.get("rank", 8),
+        targets=given.get("targets", "attention"),
+        top=given.get("top", 0),
+        rehearsal=4,
+    )
     return made, recipe, shape
 
 
 def measured(given: dict[str, Any]) -> dict[str, Any]:
     """Peaks of one row, in this process."""
-    settle_heap()
-    from edgepers.loading import import_libraries
+    tune_malloc()
     from edgepers.meter.memory import MemoryMeter
+    from edgepers.model.loading import import_libraries
 
     import_libraries()
     from transformers import AutoConfig
 
-    from edgepers.learning import pairs_of
-    from edgepers.llm import Example, LanguageModel
+    from edgepers.evaluate.guard import pairs_of
+    from edgepers.model.language_model import Example, LanguageModel
     from edgepers.train import trainer
 
     model = given["model"]
@@ -76,7 +89,9 @@ def measured(given: dict[str, Any]) -> dict[str, Any]:
     loaded = meter.peak_bytes()
     own = llm.example
     llm.example = lambda question, response, max_tokens: (  # type: ignore[method-assign]
-        own(question, response, max_tokens) if response else Example(tuple(made[int(question)][0]), made[int(question)][1], False)
+        own(question, response, max_tokens)
+        if response
+        else Example(tuple(made[int(question)][0]), made[int(question)][1], False)
     )
     pairs = [(str(number), "") for number in range(len(made))]
     with tempfile.TemporaryDirectory() as folder:
@@ -88,20 +103,24 @@ def planned(given: dict[str, Any]) -> dict[str, Any]:
     """What is planned for a row, beside what it measured."""
     from transformers import AutoConfig
 
-    from edgepers.train.fit import heaviest
-    from edgepers.train.memory import OPENED, loading_bytes, step_bytes, training_parts
-    from edgepers.weightless import Weightless
+    from edgepers.plan.fit import heaviest
+    from edgepers.plan.memory import OPENED, loading_bytes, step_bytes, training_parts
+    from edgepers.plan.shapes import ModelShapes
 
     config = AutoConfig.from_pretrained(given["model"])
     made, recipe, shape = work_of(given, config.vocab_size)
     lengths = [(prompt, len(ids) - prompt) for ids, prompt in made]
-    plan = Weightless(config, bits=4, on_cpu=True)
-    step, adapter = step_bytes(plan, heaviest(lengths, shape.micro_batch_tokens, recipe.batch + recipe.rehearsal), recipe, shape)
+    plan = ModelShapes(config, bits=4, on_cpu=True)
+    step, adapter = step_bytes(
+        plan, heaviest(lengths, shape.micro_batch_tokens, recipe.batch + recipe.rehearsal), recipe, shape
+    )
     kept = sum(map(sum, lengths)) * plan.hidden_size * 2 if recipe.top else 0
     resident = min(shape.resident_bytes, sum(layer.weight.numel() * 2 for layer in plan.quantized_layers))
     parts = {
         **plan.weight_bytes(),
-        **training_parts(step, adapter, plan.dtype.itemsize, lean_heap=shape.lean_heap, kept_states=kept, resident_bytes=resident),
+        **training_parts(
+            step, adapter, plan.dtype.itemsize, lean_heap=shape.lean_heap, kept_states=kept, resident_bytes=resident
+        ),
     }
     total = max(sum(parts.values()), sum(plan.weight_bytes().values()) + OPENED + loading_bytes(plan))
     return {"planned": total, "planned/measured": round(total / given["measured"], 3), "parts": parts}
@@ -124,13 +143,25 @@ def main() -> None:
     for given in CONFIGURATIONS:
         if args.only not in ("", given["shape"]):
             continue
-        model = str(model_folder()) if given["shape"] == "packaged" else str(make_model(given["shape"], args.models / given["shape"]))
+        model = (
+            str(model_folder())
+            if given["shape"] == "packaged"
+            else str(make_model(given["shape"], args.models / given["shape"]))
+        )
         found = next((row for row in had if is_of(row, given)), None)
         if found is None and args.replan:
             continue
         if found is None:
-            command = [sys.executable, "-m", "benchmarks.bench_memory", "--child", json.dumps({**given, "model": model})]
-            found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
+            command = [
+                sys.executable,
+                "-m",
+                "benchmarks.bench_memory",
+                "--child",
+                json.dumps({**given, "model": model}),
+            ]
+            found = json.loads(
+                subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1]
+            )
         peaks = {name: found[name] for name in ("measured", "loading")}
         rows.append({"name": "memory", **given, **peaks, **planned({**given, **peaks, "model": model})})
         print({k: v for k, v in rows[-1].items() if k not in ("name", "parts")}, flush=True)

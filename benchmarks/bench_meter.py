@@ -2,8 +2,8 @@ r"""What metering energy costs: the sampling thread's share of one core, on a sy
 
 Run: python -m benchmarks.bench_meter [--seconds 20] [--out FILE]
 
-The thread reads four rails, eight files, ten times a second. A board's bus is not in it: there, `edgepers profile` tells the same share
-of the board's own meter.
+The thread reads four rails, eight files, ten times a second. A board's bus is not in it: there, `edgepers profile`
+tells the same share of the board's own meter.
 """
 
 import argparse
@@ -37,7 +37,12 @@ def main() -> None:
             time.sleep(args.seconds)
         meter.close()
     expected = 3 * 2.0 * window.spent.seconds  # the sum without the memory's rail
-    row = {"name": "sampling thread", "share_of_core": meter.cost_share, "joules": window.spent.joules, "expected_joules": expected}
+    row = {
+        "name": "sampling thread",
+        "share_of_core": meter.cost_share,
+        "joules": window.spent.joules,
+        "expected_joules": expected,
+    }
     print(row)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     with args.out.open("a", encoding="utf-8") as lines:

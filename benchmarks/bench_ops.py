@@ -1,7 +1,8 @@
 r"""The ops against what else there is. Run: python -m benchmarks.bench_ops [--threads 1] [--quick] [--out FILE] [--plot PNG].
 
-Lengths are token counts of question + "\n" + reference in ../shared/data (DOLLY), cut at 512 as the encoder does; benchmarks/lengths.json
-holds the same 512 counts for a machine without the data. `ours` looks for dead rows and guards float32's range, its rivals do not.
+Lengths are token counts of question + "\n" + reference in ../shared/data (DOLLY), cut at 512 as the encoder does;
+benchmarks/lengths.json holds the same 512 counts for a machine without the data. `ours` looks for dead rows and guards
+float32's range, its rivals do not.
 """
 
 import argparse
@@ -44,13 +45,17 @@ def lengths() -> list[int]:
     return [min(512, len(ids)) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]
 
 
-def score_cases(counts: list[int], width: int, batch: int, dtype: torch.dtype, *, centred: bool, compiled: bool) -> Iterator[Case]:
+def score_cases(
+    counts: list[int], width: int, batch: int, dtype: torch.dtype, *, centred: bool, compiled: bool
+) -> Iterator[Case]:
     """`score_tokens` and its rivals on one batch."""
     torch.manual_seed(0)
     offsets = torch.tensor([0, *counts[:batch]]).cumsum(0)
     hidden = (torch.randn(int(offsets[-1]), width) + torch.randn(width) / 2).to(device(), dtype)
     center = torch.randn(width, device=device()) / 2 if centred else None
-    truth = scores_torch(hidden, offsets, "windowed", center)  # held to float64 by tests/ops; float64 itself would take minutes here
+    truth = scores_torch(
+        hidden, offsets, "windowed", center
+    )  # held to float64 by tests/ops; float64 itself would take minutes here
     plan = rivals.windows_of(offsets)
     runs = {
         "ours": partial(ops.score_tokens, hidden, offsets, center=center),
@@ -94,7 +99,10 @@ def nearest_cases(width: int, batch: int, count: int) -> Iterator[Case]:
     """`nearest_distance` and its rivals."""
     torch.manual_seed(0)
     unit = partial(torch.nn.functional.normalize, dim=1)
-    embeddings, centers = unit(torch.randn(batch, width, device=device())), unit(torch.randn(count, width, device=device()))
+    embeddings, centers = (
+        unit(torch.randn(batch, width, device=device())),
+        unit(torch.randn(count, width, device=device())),
+    )
     truth = 1 - (embeddings.double() @ centers.double().T).amax(1).cpu()
     runs: dict[str, Callable[[], Any]] = {
         "ours": partial(ops.nearest_distance, embeddings, centers),
@@ -126,7 +134,13 @@ def nearest_cases(width: int, batch: int, count: int) -> Iterator[Case]:
             truth=truth,
             slack=1e-5,
             bytes_moved=embeddings.nbytes + centers.nbytes + 4 * batch,
-            facts={"op": "nearest_distance", "width": width, "batch": batch, "count": count, "gflop": 2e-9 * width * batch * count},
+            facts={
+                "op": "nearest_distance",
+                "width": width,
+                "batch": batch,
+                "count": count,
+                "gflop": 2e-9 * width * batch * count,
+            },
         )
 
 
@@ -141,7 +155,10 @@ def dissimilarity_cases(width: int, batch: int) -> Iterator[Case]:
         torch.full((18,), 900, device=device()),
     )
     truth = dissimilarity_torch(*args).cpu().double()
-    for which, run in {"ours": partial(ops.dissimilarity_from_sums, *args), "torch": partial(dissimilarity_torch, *args)}.items():
+    for which, run in {
+        "ours": partial(ops.dissimilarity_from_sums, *args),
+        "torch": partial(dissimilarity_torch, *args),
+    }.items():
         yield Case(
             group=f"dissimilarity_from_sums d={width} B={batch}",
             name=which,

@@ -2,9 +2,9 @@ r"""The selector without a model: time, growth, fsyncs and bytes per set, beside
 
 Run: python -m benchmarks.bench_selector [--folder DIR] [--memory-folder /dev/shm] [--only growth,stream,durable,wear,kcenter] [--quick]
 
-Hidden states come from a synthetic encoder (d = 256, 48 tokens a set) whose time is taken off. `us` of a decision is from one
-decision told to the next within a micro-batch: lexicons, policy, compression, storage. "memory": the buffer lies on a memory file
-system, where fsync costs nothing. One JSON line a case.
+Hidden states come from a synthetic encoder (d = 256, 48 tokens a set) whose time is taken off. `us` of a decision is
+from one decision told to the next within a micro-batch: lexicons, policy, compression, storage. "memory": the buffer
+lies on a memory file system, where fsync costs nothing. One JSON line a case.
 """
 
 import argparse
@@ -25,14 +25,21 @@ import numpy as np
 import torch
 
 from benchmarks.harness import RESULTS, describe
-from benchmarks.rival_buffers import AppendingReservoir, BareSqliteFifo, DiskcacheFifo, RewritingReservoir, Rival, sklearn_kcenter
+from benchmarks.rival_buffers import (
+    AppendingReservoir,
+    BareSqliteFifo,
+    DiskcacheFifo,
+    RewritingReservoir,
+    Rival,
+    sklearn_kcenter,
+)
 from benchmarks.synthetic import PoolEncoder, arrivals, weakened
 from benchmarks.syscalls import count, run_counted
 from edgepers import Buffer, Selector
-from edgepers.dialogue import Arrival
-from edgepers.select.feed import MICRO_BATCH
+from edgepers.select.micro_batches import MICRO_BATCH
 from edgepers.select.policy import Policy
 from edgepers.select.selector import Decision
+from edgepers.streams import Arrival
 
 Row = dict[str, Any]
 CASES = ("growth", "stream", "durable", "wear", "kcenter")
@@ -55,7 +62,9 @@ class Feeder:
 
     def offer(self, sets: int, *, strong_each: int = 1) -> Row:
         """Decide on so many sets, one in `strong_each` not weakened; seconds in all without the encoder's, and by decision."""
-        mixed = [weakened(one) if number % strong_each else one for number, one in enumerate(islice(self._arrivals, sets))]
+        mixed = [
+            weakened(one) if number % strong_each else one for number, one in enumerate(islice(self._arrivals, sets))
+        ]
         batches = [mixed[start : start + MICRO_BATCH] for start in range(0, sets, MICRO_BATCH)]
         taken: dict[bool, list[float]] = {True: [], False: []}
         last = 0.0
@@ -101,8 +110,8 @@ def bytes_per_set(folder: Path) -> float:
 def growth(memory: Path, sizes: Sequence[int], sets: int) -> Iterator[Row]:
     """Cost with more kept, no fsync.
 
-    A large buffer that has just become full admits most sets, a small one few. So sizes are compared at one share of admissions: from
-    the median of admissions, and the median of drops among sets of which nine in ten are weakened.
+    A large buffer that has just become full admits most sets, a small one few. So sizes are compared at one share of
+    admissions: from the median of admissions, and the median of drops among sets of which nine in ten are weakened.
     """
     with tempfile.TemporaryDirectory(dir=memory) as folder:
         each = bytes_per_set(Path(folder))
@@ -115,7 +124,12 @@ def growth(memory: Path, sizes: Sequence[int], sets: int) -> Iterator[Row]:
                     feeder.fill()
                     feeder.offer(sets // 4)
                     kept, measured, weak = len(buffer), feeder.offer(sets), feeder.offer(sets, strong_each=10)
-            row = {"name": policy, "kept": kept, **shown(sets, measured), "weak_dropped_p50_us": float(np.median(weak["dropped_us"]))}
+            row = {
+                "name": policy,
+                "kept": kept,
+                **shown(sets, measured),
+                "weak_dropped_p50_us": float(np.median(weak["dropped_us"])),
+            }
             if measured["admitted_us"]:
                 medians = row["weak_dropped_p50_us"], row["admitted_p50_us"]
                 row["us_at_equal_share"] = (1 - _EQUAL_SHARE) * medians[0] + _EQUAL_SHARE * medians[1]
@@ -131,7 +145,13 @@ def stream(memory: Path, windows: int, window: int) -> Iterator[Row]:
             for number in range(windows):
                 row = shown(window, feeder.offer(window))
                 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-                yield {"name": "quality", "seen": (number + 1) * window, "kept": len(buffer), "peak_rss_bytes": peak, **row}
+                yield {
+                    "name": "quality",
+                    "seen": (number + 1) * window,
+                    "kept": len(buffer),
+                    "peak_rss_bytes": peak,
+                    **row,
+                }
 
 
 def fsync_us(folder: Path, times: int) -> list[float]:
@@ -149,7 +169,8 @@ def fsync_us(folder: Path, times: int) -> list[float]:
 def durable(disk: Path, storage_bytes: int, sets: int, rounds: int) -> Iterator[Row]:
     """Durable admissions and drops beside the disk's own fsync and the rivals, taking turns on the same disk.
 
-    A disk's fsync may change thirtyfold within a minute, so each turn's admissions are compared with the fsyncs just before and after it.
+    A disk's fsync may change thirtyfold within a minute, so each turn's admissions are compared with the fsyncs just
+    before and after it.
     """
     with tempfile.TemporaryDirectory(dir=disk) as name:
         folder = Path(name)
@@ -162,13 +183,17 @@ def durable(disk: Path, storage_bytes: int, sets: int, rounds: int) -> Iterator[
         for rival in rivals.values():
             for dialogue in islice(dialogues, 2 * count_kept):
                 rival.offer(dialogue)
-        measured: dict[str, Row] = {name: {"seconds": 0.0, "admitted_us": [], "dropped_us": []} for name in (*feeders, *rivals)}
+        measured: dict[str, Row] = {
+            name: {"seconds": 0.0, "admitted_us": [], "dropped_us": []} for name in (*feeders, *rivals)
+        }
         syncs: list[float] = []
         ratios: dict[str, list[float]] = {name: [] for name in measured}
         for _ in range(rounds):
             for key, total in measured.items():
                 around = fsync_us(folder, 8)
-                more = feeders[key].offer(sets) if key in feeders else offered(rivals[key], list(islice(dialogues, sets)))
+                more = (
+                    feeders[key].offer(sets) if key in feeders else offered(rivals[key], list(islice(dialogues, sets)))
+                )
                 around += fsync_us(folder, 8)
                 add(total, more)
                 syncs += around
@@ -179,7 +204,11 @@ def durable(disk: Path, storage_bytes: int, sets: int, rounds: int) -> Iterator[
         own = {f"fsync_p{share}_us": float(np.percentile(syncs, share)) for share in (50, 99)}
         for key, values in measured.items():
             row = {"name": key, "kept": count_kept, **shown(rounds * sets, values), **own}
-            yield row | {f"admission_to_fsync_p{share}": float(np.percentile(ratios[key], share)) for share in (20, 50, 80) if ratios[key]}
+            yield row | {
+                f"admission_to_fsync_p{share}": float(np.percentile(ratios[key], share))
+                for share in (20, 50, 80)
+                if ratios[key]
+            }
 
 
 def rival_buffers(folder: Path, storage_bytes: int, count_kept: int) -> dict[str, Rival]:
@@ -208,7 +237,11 @@ def offered(rival: Rival, dialogues: list[Any]) -> Row:
         start = time.perf_counter()
         kept = rival.offer(dialogue)
         taken[kept].append((time.perf_counter() - start) * 1e6)
-    return {"seconds": (sum(taken[True]) + sum(taken[False])) / 1e6, "admitted_us": taken[True], "dropped_us": taken[False]}
+    return {
+        "seconds": (sum(taken[True]) + sum(taken[False])) / 1e6,
+        "admitted_us": taken[True],
+        "dropped_us": taken[False],
+    }
 
 
 def add(total: Row, more: Row) -> None:
@@ -219,7 +252,14 @@ def add(total: Row, more: Row) -> None:
 
 def wear(disk: Path, storage_bytes: int, sets: int) -> Iterator[Row]:
     """Bytes handed to write calls, and fsyncs, per set: one process a case, after its buffer is full."""
-    for name in ("quality", "random", "fifo", "reservoir JSONL, rewritten", "reservoir JSONL, appended", "diskcache fifo"):
+    for name in (
+        "quality",
+        "random",
+        "fifo",
+        "reservoir JSONL, rewritten",
+        "reservoir JSONL, appended",
+        "diskcache fifo",
+    ):
         with tempfile.TemporaryDirectory(dir=disk) as folder:
             arguments = ["benchmarks.bench_selector", "--counted", name, folder, str(storage_bytes), str(sets)]
             printed = run_counted(arguments, Path(folder))
@@ -256,7 +296,11 @@ def per_set(before: Any, after: Any, sets: int, admitted: int) -> Row:
     for key in ("written_bytes", "syncs"):
         if getattr(before, key) is not None:
             total = getattr(after, key) - getattr(before, key)
-            row |= {key: total, f"{key}_per_seen": total / sets, f"{key}_per_admitted": total / admitted if admitted else None}
+            row |= {
+                key: total,
+                f"{key}_per_seen": total / sets,
+                f"{key}_per_admitted": total / admitted if admitted else None,
+            }
     return row
 
 
@@ -286,7 +330,9 @@ def main() -> None:
     """Measure what is asked for, and append one line a case."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=",".join(CASES), help="cases, separated by commas")
-    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), help="on the disk whose fsync counts")
+    parser.add_argument(
+        "--folder", type=Path, default=Path(tempfile.gettempdir()), help="on the disk whose fsync counts"
+    )
     parser.add_argument("--memory-folder", type=Path, default=Path("/dev/shm"), help="on a memory file system")
     parser.add_argument("--quick", action="store_true", help="the smallest of each, for a test")
     parser.add_argument("--out", type=Path, default=RESULTS / "selector.jsonl")
@@ -313,7 +359,10 @@ def main() -> None:
         for case in args.only.split(","):
             print(f"\n{case}", flush=True)
             for row in runs[case]:
-                print("  " + ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()), flush=True)
+                print(
+                    "  " + ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()),
+                    flush=True,
+                )
                 lines.write(json.dumps({"case": case, **row, "command": command, **machine}) + "\n")
                 lines.flush()
 

@@ -1,7 +1,8 @@
 r"""The stages of the chain on the harness: deciding, encoding, answering, a step of training. Run: python -m benchmarks.all.
 
-Each is checked before it is timed: every set is decided; a batch encodes as its sets do one by one; a fresh adapter, which changes nothing,
-answers as the base model does; the first loss of a training is what the model says of those sets.
+Each is checked before it is timed: every set is decided; a batch encodes as its sets do one by one; a fresh adapter,
+which changes nothing, answers as the base model does; the first loss of a training is what the model says of those
+sets.
 """
 
 import tempfile
@@ -20,8 +21,8 @@ from benchmarks.harness import Case
 from benchmarks.synthetic import PoolEncoder, arrivals
 from edgepers import Buffer, Selector
 from edgepers.assets import rehearsal_sets
-from edgepers.learning import pairs_of
-from edgepers.llm import LanguageModel
+from edgepers.evaluate.guard import pairs_of
+from edgepers.model.language_model import LanguageModel
 from edgepers.privacy.keyring import KeySource
 from edgepers.train.recipe import Recipe, max_tokens_of
 from edgepers.train.trainer import train
@@ -44,7 +45,9 @@ def selector_cases(folder: Path) -> Iterator[Case]:
                 return torch.tensor([float(len(selector.offer(list(islice(stream, SETS)))))])
 
             facts = {"bench": "selector", "sets": SETS, "kept": len(buffer)}
-            yield _case(f"decide on {SETS} sets, buffer full", policy, facts, decide, torch.tensor([float(SETS)]).double())
+            yield _case(
+                f"decide on {SETS} sets, buffer full", policy, facts, decide, torch.tensor([float(SETS)]).double()
+            )
 
 
 def encode_cases(model: str, label: str) -> Iterator[Case]:
@@ -56,7 +59,9 @@ def encode_cases(model: str, label: str) -> Iterator[Case]:
             truth = torch.cat([llm.encode([text])[0] for text in texts[:count]]).double().cpu()
             facts = {"bench": "encode", "sets": count, "tokens": len(truth)}
             run = partial(_encoded, llm, texts[:count])
-            yield _case(f"encode, {label}, {count} sets", f"{bits} bits", facts, run, truth, _ENCODED * float(truth.abs().max()))
+            yield _case(
+                f"encode, {label}, {count} sets", f"{bits} bits", facts, run, truth, _ENCODED * float(truth.abs().max())
+            )
 
 
 def _encoded(llm: LanguageModel, texts: Sequence[str]) -> Tensor:
@@ -69,7 +74,11 @@ def answer_cases(model: str, label: str) -> Iterator[Case]:
     llm.stop_ids = [llm.vocabulary]  # which no answer holds
     questions = [question for question, _ in pairs_of(rehearsal_sets())[:SETS]]
     with tempfile.TemporaryDirectory() as name:
-        folders: dict[str, Path | None] = {"no adapter": None, "adapter": Path(name) / "ours", "adapter, by PEFT": Path(name) / "peft"}
+        folders: dict[str, Path | None] = {
+            "no adapter": None,
+            "adapter": Path(name) / "ours",
+            "adapter, by PEFT": Path(name) / "peft",
+        }
         fresh = llm.start_lora(8, 0)
         for folder in folders.values():
             if folder is not None:
@@ -87,7 +96,7 @@ def _answered(llm: LanguageModel, questions: Sequence[str], folder: Path | None,
     if lean:
         llm.use_adapter(folder)
     else:
-        with patch("edgepers.llm.lean_adapter", lambda _: None):
+        with patch("edgepers.model.language_model.lean_adapter", lambda _: None):
             llm.use_adapter(folder)
     return _digests(llm.answer(questions, max_new_tokens=TOKENS))
 
@@ -103,14 +112,20 @@ def train_cases(model: str, label: str) -> Iterator[Case]:
     examples = [llm.example(*pair, max_tokens_of(llm.parameter_count)) for pair in pairs]
     learned = [example.response_tokens for example in examples]
     losses = llm.losses(pairs, max_tokens=max_tokens_of(llm.parameter_count))
-    truth = torch.tensor([sum(loss * count for loss, count in zip(losses, learned, strict=True)) / sum(learned)]).double()
+    truth = torch.tensor(
+        [sum(loss * count for loss, count in zip(losses, learned, strict=True)) / sum(learned)]
+    ).double()
     facts = {"bench": "train", "sets": SETS * STEPS, "tokens": STEPS * sum(len(example.ids) for example in examples)}
-    yield _case(f"train, {label}, {STEPS} steps of {SETS} sets", "ours", facts, partial(_trained, llm, pairs), truth, 0.02)
+    yield _case(
+        f"train, {label}, {STEPS} steps of {SETS} sets", "ours", facts, partial(_trained, llm, pairs), truth, 0.02
+    )
 
 
 def _trained(llm: LanguageModel, pairs: Sequence[tuple[str, str]]) -> Tensor:
     with tempfile.TemporaryDirectory() as folder:
-        result = train(llm, pairs, Path(folder), Recipe(steps=STEPS, batch=SETS, learning_rate=2e-4, rank=8, rehearsal=0))
+        result = train(
+            llm, pairs, Path(folder), Recipe(steps=STEPS, batch=SETS, learning_rate=2e-4, rank=8, rehearsal=0)
+        )
     return torch.tensor([result.first_loss])
 
 

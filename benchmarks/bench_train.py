@@ -3,14 +3,16 @@ r"""Training against what people use now: real tokens a second and peak memory, 
 Run: python -m benchmarks.bench_train [--shape packaged|0.2B|1B|3B] [--steps 4] [--only NAME,... | --ablation] [--memory SIZE]
     [--models DIR] [--out FILE]
 
-The work is the same for all: `steps` optimizer steps of 16 sets, LoRA of rank 8 on q, k, v, o over NF4 with double quantization, dropout
-0.05, AdamW, loss on response tokens. Lengths are token counts of real sets (benchmarks/train_lengths.json: five data sets of ../shared/data
-in turn, the packaged tokenizer); tokens themselves are random. Seconds are from the end of the first step to the end of the last; memory is
-the peak above what the process held after importing torch, transformers, peft, bitsandbytes and trl. `ours` has memory to spare;
-`ours-within` has `--memory`, in the configuration that `edgepers run --memory` picks. Rivals:
+The work is the same for all: `steps` optimizer steps of 16 sets, LoRA of rank 8 on q, k, v, o over NF4 with double
+quantization, dropout 0.05, AdamW, loss on response tokens. Lengths are token counts of real sets
+(benchmarks/train_lengths.json: five data sets of ../shared/data in turn, the packaged tokenizer); tokens themselves are
+random. Seconds are from the end of the first step to the end of the last; memory is the peak above what the process
+held after importing torch, transformers, peft, bitsandbytes and trl. `ours` has memory to spare; `ours-within` has
+`--memory`, in the configuration that `edgepers run --memory` picks. Rivals:
 
 - peft: transformers' Trainer, PEFT and bitsandbytes as QLoRA's model cards and tutorials have it: `prepare_model_for_kbit_training`,
-  4 sets a device batch, 4 accumulated, `bf16=True`, padded to the longest by DataCollatorForSeq2Seq; gradient checkpointing off.
+  4 sets a device batch, 4 accumulated, `bf16=True`, padded to the longest by DataCollatorForSeq2Seq; gradient
+  checkpointing off.
 - peft-checkpointing: the same with it on, `prepare_model_for_kbit_training`'s default.
 - trl: SFTTrainer with packing and its chunked loss, completion only, checkpointing off; trl-checkpointing: on (TRL's default).
 - unsloth: its FastLanguageModel under the same SFTTrainer, with its own checkpointing, where it is installed.
@@ -32,7 +34,7 @@ from typing import Any
 from benchmarks.harness import RESULTS, describe, timed
 from edgepers.assets import model_folder
 from edgepers.config import Size, parse_size
-from edgepers.heap import settle_heap
+from edgepers.model.heap import tune_malloc
 
 BATCH, RANK, RATE = 16, 8, 2e-4
 _LENGTHS = Path(__file__).parent / "train_lengths.json"
@@ -69,14 +71,16 @@ class Clock:
             self.losses.append(loss)
 
 
-def ours(model: str, made: Sequence[tuple[list[int], int]], steps: int, clock: Clock, options: dict[str, Any]) -> dict[str, Any]:
+def ours(
+    model: str, made: Sequence[tuple[list[int], int]], steps: int, clock: Clock, options: dict[str, Any]
+) -> dict[str, Any]:
     """The trainer of this package, as it is or changed by an ablation."""
     from benchmarks.ablation import ABLATIONS
-    from edgepers.llm import Example, LanguageModel
+    from edgepers.model.language_model import Example, LanguageModel
+    from edgepers.plan.fit import fit
+    from edgepers.plan.shapes import ModelShapes
     from edgepers.train import trainer
-    from edgepers.train.fit import fit
     from edgepers.train.recipe import Recipe
-    from edgepers.weightless import Weightless
 
     ablation = ABLATIONS[options.get("ablation", "ours")]
     recipe = Recipe(steps=steps, batch=BATCH, learning_rate=RATE, rank=RANK, **ablation.recipe)
@@ -86,7 +90,7 @@ def ours(model: str, made: Sequence[tuple[list[int], int]], steps: int, clock: C
     llm.example = lambda question, response, max_tokens: examples[int(question)]  # type: ignore[method-assign]
     pairs = [(str(number), "") for number in range(len(made))]
     if memory := options.get("memory"):
-        fitted = fit(Weightless.like(llm), [(prompt, len(ids) - prompt) for ids, prompt in made], recipe, memory)
+        fitted = fit(ModelShapes.like(llm), [(prompt, len(ids) - prompt) for ids, prompt in made], recipe, memory)
         configuration = fitted.configuration
         found = {"memory_bytes": memory, "configuration": str(configuration), "fits": fitted.fits}
     with tempfile.TemporaryDirectory() as folder, ablation.on():
@@ -106,7 +110,10 @@ def _quantized(model: str) -> Any:
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
     nf4 = BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=torch.bfloat16
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
     )
     return AutoModelForCausalLM.from_pretrained(model, quantization_config=nf4, dtype=torch.bfloat16)
 
@@ -144,14 +151,19 @@ def _arguments(folder: str, steps: int, checkpointing: bool, device_batch: int) 
     }  # fmt: skip
 
 
-def peft(model: str, made: Sequence[tuple[list[int], int]], steps: int, clock: Clock, options: dict[str, Any]) -> dict[str, Any]:
+def peft(
+    model: str, made: Sequence[tuple[list[int], int]], steps: int, clock: Clock, options: dict[str, Any]
+) -> dict[str, Any]:
     """Trainer + PEFT + bitsandbytes."""
     from peft import get_peft_model, prepare_model_for_kbit_training
     from transformers import AutoTokenizer, DataCollatorForSeq2Seq, Trainer, TrainingArguments
 
     checkpointing = options["checkpointing"]
     loaded = prepare_model_for_kbit_training(_quantized(model), use_gradient_checkpointing=checkpointing)
-    rows = [{"input_ids": ids, "attention_mask": [1] * len(ids), "labels": [-100] * prompt + ids[prompt:]} for ids, prompt in made]
+    rows = [
+        {"input_ids": ids, "attention_mask": [1] * len(ids), "labels": [-100] * prompt + ids[prompt:]}
+        for ids, prompt in made
+    ]
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
             model=get_peft_model(loaded, _lora()),
@@ -164,26 +176,42 @@ def peft(model: str, made: Sequence[tuple[list[int], int]], steps: int, clock: C
     return {}
 
 
-def trl(model: str, made: Sequence[tuple[list[int], int]], steps: int, clock: Clock, options: dict[str, Any]) -> dict[str, Any]:
+def trl(
+    model: str, made: Sequence[tuple[list[int], int]], steps: int, clock: Clock, options: dict[str, Any]
+) -> dict[str, Any]:
     """TRL's SFTTrainer with packing."""
-    return _sft(_quantized(model), made, steps, clock, options | {"tokenizer": model, "peft_config": _lora(), "packing": True})
+    return _sft(
+        _quantized(model), made, steps, clock, options | {"tokenizer": model, "peft_config": _lora(), "packing": True}
+    )
 
 
-def unsloth(model: str, made: Sequence[tuple[list[int], int]], steps: int, clock: Clock, options: dict[str, Any]) -> dict[str, Any]:
+def unsloth(
+    model: str, made: Sequence[tuple[list[int], int]], steps: int, clock: Clock, options: dict[str, Any]
+) -> dict[str, Any]:
     """Unsloth's model under TRL's SFTTrainer; it packs on a GPU alone."""
     import torch
     from unsloth import FastLanguageModel
 
-    loaded, _ = FastLanguageModel.from_pretrained(model, max_seq_length=options["most"], dtype=torch.bfloat16, load_in_4bit=True)
+    loaded, _ = FastLanguageModel.from_pretrained(
+        model, max_seq_length=options["most"], dtype=torch.bfloat16, load_in_4bit=True
+    )
     lora = _lora()
     adapted = FastLanguageModel.get_peft_model(
         loaded, r=lora.r, lora_alpha=lora.lora_alpha, lora_dropout=lora.lora_dropout, target_modules=list(lora.target_modules),
         use_gradient_checkpointing="unsloth",
     )  # fmt: skip
-    return _sft(adapted, made, steps, clock, options | {"tokenizer": model, "peft_config": None, "packing": torch.cuda.is_available()})
+    return _sft(
+        adapted,
+        made,
+        steps,
+        clock,
+        options | {"tokenizer": model, "peft_config": None, "packing": torch.cuda.is_available()},
+    )
 
 
-def _sft(loaded: Any, made: Sequence[tuple[list[int], int]], steps: int, clock: Clock, options: dict[str, Any]) -> dict[str, Any]:
+def _sft(
+    loaded: Any, made: Sequence[tuple[list[int], int]], steps: int, clock: Clock, options: dict[str, Any]
+) -> dict[str, Any]:
     """Packing, a row of the device batch is as long as the longest set may be, filled with whole sets; else 4 sets, padded."""
     from datasets import Dataset
     from transformers import AutoTokenizer
@@ -195,12 +223,20 @@ def _sft(loaded: Any, made: Sequence[tuple[list[int], int]], steps: int, clock: 
     row_count = max(round(a_step / length), 1)  # packed rows a step, so that it sees as many tokens as 16 sets have
     with tempfile.TemporaryDirectory() as folder:
         if options["packing"]:
-            arguments = _arguments(folder, steps, options["checkpointing"], 1) | {"gradient_accumulation_steps": row_count}
+            arguments = _arguments(folder, steps, options["checkpointing"], 1) | {
+                "gradient_accumulation_steps": row_count
+            }
         else:
             arguments = _arguments(folder, steps, options["checkpointing"], 4)
         trainer = SFTTrainer(
             model=loaded,
-            args=SFTConfig(**arguments, packing=options["packing"], max_length=length, completion_only_loss=True, dataset_num_proc=1),
+            args=SFTConfig(
+                **arguments,
+                packing=options["packing"],
+                max_length=length,
+                completion_only_loss=True,
+                dataset_num_proc=1,
+            ),
             train_dataset=Dataset.from_list(rows),
             processing_class=AutoTokenizer.from_pretrained(options["tokenizer"]),
             peft_config=options["peft_config"],
@@ -228,7 +264,7 @@ def child(name: str, model: str, steps: int, memory: int) -> dict[str, Any]:
     from benchmarks.ablation import ABLATIONS
 
     if name in ABLATIONS or name == WITHIN:
-        settle_heap()  # as the command line does first of all
+        tune_malloc()  # as the command line does first of all
     if name == "unsloth":
         import unsloth as _unsloth  # noqa: F401  # it changes the others, and wants to come first
     import bitsandbytes  # noqa: F401
@@ -290,7 +326,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--only", default=",".join(CONTENDERS))
     parser.add_argument("--ablation", action="store_true", help="ours with each idea off, instead of rivals")
-    parser.add_argument("--memory", type=parse_size, default=Size(0), help="of ours-within, which is left out without it")
+    parser.add_argument(
+        "--memory", type=parse_size, default=Size(0), help="of ours-within, which is left out without it"
+    )
     parser.add_argument("--models", type=Path, default=_MODELS)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--out", type=Path, default=RESULTS / "train.jsonl")
@@ -302,14 +340,27 @@ def main() -> None:
         return
     rate = matrix_rate(given.threads)
     machine = describe() | {"shape": given.shape, "steps": given.steps, "bf16_flop_s": rate}
-    print(f"{given.shape}, {given.steps} steps of {BATCH} sets; bfloat16 product {rate / 1e9:.0f} GFLOP/s on {given.threads} threads")
+    print(
+        f"{given.shape}, {given.steps} steps of {BATCH} sets; bfloat16 product {rate / 1e9:.0f} GFLOP/s on"
+        f" {given.threads} threads"
+    )
     rows: dict[str, dict[str, Any]] = {}
     named = [name for name in given.only.split(",") if name != WITHIN or given.memory]
     for name in _ablations() if given.ablation else named:
         if (library := library_of(name)) and importlib.util.find_spec(library) is None:
             print(f"  {name:20} not installed (pip install {library})")
             continue
-        command = [sys.executable, "-m", "benchmarks.bench_train", "--child", name, "--shape", given.shape, "--steps", str(given.steps)]
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.bench_train",
+            "--child",
+            name,
+            "--shape",
+            given.shape,
+            "--steps",
+            str(given.steps),
+        ]
         environment = os.environ | {"OMP_NUM_THREADS": str(given.threads), "TOKENIZERS_PARALLELISM": "false"}
         command += ["--models", str(given.models), "--memory", f"{int(given.memory)}B"]
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
@@ -328,7 +379,10 @@ def main() -> None:
     for mine, (name, row) in itertools.product(("ours", WITHIN), rows.items()):
         if mine in rows and name not in ("ours", WITHIN):
             faster = rows[mine]["tokens_per_second"] / row["tokens_per_second"]
-            print(f"  {mine} / {name:20} {faster:.2f} times the tokens/s, {rows[mine]['peak_bytes'] / row['peak_bytes']:.0%} of the memory")
+            print(
+                f"  {mine} / {name:20} {faster:.2f} times the tokens/s,"
+                f" {rows[mine]['peak_bytes'] / row['peak_bytes']:.0%} of the memory"
+            )
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
 r"""What changed beyond noise between two result files. Run: python -m benchmarks.compare BEFORE AFTER.
 
-A case has changed where its spread (20th to 80th percentile, over all its lines) does not touch the one before, and its median
-changed by more than
+A case has changed where its spread (20th to 80th percentile, over all its lines) does not touch the one before, and its
+median changed by more than
 
 - the machine did: its bandwidths or its matrix rate, whichever changed most, which the harness measured beside it. So a machine that
   is slower as a whole, since others use it, is no change;
 - cases do in general from one of the two files to the other: three times their scatter (the median distance from the median change, as
-  a standard deviation). The spread within a run knows nothing of what differs between runs, but the rivals, whose code stays, do.
+  a standard deviation). The spread within a run knows nothing of what differs between runs, but the rivals, whose code
+  stays, do.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.lines import Measured, measured, read_lines
-from edgepers.display import table
+from edgepers.text import table
 
 MACHINE = ("device", "isa", "threads", "power_mode", "torch")
 CEILINGS = ("copy_gb_s", "read_gb_s", "matrix_gflop_s")
@@ -62,7 +63,10 @@ def lines(before: dict[tuple[str, str], Measured], after: dict[tuple[str, str], 
         ("faster", [case for case in changed if ratio(before[case], after[case]) < 1]),
     ):
         chosen.sort(key=lambda case: -abs(math.log(ratio(before[case], after[case]))))
-        rows = [(*case, _spread(before[case]), _spread(after[case]), f"{ratio(before[case], after[case]):.2f}x") for case in chosen]
+        rows = [
+            (*case, _spread(before[case]), _spread(after[case]), f"{ratio(before[case], after[case]):.2f}x")
+            for case in chosen
+        ]
         if rows:
             yield f"\n{title}:\n" + table(rows, ("group", "case", "before, ms", "after, ms", "time"))
     gone, new = [case for case in before if case not in after], [case for case in after if case not in before]
@@ -94,7 +98,9 @@ def main(argv: list[str] | None = None) -> None:
     for file in (args.before, args.after):
         files.append(measured(read_lines(file)))
         if not files[-1]:
-            raise SystemExit(f"{file}: no line has group, name, p20_ms, p50_ms and p80_ms; give a file that the harness wrote")
+            raise SystemExit(
+                f"{file}: no line has group, name, p20_ms, p50_ms and p80_ms; give a file that the harness wrote"
+            )
     if not files[0].keys() & files[1].keys():
         raise SystemExit(f"{args.before} and {args.after} have no case in common")
     print("\n".join(lines(*files)).lstrip("\n"))

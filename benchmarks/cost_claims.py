@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmarks.harness import RESULTS
 from benchmarks.lines import lines_there, measured
-from benchmarks.rouge1_study import UNTESTED
+from studies.rouge1.study import UNTESTED
 
 __all__ = ["cost_claims"]
 
@@ -20,7 +20,10 @@ def cost_claims(folder: Path = RESULTS) -> list[Claim]:
     return [
         _scoring(lines_there(folder / "ops.jsonl")),
         *_selecting(lines_there(folder / "selector.jsonl")),
-        *(_training(shape, lines_there(folder / f"train_{shape}.jsonl")) for shape in ("packaged", "0.2B", "0.2B_1GB", "1B")),
+        *(
+            _training(shape, lines_there(folder / f"train_{shape}.jsonl"))
+            for shape in ("packaged", "0.2B", "0.2B_1GB", "1B")
+        ),
         _planning(lines_there(folder / "memory.jsonl")),
         _three_billion(lines_there(folder / "train_3b.jsonl")),
         *_answering(lines_there(folder / "answer.jsonl")),
@@ -34,13 +37,25 @@ def _scoring(lines: list[Row]) -> Claim:
     by_group: dict[str, dict[str, float]] = {}
     for (group, name), case in cases.items():
         by_group.setdefault(group, {})[name] = case.p50
-    times = [min(of[name] for name in TORCH if name in of) / of["ours"] for of in by_group.values() if "ours" in of and len(of) > 1]
+    times = [
+        min(of[name] for name in TORCH if name in of) / of["ours"]
+        for of in by_group.values()
+        if "ours" in of and len(of) > 1
+    ]
     number = f"{min(times):.1f} to {max(times):.1f} times, {len(times)} cases" if times else UNTESTED
-    return "`score_tokens` on a CPU against the best plain torch form (aim 8)", "python -m benchmarks.bench_ops --threads 1", number
+    return (
+        "`score_tokens` on a CPU against the best plain torch form (aim 8)",
+        "python -m benchmarks.bench_ops --threads 1",
+        number,
+    )
 
 
 def _selecting(lines: list[Row]) -> list[Claim]:
-    growth = {line["kept"]: line["ratio_to_smallest"] for line in lines if line.get("case") == "growth" and line["name"] == "quality"}
+    growth = {
+        line["kept"]: line["ratio_to_smallest"]
+        for line in lines
+        if line.get("case") == "growth" and line["name"] == "quality"
+    }
     durable = {line["name"]: line["admission_to_fsync_p50"] for line in lines if line.get("case") == "durable"}
     ours = [durable[name] for name in ("quality", "random", "fifo") if name in durable]
     against = f"; bare SQLite {durable['bare SQLite fifo']:.1f}" if "bare SQLite fifo" in durable else ""
@@ -66,7 +81,8 @@ def _training(name: str, lines: Sequence[Row]) -> Claim:
     told = [
         (f"within {line['memory_bytes'] / 1e9:g} GB: " if "memory_bytes" in line else "")
         + ", ".join(
-            f"{name} {line['tokens_per_second'] / rival['tokens_per_second']:.1f} times at {line['peak_bytes'] / rival['peak_bytes']:.0%}"
+            f"{name} {line['tokens_per_second'] / rival['tokens_per_second']:.1f} times at"
+            f" {line['peak_bytes'] / rival['peak_bytes']:.0%}"
             for name, rival in rivals.items()
         )
         for line in mine.values()
@@ -86,14 +102,19 @@ def _planning(lines: Sequence[Row]) -> Claim:
 
 def _three_billion(lines: Sequence[Row]) -> Claim:
     number = ", ".join(f"{line['peak_bytes'] / 1e9:.2f} GB above the libraries" for line in lines[-1:]) or UNTESTED
-    return "Llama-3.2-3B's shape trains sets of 512 tokens under a limit of 3.5 GB", "python -m benchmarks.bench_3b", number
+    return (
+        "Llama-3.2-3B's shape trains sets of 512 tokens under a limit of 3.5 GB",
+        "python -m benchmarks.bench_3b",
+        number,
+    )
 
 
 def _answering(lines: Sequence[Row]) -> list[Claim]:
     claims = []
     for model in dict.fromkeys(line["model"] for line in lines):
         told = "; ".join(
-            f"{line['batch']} prompt{'s' * (line['batch'] > 1)}, {line['targets']} {line['ours/base']:.2f} (PEFT {line['peft/base']:.2f})"
+            f"{line['batch']} prompt{'s' * (line['batch'] > 1)}, {line['targets']} {line['ours/base']:.2f} (PEFT"
+            f" {line['peft/base']:.2f})"
             for line in lines
             if line["model"] == model
         )

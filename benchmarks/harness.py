@@ -1,7 +1,7 @@
 """How everything here is timed: the result is checked first, then warm-up, then medians and their spread, and the machine's own ceilings.
 
-A case that gives a wrong result is not timed: the run ends. Copy bandwidth and matrix rate are measured in the same process, between the
-cases they are compared with, on the same number of threads.
+A case that gives a wrong result is not timed: the run ends. Copy bandwidth and matrix rate are measured in the same
+process, between the cases they are compared with, on the same number of threads.
 """
 
 import json
@@ -61,11 +61,19 @@ def measure(cases: Iterator[Case], out: Path) -> None:
         for case in cases:
             if case.group != group:
                 group = case.group
-                ceilings = {"copy_gb_s": copy_bandwidth(), "read_gb_s": read_bandwidth(), "matrix_gflop_s": matrix_rate()}
-                print(f"\n{group}   " + ", ".join(f"{name} {value:.1f}" for name, value in ceilings.items()), flush=True)
+                ceilings = {
+                    "copy_gb_s": copy_bandwidth(),
+                    "read_gb_s": read_bandwidth(),
+                    "matrix_gflop_s": matrix_rate(),
+                }
+                print(
+                    f"\n{group}   " + ", ".join(f"{name} {value:.1f}" for name, value in ceilings.items()), flush=True
+                )
             error = difference(case.run(), case.truth)
             if not error <= case.slack:
-                raise SystemExit(f"{case.group}: {case.name} is off by {error:.3g} (at most {case.slack:.3g}); not timed")
+                raise SystemExit(
+                    f"{case.group}: {case.name} is off by {error:.3g} (at most {case.slack:.3g}); not timed"
+                )
             with meter.window() as window:
                 p20, p50, p80, calls = timed(case.run)
             rate = None if case.bytes_moved is None else case.bytes_moved / p50 / 1e9
@@ -169,6 +177,11 @@ def describe() -> dict[str, Any]:
 
 def _output(command: list[str]) -> str | None:
     try:
-        return subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[1]).stdout.strip() or None
+        return (
+            subprocess.run(
+                command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[1]
+            ).stdout.strip()
+            or None
+        )
     except (OSError, subprocess.CalledProcessError):
         return None

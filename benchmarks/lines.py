@@ -58,7 +58,10 @@ def measured(rows: list[Row]) -> dict[tuple[str, str], Measured]:
             by_case.setdefault((row["group"], row["name"]), []).append(row)
     return {
         case: Measured(
-            min(row["p20_ms"] for row in own), statistics.median(row["p50_ms"] for row in own), max(row["p80_ms"] for row in own), own
+            min(row["p20_ms"] for row in own),
+            statistics.median(row["p50_ms"] for row in own),
+            max(row["p80_ms"] for row in own),
+            own,
         )
         for case, own in by_case.items()
     }

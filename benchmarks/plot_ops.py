@@ -18,15 +18,31 @@ def plot(source: Path, target: Path) -> None:
     figure, (ratios, shares) = pyplot.subplots(1, 2, figsize=(11, 4.2))
     for dtype, marker in (("float32", "o"), ("bfloat16", "s")):
         for width in (256, 2048, 3072):
-            chosen = sorted((key[2], rows) for key, rows in groups.items() if key[:2] == (dtype, width) and not rows["ours"]["centred"])
+            chosen = sorted(
+                (key[2], rows)
+                for key, rows in groups.items()
+                if key[:2] == (dtype, width) and not rows["ours"]["centred"]
+            )
             if not chosen:
                 continue
             batches = [batch for batch, _ in chosen]
-            best = [min(rows[name]["p50_ms"] for name in TORCH if name in rows) / rows["ours"]["p50_ms"] for _, rows in chosen]
+            best = [
+                min(rows[name]["p50_ms"] for name in TORCH if name in rows) / rows["ours"]["p50_ms"]
+                for _, rows in chosen
+            ]
             share = [100 * rows["ours"]["share_of_copy"] for _, rows in chosen]
             for axes, values in ((ratios, best), (shares, share)):
-                axes.plot(batches, values, marker=marker, label=f"{dtype}, d = {width}", linestyle="-" if dtype == "float32" else "--")
-    for axes, label, goal in ((ratios, "times faster than the best plain torch", 8), (shares, "% of copy bandwidth", 50)):
+                axes.plot(
+                    batches,
+                    values,
+                    marker=marker,
+                    label=f"{dtype}, d = {width}",
+                    linestyle="-" if dtype == "float32" else "--",
+                )
+    for axes, label, goal in (
+        (ratios, "times faster than the best plain torch", 8),
+        (shares, "% of copy bandwidth", 50),
+    ):
         axes.set(
             xscale="log",
             xlabel="sets in a batch",
@@ -39,7 +55,9 @@ def plot(source: Path, target: Path) -> None:
         axes.grid(visible=True, alpha=0.3)
     ratios.legend(fontsize=8)
     one = next(iter(groups.values()))["ours"]
-    figure.suptitle(f"score_tokens, {one['device']}, {one['isa']}, {one['threads']} thread(s), commit {one['commit']}", fontsize=10)
+    figure.suptitle(
+        f"score_tokens, {one['device']}, {one['isa']}, {one['threads']} thread(s), commit {one['commit']}", fontsize=10
+    )
     figure.tight_layout()
     figure.savefig(target, dpi=110)
 

@@ -32,15 +32,24 @@ def plot(source: Path, target: Path) -> None:
         points = [
             (
                 np.mean([row["last_quarter_of_even"] for row in of(policy, share)]),
-                np.mean([np.mean([row["rank"][k] for k in ("entropy", "domain_score", "dissimilarity")]) for row in of(policy, share)]),
+                np.mean(
+                    [
+                        np.mean([row["rank"][k] for k in ("entropy", "domain_score", "dissimilarity")])
+                        for row in of(policy, share)
+                    ]
+                ),
             )
             for share in shares
         ]
         balance.plot(*zip(*points, strict=True), color=colours[policy], linewidth=0.7)
         balance.scatter(*zip(*points, strict=True), s=[20, 45, 90], color=colours[policy])
-    admissions.set(xlabel="part of the stream", ylabel=f"share of sets admitted ({_SHARE:.0%} of bytes)", ylim=(0, None))
+    admissions.set(
+        xlabel="part of the stream", ylabel=f"share of sets admitted ({_SHARE:.0%} of bytes)", ylim=(0, None)
+    )
     admissions.legend(fontsize=8)
-    balance.set(xlabel="admissions in the last quarter / even", ylabel="mean rank of EOE, DSS, IDD (0.5: a uniform sample)")
+    balance.set(
+        xlabel="admissions in the last quarter / even", ylabel="mean rank of EOE, DSS, IDD (0.5: a uniform sample)"
+    )
     balance.set_title(f"bytes: {', '.join(f'{share:.0%}' for share in shares)}, small to large", fontsize=9)
     width = 0.8 / len(shares)
     for i, share in enumerate(shares):
@@ -50,13 +59,21 @@ def plot(source: Path, target: Path) -> None:
     length.set(ylabel="length kept / length of the stream", xticks=range(len(policies)))
     length.set_xticklabels(policies, rotation=30)
     length.legend(fontsize=8)
-    matrix = [[np.mean([row["overlap"].get(other, 1) for row in of(policy, _SHARE)]) for other in policies] for policy in policies]
+    matrix = [
+        [np.mean([row["overlap"].get(other, 1) for row in of(policy, _SHARE)]) for other in policies]
+        for policy in policies
+    ]
     overlap.imshow(matrix, vmin=0, vmax=1, cmap="Blues")
     for y, line in enumerate(matrix):
         for x, value in enumerate(line):
-            overlap.text(x, y, f"{value:.2f}", ha="center", va="center", fontsize=8, color="white" if value > 0.6 else "black")
+            overlap.text(
+                x, y, f"{value:.2f}", ha="center", va="center", fontsize=8, color="white" if value > 0.6 else "black"
+            )
     overlap.set(
-        xticks=range(len(policies)), yticks=range(len(policies)), yticklabels=policies, title=f"overlap (Jaccard), {_SHARE:.0%} of bytes"
+        xticks=range(len(policies)),
+        yticks=range(len(policies)),
+        yticklabels=policies,
+        title=f"overlap (Jaccard), {_SHARE:.0%} of bytes",
     )
     overlap.set_xticklabels(policies, rotation=30)
     data = len({row["data"] for row in rows})

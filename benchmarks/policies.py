@@ -2,9 +2,9 @@ r"""The policies compared on real streams, scored once with the packaged model a
 
 Run: python -m benchmarks.policies ../shared/data [--limit 1500] [--cache DIR] [--plot PNG]
 
-The rows kept may take 2, 5 and 20 % of the bytes that the whole stream's rows take. The response is the data set's reference: lengths
-and texts are the data's, not the model's. `aging` was tuned on DOLLY, MemoryBank and MedDialog alone. Lines, table and picture:
-benchmarks/results/policies.*; the latter two are made from the lines alone.
+The rows kept may take 2, 5 and 20 % of the bytes that the whole stream's rows take. The response is the data set's
+reference: lengths and texts are the data's, not the model's. `aging` was tuned on DOLLY, MemoryBank and MedDialog
+alone. Lines, table and picture: benchmarks/results/policies.*; the latter two are made from the lines alone.
 """
 
 import argparse
@@ -22,12 +22,12 @@ import torch
 from benchmarks.harness import RESULTS, describe
 from benchmarks.replay import Replayed, replay
 from benchmarks.scored import scored_stream
-from edgepers.llm import LanguageModel
-from edgepers.overview import spearman
+from edgepers.model.language_model import LanguageModel
+from edgepers.report.overview import spearman
 from edgepers.select.index import Index
-from edgepers.select.named import named_policies
+from edgepers.select.policies import named_policies
 from edgepers.select.policy import GRID
-from edgepers.select.records import KeptSet
+from edgepers.state.records import KeptSet
 
 Row = dict[str, Any]
 DATA = (
@@ -86,7 +86,9 @@ def correlations(
     chosen = np.arange(len(stream)) if rows is None else rows
     some = [stream[position] for position in chosen]
     idd = run.dissimilarity if rows is None else Index(len(stream[0].embedding), some).kept().dissimilarity / GRID
-    columns = {name: [getattr(one, name) for one in some] for name in ("entropy", "domain_score", "loss")} | {"dissimilarity": idd}
+    columns = {name: [getattr(one, name) for one in some] for name in ("entropy", "domain_score", "loss")} | {
+        "dissimilarity": idd
+    }
     return {name: spearman(columns[name], characters[chosen]) for name in SCORES}
 
 
@@ -99,7 +101,12 @@ def domains(kept: Sequence[str], stream: Sequence[str]) -> Row:
     """How many domains are kept, and how far their shares are from the stream's (total variation, 0 to 1)."""
     ours, theirs = Counter(kept), Counter(stream)
     distance = sum(abs(ours[name] / len(kept) - count / len(stream)) for name, count in theirs.items()) / 2
-    return {"domains": len(ours), "stream_domains": len(theirs), "domain_distance": distance, "kept_domains": dict(ours.most_common(5))}
+    return {
+        "domains": len(ours),
+        "stream_domains": len(theirs),
+        "domain_distance": distance,
+        "kept_domains": dict(ours.most_common(5)),
+    }
 
 
 def table(source: Path) -> str:
@@ -117,10 +124,12 @@ def table(source: Path) -> str:
         "",
         f"Made by `{rows[-1]['command']}` from [policies.jsonl](policies.jsonl). Sets: {counts}.",
         "",
-        "Means over data sets; the response is the data set's reference. Ranks are percentiles in the stream: a uniform sample has 0.5.",
+        "Means over data sets; the response is the data set's reference. Ranks are percentiles in the stream: a"
+        " uniform sample has 0.5.",
         f"`aging` was tuned on {', '.join(name for name in data if name in TUNED_ON)}.",
         "",
-        "| rows' share of bytes | policy | kept | admitted | last quarter / even | mean age / stream | EOE rank | DSS rank | IDD rank "
+        "| rows' share of bytes | policy | kept | admitted | last quarter / even | mean age / stream | EOE rank | DSS"
+        " rank | IDD rank "
         "| loss rank | length / stream | domains | domains' distance |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
@@ -135,7 +144,8 @@ def table(source: Path) -> str:
             lines.append(f"| {share:.0%} | {policy} | {' | '.join(cells)} |")
     lines += [
         "",
-        "Spearman's correlation of each score with the length in characters (IDD: on arrival, under `quality` at 5 %): stream, kept by",
+        "Spearman's correlation of each score with the length in characters (IDD: on arrival, under `quality` at 5 %):"
+        " stream, kept by",
         "`quality`.",
         "",
     ]
@@ -144,7 +154,12 @@ def table(source: Path) -> str:
         if row["policy"] == "quality" and row["share"] == 0.05:
             pairs = [(row["length_correlation_stream"][k], row["length_correlation_kept"][k]) for k in SCORES]
             lines.append(f"| {row['data']} | " + " | ".join(f"{shown(a)}, {shown(b)}" for a, b in pairs) + " |")
-    lines += ["", "Overlap at 5 % (Jaccard of positions kept, mean over data sets):", "", "| | " + " | ".join(policies) + " |"]
+    lines += [
+        "",
+        "Overlap at 5 % (Jaccard of positions kept, mean over data sets):",
+        "",
+        "| | " + " | ".join(policies) + " |",
+    ]
     lines.append("| --- |" + " ---: |" * len(policies))
     for policy in policies:
         overlap = [mean(lambda r, o=other: r["overlap"].get(o, 1), share=0.05, policy=policy) for other in policies]

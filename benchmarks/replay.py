@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from edgepers.select.index import Index, newcomer_of
 from edgepers.select.policy import Policy, Room
-from edgepers.select.records import KeptSet
+from edgepers.state.records import KeptSet
 
 __all__ = ["Replayed", "replay"]
 

@@ -30,7 +30,9 @@ def write_report(source: Path, folder: Path) -> Path:
     """Write report.md and its pictures to a folder; the page."""
     cases = measured(read_lines(source))
     if not cases:
-        raise SystemExit(f"{source}: no line has group, name, p20_ms, p50_ms and p80_ms; give a file that the harness wrote")
+        raise SystemExit(
+            f"{source}: no line has group, name, p20_ms, p50_ms and p80_ms; give a file that the harness wrote"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     page = folder / "report.md"
     page.write_text("\n".join(_page(source, cases, folder)) + "\n", encoding="utf-8")
@@ -70,7 +72,9 @@ def _table(own: dict[str, Measured]) -> Iterator[str]:
         "of copy bandwidth": lambda found, row: f"{row['share_of_copy']:.0%}" if row.get("share_of_copy") else "",
         "J": lambda found, row: f"{row['joules']:.3g}" if row.get("joules") else "",
     }
-    cells = {name: {column: show(found, found.rows[-1]) for column, show in columns.items()} for name, found in own.items()}
+    cells = {
+        name: {column: show(found, found.rows[-1]) for column, show in columns.items()} for name, found in own.items()
+    }
     shown = [column for column in columns if any(row[column] for row in cells.values())]
     yield f"| case | {' | '.join(shown)} |\n|{' --- |' * (len(shown) + 1)}"
     for name, row in cells.items():

@@ -10,10 +10,10 @@ from typing import Protocol
 
 import numpy as np
 
-from edgepers.dialogue import DialogueSet
-from edgepers.select.compress import compress_text
-from edgepers.select.database import PAGE_BYTES
 from edgepers.select.policy import Kept, Newcomer, Room
+from edgepers.state.compress import compress_text
+from edgepers.state.database import PAGE_BYTES
+from edgepers.streams import DialogueSet
 
 __all__ = ["AppendingReservoir", "BareSqliteFifo", "DiskcacheFifo", "RewritingReservoir", "Rival", "sklearn_kcenter"]
 
@@ -97,8 +97,8 @@ class DiskcacheFifo:
 class BareSqliteFifo:
     """The least that SQLite takes for what a buffer's decision writes: one row leaves, one comes, a counter is replaced.
 
-    Pages, journal, lock and durability are those of the buffer, and so is a row's size; nothing is scored, counted or encrypted, and
-    nothing holds it in a budget.
+    Pages, journal, lock and durability are those of the buffer, and so is a row's size; nothing is scored, counted or
+    encrypted, and nothing holds it in a budget.
     """
 
     _EMBEDDING, _PROGRESS = b"\x5a" * 140, b"\xa5" * 444  # bytes, about as the buffer's
@@ -107,7 +107,12 @@ class BareSqliteFifo:
         self._count, self._seen = count, 0
         self._file = sqlite3.connect(folder / "bare.db", isolation_level=None)
         self._file.execute(f"PRAGMA page_size={PAGE_BYTES}")
-        for pragma in ("auto_vacuum=INCREMENTAL", "journal_mode=TRUNCATE", "synchronous=FULL", "locking_mode=EXCLUSIVE"):
+        for pragma in (
+            "auto_vacuum=INCREMENTAL",
+            "journal_mode=TRUNCATE",
+            "synchronous=FULL",
+            "locking_mode=EXCLUSIVE",
+        ):
             self._file.execute(f"PRAGMA {pragma}")
         self._file.execute("CREATE TABLE kept(position INTEGER PRIMARY KEY, data BLOB NOT NULL)")
         self._file.execute("CREATE TABLE sealed(id INTEGER PRIMARY KEY, data BLOB NOT NULL)")
@@ -117,7 +122,9 @@ class BareSqliteFifo:
         words = json.dumps([dialogue.id, dialogue.question, dialogue.response])
         self._file.execute("BEGIN IMMEDIATE")
         self._file.execute("DELETE FROM kept WHERE position = ?", (self._seen - self._count,))
-        self._file.execute("INSERT INTO kept VALUES (?, ?)", (self._seen, compress_text(words.encode()) + self._EMBEDDING))
+        self._file.execute(
+            "INSERT INTO kept VALUES (?, ?)", (self._seen, compress_text(words.encode()) + self._EMBEDDING)
+        )
         self._file.execute("INSERT OR REPLACE INTO sealed VALUES (1, ?)", (self._PROGRESS,))
         self._file.execute("COMMIT")
         self._seen += 1

@@ -33,7 +33,9 @@ def finish(gram: Tensor, sums: Tensor, real: Tensor, owner: Tensor, sets: int) -
     return value.clamp(0, 1), torch.nn.functional.normalize(total, dim=1)
 
 
-def batched(hidden: Tensor, offsets: Tensor, center: Tensor | None, plan: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+def batched(
+    hidden: Tensor, offsets: Tensor, center: Tensor | None, plan: tuple[Tensor, Tensor, Tensor]
+) -> tuple[Tensor, Tensor]:
     """No padding, input dtype, windows batched: all windows gathered at once, one product for all."""
     rows, real, owner = plan
     tile = hidden[rows]
@@ -43,7 +45,9 @@ def batched(hidden: Tensor, offsets: Tensor, center: Tensor | None, plan: tuple[
     return finish(tile @ tile.mT, tile.sum(1, dtype=torch.float32), real, owner, len(offsets) - 1)
 
 
-def tiled(hidden: Tensor, offsets: Tensor, center: Tensor | None, plan: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+def tiled(
+    hidden: Tensor, offsets: Tensor, center: Tensor | None, plan: tuple[Tensor, Tensor, Tensor]
+) -> tuple[Tensor, Tensor]:
     """As `batched`, a megabyte of windows at a time, so that a tile is still in the cache for its product and its sum."""
     rows, real, owner = plan
     step = max(1, (1 << 20) // (WINDOW * hidden.shape[1] * hidden.element_size()))
@@ -61,10 +65,14 @@ def tiled(hidden: Tensor, offsets: Tensor, center: Tensor | None, plan: tuple[Te
 
 def padded(hidden: Tensor, offsets: Tensor, center: Tensor | None) -> tuple[Tensor, Tensor]:
     """Every set filled up to the longest, as most code does."""
-    sets = [rows if center is None else rows - center.to(hidden.dtype) for rows in hidden.split(offsets.diff().tolist())]
+    sets = [
+        rows if center is None else rows - center.to(hidden.dtype) for rows in hidden.split(offsets.diff().tolist())
+    ]
     lengths = offsets.diff()
     longest = math.ceil(int(lengths.max()) / WINDOW) * WINDOW
-    block = torch.nn.functional.pad(torch.nn.utils.rnn.pad_sequence(sets, batch_first=True), (0, 0, 0, longest - int(lengths.max())))
+    block = torch.nn.functional.pad(
+        torch.nn.utils.rnn.pad_sequence(sets, batch_first=True), (0, 0, 0, longest - int(lengths.max()))
+    )
     tile = block.view(-1, WINDOW, hidden.shape[1])
     real = (torch.arange(longest) < lengths[:, None]).view(-1, WINDOW)
     owner = torch.arange(len(lengths)).repeat_interleave(longest // WINDOW)

@@ -2,11 +2,13 @@ r"""Defaults of a round, chosen on development splits: what adapters say of held
 
 Run: python -m benchmarks.rounds ../shared/data --data dolly --arms now,fewer --out benchmarks/results/rounds.jsonl
 
-A round brings 16 corrections, of which a fifth is held in reserve, as in `edgepers run`; variations are written by the base model. Each
-row is one adapter: its ROUGE-1 and reference loss on development questions, its loss on the sets of every earlier round (a row of the
-forgetting matrix), on the reserve, and the rise of perplexity on general sets; for the packaged sample, also how many questions about its
-owner it answers with the fact. Which sets are drawn depends on the seed alone, so rows of different arms can be compared in pairs. Rows
-that are there are not made again. No test split is read (benchmarks/splits.py).
+A round brings 16 corrections, of which a fifth is held in reserve, as in `edgepers run`; variations are written by the
+base model. Each
+row is one adapter: its ROUGE-1 and reference loss on development questions, its loss on the sets of every earlier round
+(a row of the forgetting matrix), on the reserve, and the rise of perplexity on general sets; for the packaged sample,
+also how many questions about its owner it answers with the fact. Which sets are drawn depends on the seed alone, so
+rows of different arms can be compared in pairs. Rows that are there are not made again. No test split is read
+(benchmarks/splits.py).
 """
 
 import argparse
@@ -28,14 +30,13 @@ from benchmarks.lines import append_line, lines_there
 from benchmarks.splits import dialogue_sets
 from benchmarks.warm_start import started_from
 from edgepers.assets import general_sets, rehearsal_sets, sample_facts, sample_stream
-from edgepers.demo import knows
-from edgepers.dialogue import DialogueSet
-from edgepers.evaluate.guard import is_reserved, perplexity_rise
+from edgepers.cli.demo import knows
+from edgepers.evaluate.guard import is_reserved, pairs_of, perplexity_rise
 from edgepers.evaluate.rouge import rouge1
-from edgepers.heap import settle_heap
-from edgepers.learning import pairs_of
-from edgepers.llm import LanguageModel
-from edgepers.select.records import SPOKEN, KeptSet
+from edgepers.model.heap import tune_malloc
+from edgepers.model.language_model import LanguageModel
+from edgepers.state.records import SPOKEN, KeptSet
+from edgepers.streams import DialogueSet
 from edgepers.synth.synthesize import synthesize
 from edgepers.train.recipe import Recipe
 from edgepers.train.trainer import train
@@ -74,7 +75,9 @@ def kept_sets(sets: Sequence[DialogueSet], seed: int) -> list[KeptSet]:
     order = np.random.default_rng(seed).permutation(len(sets))[: A_ROUND * ROUNDS]
     nothing = np.zeros(0, np.int8)
     return [
-        KeptSet(position, str(i), sets[i].question, "", sets[i].reference, "", 0.0, 0.0, nothing, SPOKEN, 1, "corrected")
+        KeptSet(
+            position, str(i), sets[i].question, "", sets[i].reference, "", 0.0, 0.0, nothing, SPOKEN, 1, "corrected"
+        )
         for position, i in enumerate(order)
     ]
 
@@ -105,8 +108,13 @@ class Rounds:
         self.varied = [[pair for variations in of for pair in variations.pairs] for of in written]
         held_out = dialogue_sets(file, "development")[:HELD_OUT]
         self.held_out = [(one.question, one.reference or "") for one in held_out]
-        facts = {fact["id"]: fact["keywords"] for fact in map(json.loads, sample_facts().read_text(encoding="utf-8").splitlines())}
-        self.facts = {i: facts[one.id.split("-")[1]] for i, one in enumerate(held_out) if one.id and one.id.startswith("emily-")}
+        facts = {
+            fact["id"]: fact["keywords"]
+            for fact in map(json.loads, sample_facts().read_text(encoding="utf-8").splitlines())
+        }
+        self.facts = {
+            i: facts[one.id.split("-")[1]] for i, one in enumerate(held_out) if one.id and one.id.startswith("emily-")
+        }
         self.general = pairs_of(general_sets())
         self.rehearsed = pairs_of(rehearsal_sets())
         self.general_base = llm.losses(self.general, adapter=False)
@@ -127,14 +135,21 @@ class Rounds:
             "rouge1": round(rouge1([reference for _, reference in self.held_out], answers), 5),
             "answer_words": round(float(np.mean([len(answer.split()) for answer in answers])), 1),
             **(
-                {"facts": sum(knows(answers[i], words) for i, words in self.facts.items()), "facts_asked": len(self.facts)}
+                {
+                    "facts": sum(knows(answers[i], words) for i, words in self.facts.items()),
+                    "facts_asked": len(self.facts),
+                }
                 if self.facts
                 else {}
             ),
             "loss": losses(llm, self.held_out, adapter=adapter),
-            "own_losses": [losses(llm, [(one.question, one.wanted) for one in own], adapter=adapter) for own in self.own],
+            "own_losses": [
+                losses(llm, [(one.question, one.wanted) for one in own], adapter=adapter) for own in self.own
+            ],
             "reserve_losses": [round(loss, 4) for loss in llm.losses(reserve, adapter=adapter)] if reserve else [],
-            "reserve_rouge1": [round(rouge1([wanted], [said]), 4) for (_, wanted), said in zip(reserve, reserved, strict=True)],
+            "reserve_rouge1": [
+                round(rouge1([wanted], [said]), 4) for (_, wanted), said in zip(reserve, reserved, strict=True)
+            ],
             "general_rise": round(perplexity_rise(self.general_base, general), 4),
         }
 
@@ -153,8 +168,19 @@ class Rounds:
                 self.llm.use_adapter(Path(folder))
                 found = self.measured(number)
                 self.llm.use_adapter(None)
-            facts = {"sets": sum(map(len, self.own[:number])), "pairs": len(pairs), "steps": done.steps, "tokens": done.tokens}
-            yield {"round": number, **facts, "seconds": round(seconds, 1), "cpu_seconds": round(cpu_seconds, 1), **found}
+            facts = {
+                "sets": sum(map(len, self.own[:number])),
+                "pairs": len(pairs),
+                "steps": done.steps,
+                "tokens": done.tokens,
+            }
+            yield {
+                "round": number,
+                **facts,
+                "seconds": round(seconds, 1),
+                "cpu_seconds": round(cpu_seconds, 1),
+                **found,
+            }
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> str:
@@ -167,7 +193,8 @@ def summary(rows: Sequence[dict[str, Any]]) -> str:
         drops = [row["loss"] - base[row["data"], row["seed"]]["loss"] for row in mine]
         rise, seconds = (np.mean([row[name] for row in mine]) for name in ("general_rise", "seconds"))
         lines.append(
-            f"{arm:24} {number:5} {len(mine):5} {np.mean(gains):+8.2f} {np.mean(drops):+6.3f} {100 * rise:+7.1f} % {seconds:7.1f}"
+            f"{arm:24} {number:5} {len(mine):5} {np.mean(gains):+8.2f} {np.mean(drops):+6.3f} {100 * rise:+7.1f} %"
+            f" {seconds:7.1f}"
             f"   {' '.join(f'{gain:+.1f}' for gain in gains)}"
         )
     return "\n".join(lines)
@@ -180,7 +207,9 @@ def forgetting(rows: Sequence[dict[str, Any]], arm: str) -> str:
     for number in sorted({row["round"] for row in rows if row["arm"] == arm}):
         mine = [row for row in rows if (row["arm"], row["round"]) == (arm, number)]
         change = np.mean([np.subtract(row["own_losses"], base[row["data"], row["seed"]]) for row in mine], axis=0)
-        lines.append(f"{'after round':30} {number:5} {'  '.join(f'{one:+6.2f}' for one in change)}   ({len(mine)} adapters)")
+        lines.append(
+            f"{'after round':30} {number:5} {'  '.join(f'{one:+6.2f}' for one in change)}   ({len(mine)} adapters)"
+        )
     return "\n".join(lines)
 
 
@@ -195,20 +224,25 @@ def main() -> None:
     parser.add_argument("--model", default="")
     parser.add_argument("--out", type=Path, default=RESULTS / "rounds.jsonl")
     args = parser.parse_args()
-    settle_heap()
+    tune_malloc()
     there = {(row["data"], row["seed"], row["arm"], row["round"]) for row in lines_there(args.out)}
     machine = describe()
     llm = LanguageModel.load(args.model)
     for name in args.data.split(","):
         for seed in map(int, args.seeds.split(",")):
             wanted = {
-                arm: [n for n in map(int, args.rounds.split(",")) if (name, seed, arm, n) not in there] for arm in args.arms.split(",")
+                arm: [n for n in map(int, args.rounds.split(",")) if (name, seed, arm, n) not in there]
+                for arm in args.arms.split(",")
             }
             if not any(wanted.values()):
                 continue
             work = Rounds(llm, args.folder, name, seed)
             if (name, seed, "base", 0) not in there:
-                keep(args.out, machine, {"data": name, "seed": seed, "arm": "base", "round": 0, **work.measured(ROUNDS, adapter=False)})
+                keep(
+                    args.out,
+                    machine,
+                    {"data": name, "seed": seed, "arm": "base", "round": 0, **work.measured(ROUNDS, adapter=False)},
+                )
             for arm, numbers in wanted.items():
                 for row in work.rows(ARMS[arm], numbers, warm=arm.startswith("warm")):
                     keep(args.out, machine, {"data": name, "seed": seed, "arm": arm, **row})

@@ -6,12 +6,12 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from edgepers.dialogue import Arrival, Cursor, DialogueSet, IterableStream, read_dialogue_sets
-from edgepers.llm import LanguageModel
-from edgepers.select.buffer import Buffer
-from edgepers.select.feed import MICRO_BATCH
-from edgepers.select.records import KeptSet
+from edgepers.model.language_model import LanguageModel
+from edgepers.select.micro_batches import MICRO_BATCH
 from edgepers.select.selector import Selector
+from edgepers.state.buffer import Buffer
+from edgepers.state.records import KeptSet
+from edgepers.streams import Arrival, Cursor, DialogueSet, IterableStream, read_dialogue_sets
 
 __all__ = ["scored_stream"]
 

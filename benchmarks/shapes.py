@@ -27,8 +27,10 @@ SHAPES: dict[str, dict[str, Any]] = {
         "vocab_size": 151936, "hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24,
         "num_attention_heads": 14, "num_key_value_heads": 2, "head_dim": 64,
     },
-    "1B": _LLAMA_32 | {"hidden_size": 2048, "num_hidden_layers": 16, "num_attention_heads": 32, "head_dim": 64},  # Llama-3.2-1B
-    "3B": _LLAMA_32 | {"hidden_size": 3072, "num_hidden_layers": 28, "num_attention_heads": 24, "head_dim": 128},  # Llama-3.2-3B
+    # Llama-3.2-1B
+    "1B": _LLAMA_32 | {"hidden_size": 2048, "num_hidden_layers": 16, "num_attention_heads": 32, "head_dim": 64},
+    # Llama-3.2-3B
+    "3B": _LLAMA_32 | {"hidden_size": 3072, "num_hidden_layers": 28, "num_attention_heads": 24, "head_dim": 128},
 }  # fmt: skip
 
 
@@ -65,12 +67,18 @@ def _tensors(c: dict[str, Any]) -> Iterator[dict[str, Tensor]]:
     def normal(rows: int, columns: int) -> Tensor:
         return torch.empty(rows, columns, dtype=torch.bfloat16).normal_(std=0.02, generator=generator)
 
-    yield {"model.embed_tokens.weight": normal(c["vocab_size"], d), "model.norm.weight": torch.ones(d, dtype=torch.bfloat16)}
+    yield {
+        "model.embed_tokens.weight": normal(c["vocab_size"], d),
+        "model.norm.weight": torch.ones(d, dtype=torch.bfloat16),
+    }
     for layer in range(c["num_hidden_layers"]):
         here = f"model.layers.{layer}."
         shapes = {
             "self_attn.q_proj": (q, d), "self_attn.k_proj": (kv, d), "self_attn.v_proj": (kv, d), "self_attn.o_proj": (d, q),
             "mlp.gate_proj": (ff, d), "mlp.up_proj": (ff, d), "mlp.down_proj": (d, ff),
         }  # fmt: skip
-        norms = {f"{here}{name}.weight": torch.ones(d, dtype=torch.bfloat16) for name in ("input_layernorm", "post_attention_layernorm")}
+        norms = {
+            f"{here}{name}.weight": torch.ones(d, dtype=torch.bfloat16)
+            for name in ("input_layernorm", "post_attention_layernorm")
+        }
         yield {f"{here}{name}.weight": normal(*size) for name, size in shapes.items()} | norms

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from edgepers.dialogue import DialogueSet, read_dialogue_sets
-from edgepers.select.hashing import hash_text
+from edgepers.hashing import hash_text
+from edgepers.streams import DialogueSet, read_dialogue_sets
 
 __all__ = ["dialogue_sets", "split_of"]
 

@@ -2,9 +2,10 @@
 
     python -m benchmarks.stored_embeddings ../shared/data
 
-Against the float64 embeddings of the same sets: the share of sets whose nearest neighbour stays the same, and the error of IDD inside
-lexicon domains. Width 256 is the packaged model's own embedding (centered as the selector does it); width 2048 is made of the mean hidden
-states of all its layers side by side, centered, since no wide model is at hand: real activations, but not a wide model's.
+Against the float64 embeddings of the same sets: the share of sets whose nearest neighbour stays the same, and the error
+of IDD inside lexicon domains. Width 256 is the packaged model's own embedding (centered as the selector does it); width
+2048 is made of the mean hidden states of all its layers side by side, centered, since no wide model is at hand: real
+activations, but not a wide model's.
 """
 
 import argparse
@@ -18,10 +19,10 @@ import numpy.typing as npt
 import torch
 
 from benchmarks.harness import describe
-from edgepers.dialogue import read_dialogue_sets
-from edgepers.llm import LanguageModel
-from edgepers.select.embedding import dissimilarity, quantize, scale
+from edgepers.model.language_model import LanguageModel
 from edgepers.select.lexicon import load_lexicons
+from edgepers.state.embedding import dissimilarity, quantize, scale
+from edgepers.streams import read_dialogue_sets
 
 RESULTS = Path(__file__).parent / "results" / "stored_embeddings.jsonl"
 Rows = npt.NDArray[np.float64]

@@ -9,14 +9,19 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from edgepers.dialogue import Arrival, Cursor, DialogueSet
 from edgepers.select.lexicon import load_lexicons
+from edgepers.streams import Arrival, Cursor, DialogueSet
 
 __all__ = ["PoolEncoder", "arrivals", "weakened"]
 
 _TOPIC_WORDS = 0.25  # share of words from the lexicon of a set's topic
 _WEAK = "weak "
-_FILLER = [f"{a}{b}{c}" for a in ("ba", "ke", "lo", "mi", "nu") for b in ("ra", "se", "ti", "vo", "zu") for c in ("", "d", "l", "n", "st")]
+_FILLER = [
+    f"{a}{b}{c}"
+    for a in ("ba", "ke", "lo", "mi", "nu")
+    for b in ("ra", "se", "ti", "vo", "zu")
+    for c in ("", "d", "l", "n", "st")
+]
 
 
 class PoolEncoder:
@@ -38,7 +43,12 @@ class PoolEncoder:
         start = time.perf_counter()
         starts = [zlib.crc32(text.encode()) % (len(self._pool) - self._tokens) for text in texts]
         flat = self._pool[:1].expand(self._tokens, -1)
-        hidden = torch.cat([flat if t.startswith(_WEAK) else self._pool[a : a + self._tokens] for t, a in zip(texts, starts, strict=True)])
+        hidden = torch.cat(
+            [
+                flat if t.startswith(_WEAK) else self._pool[a : a + self._tokens]
+                for t, a in zip(texts, starts, strict=True)
+            ]
+        )
         offsets = torch.arange(0, self._tokens * len(texts) + 1, self._tokens)
         self.seconds += time.perf_counter() - start
         return hidden, offsets
@@ -57,7 +67,12 @@ def arrivals(seed: int = 0) -> Iterator[Arrival]:
     while True:
         topic = rng.choice(topics) if rng.random() < 0.7 else _FILLER
         question, response = (
-            " ".join(rng.choice(topic if rng.random() < _TOPIC_WORDS else _FILLER) for _ in range(rng.randrange(15, 80))) for _ in range(2)
+            " ".join(
+                rng.choice(topic if rng.random() < _TOPIC_WORDS else _FILLER) for _ in range(rng.randrange(15, 80))
+            )
+            for _ in range(2)
         )
-        yield Arrival(DialogueSet(question, response, None, str(number)), Cursor(number, number), Cursor(number + 1, number + 1))
+        yield Arrival(
+            DialogueSet(question, response, None, str(number)), Cursor(number, number), Cursor(number + 1, number + 1)
+        )
         number += 1

@@ -1,7 +1,7 @@
 """How often a process waits for the disk, and how many bytes it hands to write calls.
 
-fsync and fdatasync are counted by a few lines of C++ in front of libc (LD_PRELOAD), compiled where a g++ is; bytes are `wchar` of
-/proc/self/io. Neither needs a right that an ordinary user lacks.
+fsync and fdatasync are counted by a few lines of C++ in front of libc (LD_PRELOAD), compiled where a g++ is; bytes are
+`wchar` of /proc/self/io. Neither needs a right that an ordinary user lacks.
 """
 
 import ctypes
@@ -56,5 +56,7 @@ def run_counted(arguments: Sequence[str], folder: Path) -> str:
         source.write_text(_SOURCE, encoding="ascii")
         subprocess.run([compiler, "-O2", "-shared", "-fPIC", "-o", str(library), str(source), "-ldl"], check=True)
         environment["LD_PRELOAD"] = str(library)
-    done = subprocess.run([sys.executable, "-m", *arguments], env=environment, check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", *arguments], env=environment, check=True, capture_output=True, text=True
+    )
     return done.stdout

@@ -2,8 +2,9 @@ r"""How fast stored scores should fade under `aging`: tuned on half of the data 
 
 Run: python -m benchmarks.tune_aging ../shared/data [--limit 1500] [--cache DIR]
 
-Freshness is admissions in the last quarter of the stream as a share of even ones (at most 1), worth the mean percentile of EOE, DSS and
-IDD of what is kept, above 0.5 and as a share of what `quality` reaches; a half-life is judged by their product, means over three seeds.
+Freshness is admissions in the last quarter of the stream as a share of even ones (at most 1), worth the mean percentile
+of EOE, DSS and IDD of what is kept, above 0.5 and as a share of what `quality` reaches; a half-life is judged by their
+product, means over three seeds.
 """
 
 import argparse
@@ -20,11 +21,11 @@ from benchmarks.harness import RESULTS, describe
 from benchmarks.policies import DATA, SHARES, TUNED_ON, percentiles
 from benchmarks.replay import replay
 from benchmarks.scored import scored_stream
-from edgepers.llm import LanguageModel
+from edgepers.model.language_model import LanguageModel
 from edgepers.select.index import Index
 from edgepers.select.policy import Kept, Newcomer, Policy, Room
-from edgepers.select.records import KeptSet
 from edgepers.select.rules import aging, quality
+from edgepers.state.records import KeptSet
 
 HELD_OUT = ("alpaca", "empathetic_dialogues", "medical_questiondoctors")
 SEEDS = (0, 1, 2)
@@ -51,11 +52,17 @@ def judge(name: str, stream: Sequence[KeptSet], share: float) -> Iterator[dict[s
     reached = 0.0
     for half_life, policy in candidates().items():
         runs = [replay(stream, budget_bytes, policy, seed) for seed in SEEDS]
-        fresh = float(np.mean([run.admitted[-quarter:].sum() / (run.admitted.sum() * quarter / len(stream)) for run in runs]))
+        fresh = float(
+            np.mean([run.admitted[-quarter:].sum() / (run.admitted.sum() * quarter / len(stream)) for run in runs])
+        )
         value = float(np.mean([rank[run.kept].mean() for run in runs])) - 0.5
         reached = reached or value
         row = {"data": name, "tuned_on": name in TUNED_ON, "sets": len(stream), "share": share, "half_life": half_life}
-        yield row | {"last_quarter_of_even": fresh, "rank_of_quality": value / reached, "product": min(fresh, 1) * value / reached}
+        yield row | {
+            "last_quarter_of_even": fresh,
+            "rank_of_quality": value / reached,
+            "product": min(fresh, 1) * value / reached,
+        }
 
 
 def main() -> None:
@@ -74,12 +81,17 @@ def main() -> None:
         if name in (*TUNED_ON, *HELD_OUT):
             stream = scored_stream(args.folder / f"{name}.jsonl", args.limit, args.cache, llm)
             rows += [row for share in SHARES for row in judge(name, stream, share)]
-    args.out.write_text("".join(json.dumps(row | {"command": command, **machine}) + "\n" for row in rows), encoding="utf-8")
+    args.out.write_text(
+        "".join(json.dumps(row | {"command": command, **machine}) + "\n" for row in rows), encoding="utf-8"
+    )
     for tuned in (True, False):
         print("tuned on" if tuned else "held out", "(last quarter of even, rank of quality's, product, least product)")
         for half_life in candidates():
             some = [row for row in rows if row["half_life"] == half_life and row["tuned_on"] == tuned]
-            means = [float(np.mean([row[key] for row in some])) for key in ("last_quarter_of_even", "rank_of_quality", "product")]
+            means = [
+                float(np.mean([row[key] for row in some]))
+                for key in ("last_quarter_of_even", "rank_of_quality", "product")
+            ]
             print(f"  {half_life:12}", *(f"{value:.3f}" for value in (*means, min(row["product"] for row in some))))
 
 

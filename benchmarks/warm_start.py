@@ -7,7 +7,7 @@ from unittest import mock
 
 from torch import Tensor
 
-from edgepers.llm import LanguageModel
+from edgepers.model.language_model import LanguageModel
 
 __all__ = ["started_from"]
 

@@ -3,8 +3,8 @@
     python csrc/build.py cpu OUT.so [--cxx g++] [--flags "-fsanitize=thread"] [--test]
     python csrc/build.py cuda OUT.so [--nvcc nvcc] [--report benchmarks/results/cuda_registers.txt]
 
-`--test` makes csrc/tests/test_csrc.cpp a program with the kernels inside, instead of a library. `--report` writes what each CUDA kernel
-takes of registers and shared memory, and fails where one spills.
+`--test` makes csrc/tests/test_csrc.cpp a program with the kernels inside, instead of a library. `--report` writes what
+each CUDA kernel takes of registers and shared memory, and fails where one spills.
 """
 
 from __future__ import annotations
@@ -29,9 +29,26 @@ ISAS = {
     "x86_64": {
         "sse2": [],
         "avx2": ["-mavx2", "-mfma", "-mf16c"],
-        "avx512": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-mf16c", "-mprefer-vector-width=512"],
+        "avx512": [
+            "-mavx512f",
+            "-mavx512bw",
+            "-mavx512dq",
+            "-mavx512vl",
+            "-mfma",
+            "-mf16c",
+            "-mprefer-vector-width=512",
+        ],
         "avx512bf16": [
-            *("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512bf16", "-mfma", "-mf16c", "-mprefer-vector-width=512"),
+            *(
+                "-mavx512f",
+                "-mavx512bw",
+                "-mavx512dq",
+                "-mavx512vl",
+                "-mavx512bf16",
+                "-mfma",
+                "-mf16c",
+                "-mprefer-vector-width=512",
+            ),
         ],
     },
     "aarch64": {"neon": [], "neon_fp16": ["-march=armv8.2-a+fp16fml"], "neon_bf16": ["-march=armv8.2-a+fp16fml+bf16"]},
@@ -50,15 +67,23 @@ FLAGS = [
     "-pthread",
 ]
 
-# Orin's machine code, Hopper's, and PTX for every other chip from sm_80 on: JetPack's and servers' drivers compile it at load.
+# Orin's machine code, Hopper's, and PTX for every other chip from sm_80 on: JetPack's and servers' drivers compile it
+# at load.
 CUDA_FLAGS = [
-    *("-gencode", "arch=compute_87,code=sm_87", "-gencode", "arch=compute_90,code=sm_90", "-gencode", "arch=compute_80,code=compute_80"),
+    *(
+        "-gencode",
+        "arch=compute_87,code=sm_87",
+        "-gencode",
+        "arch=compute_90,code=sm_90",
+        "-gencode",
+        "arch=compute_80,code=compute_80",
+    ),
     *("-std=c++17", "-O3", "-shared", "-cudart", "static", "-Xcompiler", "-fPIC,-fvisibility=hidden"),
 ]
 
 
-# A wheel must not ask for the builder's C++ library, nor show one to others. What of it is never called is left out: GCC 12's asks for
-# glibc 2.36 there. The unwinder is the system's libgcc_s, for GCC 12's own asks for 2.35.
+# A wheel must not ask for the builder's C++ library, nor show one to others. What of it is never called is left out:
+# GCC 12's asks for glibc 2.36 there. The unwinder is the system's libgcc_s, for GCC 12's own asks for 2.35.
 LIBRARY = ("-static-libstdc++", "-Wl,--gc-sections", f"-Wl,--version-script={SOURCE / 'exports.map'}")
 
 
@@ -73,14 +98,18 @@ def build_cpu(out: Path, cxx: str, flags: list[str], *, test: bool = False) -> N
     command = shlex.split(cxx)
     machine = _machine(command)
     with tempfile.TemporaryDirectory() as folder:
-        isas = {name: isa for name, isa in ISAS.get(machine, {"generic": []}).items() if _takes(command, isa, Path(folder))}
+        isas = {
+            name: isa for name, isa in ISAS.get(machine, {"generic": []}).items() if _takes(command, isa, Path(folder))
+        }
         every = "-DEDGEPERS_ALL(F)=" + " ".join(f"F({name})" for name in isas)
         jobs = [(source, [every]) for source in (*CPU_SOURCES, *(["tests/test_csrc.cpp"] if test else []))]
         jobs += [("cpu/kernels.cpp", [*isa, f"-DEDGEPERS_ISA={name}"]) for name, isa in isas.items()]
         objects = [Path(folder) / f"{number}.o" for number in range(len(jobs))]
 
         def compile_one(job: tuple[str, list[str]], target: Path) -> None:
-            subprocess.run([*command, *FLAGS, *job[1], *flags, "-c", str(SOURCE / job[0]), "-o", str(target)], check=True)
+            subprocess.run(
+                [*command, *FLAGS, *job[1], *flags, "-c", str(SOURCE / job[0]), "-o", str(target)], check=True
+            )
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(compile_one, jobs, objects))
@@ -92,28 +121,41 @@ def build_cuda(out: Path, nvcc: str, flags: list[str]) -> None:
     """Compile the CUDA library; raises as `build_cpu`."""
     # nvcc cuts what it hands on at commas.
     host = (word for flag in LIBRARY for word in ("-Xcompiler", flag.replace(",", "\\,")))
-    _replace(out, [*shlex.split(nvcc), *CUDA_FLAGS, *flags, *host, *(str(SOURCE / name) for name in CUDA_SOURCES), "-o"])
+    _replace(
+        out, [*shlex.split(nvcc), *CUDA_FLAGS, *flags, *host, *(str(SOURCE / name) for name in CUDA_SOURCES), "-o"]
+    )
 
 
 def report_registers(nvcc: str, out: Path) -> None:
     """Write a line for each kernel and machine code: registers, bytes of spills and of shared memory; exit where one spills."""
     sources = [str(SOURCE / name) for name in CUDA_SOURCES]
     done = subprocess.run(
-        [*shlex.split(nvcc), *CUDA_FLAGS, "-Xptxas", "-v", *sources, "-o", os.devnull], check=True, capture_output=True, text=True
+        [*shlex.split(nvcc), *CUDA_FLAGS, "-Xptxas", "-v", *sources, "-o", os.devnull],
+        check=True,
+        capture_output=True,
+        text=True,
     )
     found = re.findall(
-        r"Compiling entry function '(\w+)' for '(\w+)'.*?(\d+) bytes spill stores, (\d+) bytes spill loads.*?Used (\d+) registers([^\n]*)",
+        r"Compiling entry function '(\w+)' for '(\w+)'.*?(\d+) bytes spill stores, (\d+) bytes spill loads.*?Used"
+        r" (\d+) registers([^\n]*)",
         done.stderr + done.stdout,
         re.DOTALL,
     )
-    names = subprocess.run(["c++filt", *(row[0] for row in found)], check=True, capture_output=True, text=True).stdout.splitlines()
+    names = subprocess.run(
+        ["c++filt", *(row[0] for row in found)], check=True, capture_output=True, text=True
+    ).stdout.splitlines()
     lines = []
     for name, (_, code, stores, loads, registers, rest) in zip(names, found, strict=True):
         kernel = re.sub(r"\(anonymous namespace\)::|edgepers::|^void ", "", name)
         kernel = re.sub(r"(<.*>)\(.*\)$", r"\1", kernel)
         shared = re.search(r"(\d+) bytes smem", rest)
-        lines.append(f"{code}  {kernel}: {registers} registers, {stores} + {loads} spilled, {shared[1] if shared else 0} shared\n")
-    out.write_text("python csrc/build.py cuda OUT.so --report THIS: bytes where nothing else is said\n" + "".join(sorted(lines)))
+        lines.append(
+            f"{code}  {kernel}: {registers} registers, {stores} + {loads} spilled, {shared[1] if shared else 0}"
+            " shared\n"
+        )
+    out.write_text(
+        "python csrc/build.py cuda OUT.so --report THIS: bytes where nothing else is said\n" + "".join(sorted(lines))
+    )
     if any(" 0 + 0 spilled" not in line for line in lines):
         sys.exit(f"csrc/build.py: a kernel spills, see {out}")
 
@@ -133,7 +175,12 @@ def _machine(command: list[str]) -> str:
 def _takes(command: list[str], flags: list[str], folder: Path) -> bool:
     probe = folder / "probe.cpp"
     probe.write_text("int main() { return 0; }\n")
-    return subprocess.run([*command, *flags, "-c", str(probe), "-o", os.devnull], check=False, capture_output=True).returncode == 0
+    return (
+        subprocess.run(
+            [*command, *flags, "-c", str(probe), "-o", os.devnull], check=False, capture_output=True
+        ).returncode
+        == 0
+    )
 
 
 def main() -> None:

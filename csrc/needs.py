@@ -19,8 +19,9 @@ def wheel_platform(libraries: Iterable[Path]) -> str | None:
     """The platform of a wheel that holds these libraries: the machine that they were compiled for, not the one that compiles.
 
     Returns:
-        `manylinux_2_34_aarch64` with the newest glibc that one of them asks for: the wheel runs with that glibc or a newer one (PEP 600).
-        `linux_aarch64` where one asks for more than glibc; None where readelf is missing, or names no one known machine.
+        `manylinux_2_34_aarch64` with the newest glibc that one of them asks for: the wheel runs with that glibc or a
+        newer one (PEP 600). `linux_aarch64` where one asks for more than glibc; None where readelf is missing, or names
+        no one known machine.
     """
     environment = {**os.environ, "LC_ALL": "C"}
     texts = []

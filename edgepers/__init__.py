@@ -10,8 +10,8 @@ __version__ = "0.1.0"
 __all__ = ["Buffer", "DialogueSet", "EdgepersError", "Personalizer", "Selector", "ops"]
 
 _HOMES = {
-    "Buffer": "edgepers.select.buffer",
-    "DialogueSet": "edgepers.dialogue",
+    "Buffer": "edgepers.state.buffer",
+    "DialogueSet": "edgepers.streams",
     "EdgepersError": "edgepers.errors",
     "Personalizer": "edgepers.personalize",
     "Selector": "edgepers.select.selector",

@@ -2,6 +2,6 @@
 
 import sys
 
-from edgepers.cli import main
+from edgepers.cli.parser import main
 
 sys.exit(main())

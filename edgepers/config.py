@@ -49,7 +49,9 @@ def parse_size(text: str) -> Size:
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
     if not match or match[2].upper() not in _UNITS:
-        raise UsageError(f"size {text!r} is not a number with a unit; write 281KB, 4GB or 4GiB (KB = 1000 bytes, KiB = 1024)")
+        raise UsageError(
+            f"size {text!r} is not a number with a unit; write 281KB, 4GB or 4GiB (KB = 1000 bytes, KiB = 1024)"
+        )
     return Size(math.floor(float(match[1]) * _UNITS[match[2].upper()]))
 
 
@@ -74,40 +76,64 @@ class Settings:
     model: str = option("", "local folder or Hub name of the base model; empty: the packaged small model")
     bits: int = option(4, "4: NF4 with double quantization; 16: none")
     storage: Size = option(Size(281_000), "most bytes on disk for everything kept, such as 281KB")
-    memory: Size = option(Size(4_000_000_000), "most bytes of memory above the interpreter's own, GPU memory included, such as 4GB")
+    memory: Size = option(
+        Size(4_000_000_000), "most bytes of memory above the interpreter's own, GPU memory included, such as 4GB"
+    )
     every: int = option(200, "valid dialogue sets between two rounds")
     policy: str = option("random", "who enters the buffer and who leaves", choices=POLICIES)
     entropy: str = option("windowed", "reading of the entropy of embedding", choices=ENTROPIES)
     lexicons: str = option("", "folder with one <domain>.txt of words per domain; empty: the packaged ones")
     scored_text: str = option("response", "text that is scored beside the question", choices=("response", "reference"))
     protect_annotated: bool = option(True, "annotated sets leave only when nothing else can")
-    annotations: str = option("ask", "gold (the data set's reference), ask (on the terminal), or a JSONL file of answers")
+    annotations: str = option(
+        "ask", "gold (the data set's reference), ask (on the terminal), or a JSONL file of answers"
+    )
     annotations_per_round: int = option(16, "most requests to the owner in one round")
     generations: int = option(3, "variations asked of the model for each annotated set; 0: none")
     synthesize: str = option("question", "what is varied", choices=("question", "pair"))
     steps: int = option(100, "optimizer steps of a round")
     epochs: int = option(0, "passes over the training sets instead of a fixed number of steps; 0: use steps")
     batch: int = option(16, "training sets in one optimizer step, at most")
-    step_tokens: int = option(0, "tokens of the sets of one optimizer step, about, however many sets they are; 0: --batch sets")
+    step_tokens: int = option(
+        0, "tokens of the sets of one optimizer step, about, however many sets they are; 0: --batch sets"
+    )
     learning_rate: float = option(0.0, "peak learning rate; 0: by the model's size")
-    optimizer: str = option("auto", "AdamW's moments in 32 bits, or in 8 (adamw8bit); auto: in 8 on a GPU", choices=OPTIMIZERS)
+    optimizer: str = option(
+        "auto", "AdamW's moments in 32 bits, or in 8 (adamw8bit); auto: in 8 on a GPU", choices=OPTIMIZERS
+    )
     liger: bool = option(False, "norms and gated products in training by Liger-Kernel's kernels: a GPU and extra liger")
-    fused: bool = option(False, "products of 4-bit weights in training by a kernel that dequantizes on the way, where it is faster: a GPU")
+    fused: bool = option(
+        False,
+        "products of 4-bit weights in training by a kernel that dequantizes on the way, where it is faster: a GPU",
+    )
     lora_rank: int = option(8, "rank of the LoRA adapter; alpha is twice the rank")
-    lora_targets: str = option("attention", "layers that the adapter changes: q, k, v, o, or every linear layer", choices=LORA_TARGETS)
-    lora_layers: str = option("all", "all: the adapter is on every block; top:K: on the K uppermost, and those below run once for each set")
-    rehearsal: int = option(4, "general sets in each step on which the adapter is held to what the base model says; 0: none")
+    lora_targets: str = option(
+        "attention", "layers that the adapter changes: q, k, v, o, or every linear layer", choices=LORA_TARGETS
+    )
+    lora_layers: str = option(
+        "all", "all: the adapter is on every block; top:K: on the K uppermost, and those below run once for each set"
+    )
+    rehearsal: int = option(
+        4, "general sets in each step on which the adapter is held to what the base model says; 0: none"
+    )
     guard: bool = option(True, "keep an adapter aside that is worse on annotated sets held in reserve")
-    guard_perplexity: float = option(0.0, "most that general perplexity may rise over the base model's, as a share; 0: by the model's size")
+    guard_perplexity: float = option(
+        0.0, "most that general perplexity may rise over the base model's, as a share; 0: by the model's size"
+    )
     keep_adapters: int = option(3, "newest adapters kept on disk, the published one always among them")
     seed: int = option(0, "seed of every random choice")
-    format: str = option("", "form of the stream's records; empty: detected from the first of them", choices=("", *FORMATS))
+    format: str = option(
+        "", "form of the stream's records; empty: detected from the first of them", choices=("", *FORMATS)
+    )
     key_file: str = option("", "file outside the state that holds its key; empty: in your configuration folder")
-    durability: str = option("every", "every: each admission is a commit of its own; batch:N: up to N of a micro-batch share one")
+    durability: str = option(
+        "every", "every: each admission is a commit of its own; batch:N: up to N of a micro-batch share one"
+    )
     passphrase: bool = option(False, "wrap a new state's key with a passphrase: EDGEPERS_PASSPHRASE, or asked for")
     pause_when_busy: str = option(
         "",
-        "training waits while the device is busy: on, or bounds such as load:0.5,battery:30,temperature:85 (share of the cores that other"
+        "training waits while the device is busy: on, or bounds such as load:0.5,battery:30,temperature:85 (share of"
+        " the cores that other"
         " programs take, percent left unplugged, degrees Celsius)",
     )
     stream: str = option("", "stream file last read: where gold annotation looks references up", given=False)
@@ -123,7 +149,8 @@ class Settings:
             choices = f.metadata["choices"]
             if choices and getattr(self, f.name) not in choices:
                 raise UsageError(
-                    f"--{f.name.replace('_', '-')} {getattr(self, f.name)!r} is unknown; choose {', '.join(c for c in choices if c)}"
+                    f"--{f.name.replace('_', '-')} {getattr(self, f.name)!r} is unknown; choose"
+                    f" {', '.join(c for c in choices if c)}"
                 )
         for name, least in _LEAST.items():
             if getattr(self, name) < least:
@@ -138,11 +165,14 @@ class Settings:
             raise UsageError(f"--lora-layers is {self.lora_layers!r}; give all, or top:K with K of at least 1")
         if (wrong := _wrong_bound(self.pause_when_busy)) is not None:
             raise UsageError(
-                f"--pause-when-busy is {self.pause_when_busy!r}, where {wrong!r} is no bound; give on, or some of load:0.5 (above 0, at"
+                f"--pause-when-busy is {self.pause_when_busy!r}, where {wrong!r} is no bound; give on, or some of"
+                " load:0.5 (above 0, at"
                 f" most 1), battery:30 (percent), temperature:85 (degrees Celsius), with commas between, or nothing"
             )
         if not math.isfinite(self.learning_rate):
-            raise UsageError(f"--learning-rate is {self.learning_rate}; give a number such as 2e-4, or 0 for the model's own")
+            raise UsageError(
+                f"--learning-rate is {self.learning_rate}; give a number such as 2e-4, or 0 for the model's own"
+            )
 
     @property
     def admissions_a_commit(self) -> int:
@@ -194,7 +224,12 @@ def _wrong_bound(text: str) -> str | None:
     seen = set()
     for bound in text.split(","):
         name, _, value = _parted(bound)
-        if name not in BUSY or name in seen or not re.fullmatch(r"\d+(\.\d+)?|\.\d+", value) or not 0 < float(value) <= _MOST[name]:
+        if (
+            name not in BUSY
+            or name in seen
+            or not re.fullmatch(r"\d+(\.\d+)?|\.\d+", value)
+            or not 0 < float(value) <= _MOST[name]
+        ):
             return bound
         seen.add(name)
     return None
@@ -219,7 +254,8 @@ _LEAST = {
 assert all(f.default is not MISSING for f in fields(Settings))
 
 # What is known of the paper's choices: its text, figures and the first author's script. Round length, batch, epochs and
-# learning rate are remembered, not seen (docs/method.md); everything kept is annotated, since bytes limit learning there.
+# learning rate are remembered, not seen (docs/method.md); everything kept is annotated, since bytes limit learning
+# there.
 PAPER: dict[str, Any] = {
     "storage": Size(2_816_000),
     "every": 800,

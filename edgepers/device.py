@@ -50,7 +50,9 @@ def warm_up_4bit(device: "torch.device", side: int = 256) -> None:
     import torch
     from bitsandbytes.nn.modules import Linear4bit
 
-    layer = Linear4bit(side, side, bias=False, compute_dtype=torch.float16, quant_type="nf4", compress_statistics=True).to(device)
+    layer = Linear4bit(
+        side, side, bias=False, compute_dtype=torch.float16, quant_type="nf4", compress_statistics=True
+    ).to(device)
     with torch.no_grad():
         layer(torch.zeros(1, side, dtype=torch.float16, device=device)).sum().item()
 
@@ -67,7 +69,10 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def clocks_mhz(sys: Path = Path("/sys")) -> dict[str, float]:
     """Present clocks where the kernel tells them: the fastest core's as "cpu", a Jetson's GPU's as "gpu"."""
-    sources = {"cpu": ("devices/system/cpu/cpu*/cpufreq/scaling_cur_freq", 1e-3), "gpu": ("class/devfreq/*gpu*/cur_freq", 1e-6)}
+    sources = {
+        "cpu": ("devices/system/cpu/cpu*/cpufreq/scaling_cur_freq", 1e-3),
+        "gpu": ("class/devfreq/*gpu*/cur_freq", 1e-6),
+    }
     found = {}
     for name, (pattern, mhz) in sources.items():
         values = []

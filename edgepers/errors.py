@@ -79,7 +79,10 @@ class MicroBatchHalvedError(BudgetError):
     """
 
     def __init__(self, what: str, micro_batch_tokens: int) -> None:
-        super().__init__(f"{what}; do it again: it goes on from there with micro-batches of {micro_batch_tokens} tokens, half as many")
+        super().__init__(
+            f"{what}; do it again: it goes on from there with micro-batches of {micro_batch_tokens} tokens, half as"
+            " many"
+        )
         self.what = what
         self.micro_batch_tokens = micro_batch_tokens
         self.round = ""

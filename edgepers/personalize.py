@@ -10,38 +10,38 @@ from edgepers import ops
 from edgepers.annotate.requests import annotate, pending
 from edgepers.annotate.sources import Source, source_of
 from edgepers.config import Settings
-from edgepers.dialogue import Arrival, DialogueSet, FileStream, Stream, open_stream
 from edgepers.errors import MicroBatchHalvedError, StateError
 from edgepers.evaluate.evaluator import test_digest, test_sets
-from edgepers.evaluate.guard import Verdict
-from edgepers.forget import finish_forgetting
-from edgepers.learning import guard, learn
-from edgepers.listener import Listener
-from edgepers.llm import MAX_NEW_TOKENS, LanguageModel
-from edgepers.loading import check_memory, import_libraries
-from edgepers.material import Material
-from edgepers.measuring import Measuring
+from edgepers.evaluate.guard import Verdict, guard
 from edgepers.meter.energy import EnergyMeter
 from edgepers.meter.ledger import Ledger
 from edgepers.meter.memory import MemoryMeter
-from edgepers.plan import check_plan
+from edgepers.model.language_model import MAX_NEW_TOKENS, LanguageModel
+from edgepers.model.loading import check_memory, import_libraries
+from edgepers.plan.plan import check_plan
 from edgepers.privacy.keyring import key_source
-from edgepers.report import report, round_report, versions
-from edgepers.rollback import roll_back
-from edgepers.select.buffer import Buffer
-from edgepers.select.feed import Feed
+from edgepers.report.report import report, round_report, versions
+from edgepers.rounds.learn import learn
+from edgepers.rounds.listener import Listener
+from edgepers.rounds.measure import HeldOutScores
+from edgepers.rounds.training_data import TrainingData
 from edgepers.select.lexicon import load_lexicons
+from edgepers.select.micro_batches import MicroBatches
 from edgepers.select.policy import Policy
-from edgepers.select.records import KeptSet
 from edgepers.select.scores import Score
 from edgepers.select.selector import Selector
-from edgepers.state import State
+from edgepers.state.buffer import Buffer
+from edgepers.state.folder import State
+from edgepers.state.forget import finish_forgetting
+from edgepers.state.records import KeptSet
+from edgepers.state.rollback import roll_back
+from edgepers.state.variations import Variations, sum_counts
+from edgepers.streams import Arrival, DialogueSet, FileStream, Stream, open_stream
 from edgepers.streams.hub import HubStream
 from edgepers.synth.check import refusal
 from edgepers.synth.synthesize import Check, digest, synthesize
-from edgepers.synth.variations import Variations, sum_counts
 from edgepers.train.kernels import check_kernels
-from edgepers.train.log import StepLog
+from edgepers.train.step_log import StepLog
 from edgepers.train.trainer import TrainResult, TrainStep
 
 __all__ = ["Personalizer"]
@@ -63,7 +63,8 @@ class Personalizer:
         energy: meters joules, and is closed with this; None: what this machine has.
 
     Raises:
-        StateError: another process works on the folder, or it was made with another model, seed, stream or other lexicons.
+        StateError: another process works on the folder, or it was made with another model, seed, stream or other
+            lexicons.
         UsageError: the settings' lexicons cannot be read.
     """
 
@@ -105,7 +106,7 @@ class Personalizer:
             undo.callback(self.energy.close)
             self.llm = llm or self._load()
             check_kernels(self.settings, self.llm.device)
-            self._measuring = Measuring(self.llm, self.state, self.buffer, self.energy, self._listener)
+            self._measuring = HeldOutScores(self.llm, self.state, self.buffer, self.energy, self._listener)
             if self.llm.device.type == "cuda":
                 ops.backends("cuda")  # a kernel that is wrong on this GPU is found before anything is decided by it
             self.selector = Selector(
@@ -183,7 +184,10 @@ class Personalizer:
         """Make sure that an old state is this stream's; a new one becomes it with the first set decided."""
         progress = self.buffer.progress
         if progress.stream and stream.fingerprint and progress.stream != stream.fingerprint:
-            raise StateError(f"state {self.state.folder}: made with another stream than {stream.name}; give that one, or a new --state")
+            raise StateError(
+                f"state {self.state.folder}: made with another stream than {stream.name}; give that one, or a new"
+                " --state"
+            )
         if isinstance(stream, (FileStream, HubStream)) and stream.name != "-":
             where = stream.name if isinstance(stream, HubStream) else str(Path(stream.name).resolve())
             self.settings = replace(self.settings, stream=where)
@@ -192,7 +196,7 @@ class Personalizer:
 
     def _select(self, stream: Stream, limit: int | None, strict: bool, *, rounds: bool) -> Iterator[None]:
         """Decide on the rest of the stream; with `rounds`, yields where one is due."""
-        feed = Feed(stream, self.buffer.progress, strict=strict, note=self._listener.note)
+        feed = MicroBatches(stream, self.buffer.progress, strict=strict, note=self._listener.note)
         while True:
             if rounds and self.buffer.progress.position >= self.next_round:
                 yield
@@ -244,7 +248,9 @@ class Personalizer:
 
     # -- one round
 
-    def round(self, stream: Stream | None = None, *, test: str | Path | Sequence[DialogueSet] | None = None) -> dict[str, Any]:
+    def round(
+        self, stream: Stream | None = None, *, test: str | Path | Sequence[DialogueSet] | None = None
+    ) -> dict[str, Any]:
         """Annotate, synthesize, train, guard, publish. Interrupted at any point, it goes on or starts again with the same result."""
         held_out = test_sets(test)
         self._measuring.base(held_out)
@@ -273,7 +279,7 @@ class Personalizer:
         """Write the variations that annotated sets still lack; those of sets that have left are deleted."""
         self._listener.stage("synthesize", self.round_number)
         settings = self.settings
-        material = Material.of(self.state, self.buffer)
+        material = TrainingData.of(self.state, self.buffer)
         had, training = material.variations, material.training
         wanted = {kept.position: digest(kept, settings.generations, settings.synthesize) for kept in training}
         stay = {p: v for p, v in had.items() if v.made_from == wanted.get(p)}
@@ -296,13 +302,18 @@ class Personalizer:
             self.state.save_variations(now, self.buffer.sealer)
         self.meter.check("synthesis")
         pairs = [pair for v in made for pair in v.pairs]
-        return {"sets": len(lacking), "synthesized": len(pairs), "refused": sum_counts(*(v.refused for v in made)), "pairs": pairs}
+        return {
+            "sets": len(lacking),
+            "synthesized": len(pairs),
+            "refused": sum_counts(*(v.refused for v in made)),
+            "pairs": pairs,
+        }
 
     def train(self, *, test: str | Path | Sequence[DialogueSet] | None = None) -> dict[str, Any]:
         """Train an adapter on what is annotated, publish it unless the guard objects, and finish the round."""
         held_out = test_sets(test)
         number, name = self.round_number, f"{self.round_number:04}"
-        material = Material.of(self.state, self.buffer)
+        material = TrainingData.of(self.state, self.buffer)
         pairs, names = material.pairs()
         result: TrainResult | None = None
         verdict = Verdict(False, "no annotated set to train on", None, None)
@@ -319,7 +330,8 @@ class Personalizer:
                 verdict = guard(self.llm, self.settings, material.reserve, published, self._measuring.folder(name))
             if verdict.scale != 1.0:
                 self._listener.note(
-                    f"round {number}: {100 * verdict.scale:.0f} % of the update kept; the whole of it would have been refused"
+                    f"round {number}: {100 * verdict.scale:.0f} % of the update kept; the whole of it would have been"
+                    " refused"
                 )
         self.meter.check("the round")
         progress = self.buffer.progress.copy()
@@ -360,7 +372,15 @@ class Personalizer:
 
         try:
             with StepLog(self.state.rounds, name) as log:
-                return learn(self.llm, self.settings, pairs, self.state.adapters / name, told, names=names, note=self._listener.note)
+                return learn(
+                    self.llm,
+                    self.settings,
+                    pairs,
+                    self.state.adapters / name,
+                    told,
+                    names=names,
+                    note=self._listener.note,
+                )
         except MicroBatchHalvedError as error:
             error.round, error.hand_over = name, self.buffer.sealer.hand_over
             raise
@@ -371,7 +391,9 @@ class Personalizer:
         """ROUGE-1 of the base model and of the published one, beside what knowing nothing scores."""
         return self._measuring.evaluate(test_sets(test))
 
-    def answer(self, questions: Sequence[str], *, adapter: bool = True, max_new_tokens: int = MAX_NEW_TOKENS) -> list[str]:
+    def answer(
+        self, questions: Sequence[str], *, adapter: bool = True, max_new_tokens: int = MAX_NEW_TOKENS
+    ) -> list[str]:
         """The published model's greedy answers; `adapter=False`: the base model's."""
         self._measuring.use_published()
         return self.llm.answer(questions, adapter=adapter, max_new_tokens=max_new_tokens)

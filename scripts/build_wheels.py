@@ -1,7 +1,8 @@
 """Build dist/: the source archive and, from nothing but it, a wheel for each machine that there is a compiler for. `make wheel` calls it.
 
-CXX is the compiler for this machine. CUDA goes in where nvcc is found. For the other machine nvcc wants that machine's libcudart_static.a:
-from the toolkit, where it holds one, or else from NVIDIA's package nvidia-cuda-runtime, fetched by pip.
+CXX is the compiler for this machine. CUDA goes in where nvcc is found. For the other machine nvcc wants that machine's
+libcudart_static.a: from the toolkit, where it holds one, or else from NVIDIA's package nvidia-cuda-runtime, fetched by
+pip.
 """
 
 from __future__ import annotations
@@ -51,7 +52,9 @@ def nvcc_flags(nvcc: str, cxx: str, machine: str, folder: Path) -> list[str]:
     Raises:
         MissingError: there is no CUDA runtime library for it.
     """
-    asked = subprocess.run([nvcc, "-ccbin", cxx, "--dryrun", "-E", "-x", "cu", os.devnull], check=True, capture_output=True, text=True)
+    asked = subprocess.run(
+        [nvcc, "-ccbin", cxx, "--dryrun", "-E", "-x", "cu", os.devnull], check=True, capture_output=True, text=True
+    )
     told = dict(re.findall(r"^#\$ (TOP|_TARGET_DIR_)=(.+)$", asked.stderr, re.MULTILINE))
     top = Path(told["TOP"])
     if list((top / told["_TARGET_DIR_"]).glob("lib/libcudart_static.a")):
@@ -59,10 +62,22 @@ def nvcc_flags(nvcc: str, cxx: str, machine: str, folder: Path) -> list[str]:
     release = subprocess.run([nvcc, "--version"], check=True, capture_output=True, text=True).stdout
     major, minor = re.findall(r"release (\d+)\.(\d+)", release)[0]
     package = f"nvidia-cuda-runtime{'' if int(major) > 12 else f'-cu{major}'}=={major}.{minor}.*"
-    fetch = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest", str(folder)]
+    fetch = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--dest",
+        str(folder),
+    ]
     fetch += [f"--platform={name}_{machine}" for name in ("manylinux2014", "manylinux_2_17", "manylinux_2_28")]
     if subprocess.run([*fetch, package], check=False, capture_output=True).returncode:
-        raise MissingError(f"the wheel for {machine} goes without CUDA: no libcudart_static.a in {top}, and pip finds no {package}")
+        raise MissingError(
+            f"the wheel for {machine} goes without CUDA: no libcudart_static.a in {top}, and pip finds no {package}"
+        )
     with zipfile.ZipFile(next(folder.glob("nvidia_cuda_runtime*.whl"))) as wheel:
         libraries = [name for name in wheel.namelist() if name.endswith(".a")]
         wheel.extractall(folder, libraries)
@@ -100,14 +115,27 @@ def build_wheel(source: Path, machine: str, nvcc: str | None, out: Path, *, isol
         wheel = next(made.glob("*.whl"))
         with zipfile.ZipFile(wheel) as inside:
             if "edgepers/ops/_native_cpu.so" not in inside.namelist() or not wheel.stem.endswith(machine):
-                raise SystemExit(f"edgepers: {wheel.name} has no kernels for {machine}: {cxx} fails on csrc, as csrc/build.py cpu shows")
+                raise SystemExit(
+                    f"edgepers: {wheel.name} has no kernels for {machine}: {cxx} fails on csrc, as csrc/build.py cpu"
+                    " shows"
+                )
         return Path(shutil.move(wheel, out / wheel.name))
 
 
 def build_source(out: Path) -> Path:
     """Pack the source archive, without what an earlier build remembers."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "setup.py", "--quiet", "egg_info", "--egg-base", folder, "sdist", "--dist-dir", folder]
+        command = [
+            sys.executable,
+            "setup.py",
+            "--quiet",
+            "egg_info",
+            "--egg-base",
+            folder,
+            "sdist",
+            "--dist-dir",
+            folder,
+        ]
         subprocess.run(command, check=True, cwd=ROOT)
         source = next(Path(folder).glob("*.tar.gz"))
         return Path(shutil.move(source, out / source.name))

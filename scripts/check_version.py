@@ -11,7 +11,9 @@ def main() -> int:
     """Compare the two, and say which differs."""
     found = re.search(r"^## (\d\S*)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
     version = re.search(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
-    package = re.search(r'^__version__ = "(.+)"', (ROOT / "edgepers" / "__init__.py").read_text(encoding="utf-8"), re.MULTILINE)
+    package = re.search(
+        r'^__version__ = "(.+)"', (ROOT / "edgepers" / "__init__.py").read_text(encoding="utf-8"), re.MULTILINE
+    )
     named = {
         name: match[1] if match else None
         for name, match in (("CHANGELOG.md", found), ("pyproject.toml", version), ("__init__.py", package))

@@ -1,8 +1,8 @@
 """Rebuild the packaged sample from a folder with DOLLY and MemoryBank. Run: python scripts/make_sample.py --data FOLDER.
 
-FOLDER holds `dolly.jsonl` and `memorybank_users.jsonl` (columns: id, question, reference; MemoryBank also dialogue_id and turn).
-Which rows are taken is in `sample_rows.json`, what Emily tells about herself is in `sample_facts.jsonl`: both were chosen and
-written by hand. Nothing here is random: the same folder gives the same four files, byte for byte.
+FOLDER holds `dolly.jsonl` and `memorybank_users.jsonl` (columns: id, question, reference; MemoryBank also dialogue_id
+and turn). Which rows are taken is in `sample_rows.json`, what Emily tells about herself is in `sample_facts.jsonl`:
+both were chosen and written by hand. Nothing here is random: the same folder gives the same four files, byte for byte.
 """
 
 import argparse
@@ -21,7 +21,21 @@ HERE = Path(__file__).resolve().parent
 SAMPLE = HERE.parent / "edgepers" / "assets" / "sample"
 
 OWNER = "Emily"
-OTHER_USERS = ("Frank", "Gary", "Henry", "Ivy", "Jack", "Jason", "Leo", "Linda", "Lucy", "Luna", "Roland", "Sunny", "Susan")
+OTHER_USERS = (
+    "Frank",
+    "Gary",
+    "Henry",
+    "Ivy",
+    "Jack",
+    "Jason",
+    "Leo",
+    "Linda",
+    "Lucy",
+    "Luna",
+    "Roland",
+    "Sunny",
+    "Susan",
+)
 FIRST_DAY = date(2023, 4, 27)  # the day Emily first says hello in MemoryBank
 HELD_OUT_WORDINGS = (6, 12)  # of every fact: these are asked in the test set alone
 DAYS = 30  # 600 sets: an owner at 20 chats a day
@@ -94,7 +108,13 @@ def memorybank_row(record: Row) -> Row:
 def fact_row(fact: Row, wording: int) -> Row:
     """Emily asks for one of her facts in one of her wordings: always the same answer."""
     name = f"emily-{fact['id']}-{wording}"
-    return {"id": name, "question": fact["asked"][wording], "reference": fact["reference"], "source": "edgepers", "dialogue_id": name}
+    return {
+        "id": name,
+        "question": fact["asked"][wording],
+        "reference": fact["reference"],
+        "source": "edgepers",
+        "dialogue_id": name,
+    }
 
 
 def _order(text: str) -> str:
@@ -114,7 +134,8 @@ def fact_rows(facts: list[Row]) -> list[Row]:
     last = None
     wordings = [number for number in range(len(facts[0]["asked"])) if number not in HELD_OUT_WORDINGS]
     for number in range(len(wordings)):
-        # Three orders in turn: with ten orders a fact could be asked late, then early, and be missed by a third of the stream.
+        # Three orders in turn: with ten orders a fact could be asked late, then early, and be missed by a third of the
+        # stream.
         order = sorted(enumerate(facts), key=lambda placed: _order(f"{number % 3} {placed[1]['id']}"))
         if order[0][1]["id"] == last:
             order = [*order[1:], order[0]]
@@ -152,7 +173,9 @@ def build(data: Path) -> dict[str, list[Row]]:
     turns = {(record["dialogue_id"], record["turn"]): record for record in read_jsonl(data / "memorybank_users.jsonl")}
 
     def dialogues(part: str) -> list[list[Row]]:
-        return [[memorybank_row(turns[name, turn]) for turn in kept] for name, kept in chosen["memorybank"][part].items()]
+        return [
+            [memorybank_row(turns[name, turn]) for turn in kept] for name, kept in chosen["memorybank"][part].items()
+        ]
 
     def singles(part: str) -> list[Row]:
         return spread([[dolly_row(dolly[name]) for name in names] for names in chosen["dolly"][part].values() if names])
@@ -166,7 +189,9 @@ def build(data: Path) -> dict[str, list[Row]]:
                 [fact_row(fact, wording) for wording in HELD_OUT_WORDINGS for fact in facts],
             ]
         ),
-        "facts.jsonl": [{key: fact[key] for key in ("id", "fact", "question", "reference", "keywords")} for fact in facts],
+        "facts.jsonl": [
+            {key: fact[key] for key in ("id", "fact", "question", "reference", "keywords")} for fact in facts
+        ],
         "general.jsonl": [dolly_row(dolly[name]) for name in chosen["dolly"]["general"]],
         "rehearsal.jsonl": [dolly_row(dolly[name]) for name in chosen["dolly"]["rehearsal"]],
     }

@@ -1,9 +1,9 @@
 """Measure lexicons on real text, as the Markdown tables of docs/lexicons.md. Run: python scripts/measure_lexicons.py --data FOLDER.
 
-FOLDER holds JSON Lines with `question` and `response` or `reference`, one file a data set. With `--half odd` only the odd-numbered
-lines are read (the first line is 1): words were mended on the even ones. `--empath FILE` compares with Empath's categories (one a line:
-name, words, separated by tabs). `--into docs/lexicons.md` replaces the tables there, each from its `<!-- name -->` to the next
-`<!-- end -->`.
+FOLDER holds JSON Lines with `question` and `response` or `reference`, one file a data set. With `--half odd` only the
+odd-numbered lines are read (the first line is 1): words were mended on the even ones. `--empath FILE` compares with
+Empath's categories (one a line: name, words, separated by tabs). `--into docs/lexicons.md` replaces the tables there,
+each from its `<!-- name -->` to the next `<!-- end -->`.
 `--suspects N` lists words whose neighbours belong to another domain, for whoever mends the lists.
 """
 
@@ -77,7 +77,9 @@ def read_sets(path: Path, half: str = "") -> list[tuple[str, str]]:
 def read_empath(path: Path) -> Lexicons:
     """Empath's categories as lexicons; phrases, which a single word never equals, are left out."""
     rows = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    return Lexicons(tuple(Lexicon(name, frozenset(word for word in found if words(word) == [word])) for name, *found in rows))
+    return Lexicons(
+        tuple(Lexicon(name, frozenset(word for word in found if words(word) == [word])) for name, *found in rows)
+    )
 
 
 def owners_of(lexicons: Lexicons) -> dict[str, list[str]]:
@@ -144,7 +146,13 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 def coverage(data: Data) -> str:
     """How much of each data set the lexicons see."""
     rows = [
-        (name, f"{len(seen):,}", covered(seen), percent(sum(s.asked != GENERAL for s in seen), len(seen)), matching(seen))
+        (
+            name,
+            f"{len(seen):,}",
+            covered(seen),
+            percent(sum(s.asked != GENERAL for s in seen), len(seen)),
+            matching(seen),
+        )
         for name, seen in data.items()
     ]
     return table(["data set", "sets", "at least one match", "question alone", "words that match"], rows)
@@ -174,7 +182,14 @@ def confusion(data: Data) -> str:
         for name, seen in data.items()
     ]
     return table(
-        ["data set", "second has as many", "as many or one less", "one match in all", "question and answer agree (by chance)"], rows
+        [
+            "data set",
+            "second has as many",
+            "as many or one less",
+            "one match in all",
+            "question and answer agree (by chance)",
+        ],
+        rows,
     )
 
 
@@ -210,8 +225,13 @@ def partners(data: Data, other: Data, lexicons: Lexicons, empath: Lexicons) -> s
     both = Counter((domain, name) for domain, counts in zip(ours, theirs, strict=True) for name in counts)
     rows = []
     for lexicon in lexicons.lexicons:
-        shared = sorted(((len(lexicon.words & c.words), c.name) for c in empath.lexicons), key=lambda item: (-item[0], item[1]))
-        near = {c: both[lexicon.name, c] / max(1, sizes[lexicon.name] + categories[c] - both[lexicon.name, c]) for c in empath.names}
+        shared = sorted(
+            ((len(lexicon.words & c.words), c.name) for c in empath.lexicons), key=lambda item: (-item[0], item[1])
+        )
+        near = {
+            c: both[lexicon.name, c] / max(1, sizes[lexicon.name] + categories[c] - both[lexicon.name, c])
+            for c in empath.names
+        }
         best = sorted(near.items(), key=lambda item: (-item[1], item[0]))[:3]
         rows.append(
             (
@@ -277,7 +297,12 @@ def tables(data: Data, lexicons: Lexicons, other: Data | None = None, empath: Le
 def put(text: str, found: dict[str, str]) -> str:
     """A document with its tables replaced."""
     for name, new in found.items():
-        text = re.sub(rf"(<!-- {name} -->\n).*?(<!-- end -->)", lambda m, new=new: f"{m[1]}\n{new}\n\n{m[2]}", text, flags=re.DOTALL)
+        text = re.sub(
+            rf"(<!-- {name} -->\n).*?(<!-- end -->)",
+            lambda m, new=new: f"{m[1]}\n{new}\n\n{m[2]}",
+            text,
+            flags=re.DOTALL,
+        )
     return text
 
 
@@ -289,7 +314,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--lexicons", type=Path, metavar="DIR", help="measure these; without it, the packaged ones")
     parser.add_argument("--empath", type=Path, metavar="FILE", help="Empath's categories, tab-separated")
     parser.add_argument("--into", type=Path, metavar="FILE", help="replace the tables of this document")
-    parser.add_argument("--suspects", type=int, default=0, metavar="N", help="list N words that stand among another domain's")
+    parser.add_argument(
+        "--suspects", type=int, default=0, metavar="N", help="list N words that stand among another domain's"
+    )
     args = parser.parse_args(argv)
     sets = {NAMES.get(path.stem, path.stem): read_sets(path, args.half) for path in sorted(args.data.glob("*.jsonl"))}
     if not sets:

@@ -1,6 +1,7 @@
 """Execute the lines of a Dockerfile without a container engine: each stage in a fresh copy of a Debian tree, by chroot.
 
-As root: debootstrap --variant=minbase bookworm TREE && python scripts/run_dockerfile.py docker/Dockerfile.cpu TREE WORK.
+As root: debootstrap --variant=minbase bookworm TREE && python scripts/run_dockerfile.py docker/Dockerfile.cpu TREE
+WORK.
 """
 
 import argparse
@@ -12,7 +13,16 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-CONTEXT = ("csrc", "constraints", "edgepers", "docker/requirements.py", "pyproject.toml", "setup.py", "MANIFEST.in", "README.md")
+CONTEXT = (
+    "csrc",
+    "constraints",
+    "edgepers",
+    "docker/requirements.py",
+    "pyproject.toml",
+    "setup.py",
+    "MANIFEST.in",
+    "README.md",
+)
 
 
 def instructions(text: str) -> list[tuple[str, str]]:
@@ -55,7 +65,9 @@ def main() -> int:
     parser.add_argument("work", type=Path, help="where the stages' trees are made")
     parser.add_argument("--arg", action="append", default=[], help="NAME=VALUE, as --build-arg")
     parser.add_argument("--env", action="append", default=[], help="NAME=VALUE, of this place: proxies and the like")
-    parser.add_argument("--bind", action="append", default=[], help="files and folders of this machine that every line sees")
+    parser.add_argument(
+        "--bind", action="append", default=[], help="files and folders of this machine that every line sees"
+    )
     given = parser.parse_args()
     stages: dict[str, Path] = {}
     tree, user, folder, env = given.tree, "0", "/", {}
@@ -87,8 +99,17 @@ def main() -> int:
         elif word == "RUN":
             print(f"== {tree.name}: {rest[:150]}", flush=True)
             here = {**dict(one.split("=", 1) for one in given.env), **env}
-            words = ["chroot", f"--userspec={user}:{user}", str(tree), "/usr/bin/env", "-i", *(f"{k}={v}" for k, v in here.items())]
-            subprocess.run([*words, "/bin/sh", "-c", f"cd {folder} && {rest}"], check=True, env={"PATH": os.environ["PATH"]})
+            words = [
+                "chroot",
+                f"--userspec={user}:{user}",
+                str(tree),
+                "/usr/bin/env",
+                "-i",
+                *(f"{k}={v}" for k, v in here.items()),
+            ]
+            subprocess.run(
+                [*words, "/bin/sh", "-c", f"cd {folder} && {rest}"], check=True, env={"PATH": os.environ["PATH"]}
+            )
         else:
             print(f"== {word} {rest}: not executed", flush=True)
     return 0

@@ -1,6 +1,7 @@
 """Install the aarch64 wheel where there is no compiler, in an emulated Debian for Arm, and run the tests of the ops there on its library.
 
-As root: python scripts/test_wheel.py dist/*aarch64.whl WORK. Needs debootstrap, qemu-user-static and, for torch, a package registry.
+As root: python scripts/test_wheel.py dist/*aarch64.whl WORK. Needs debootstrap, qemu-user-static and, for torch, a
+package registry.
 """
 
 from __future__ import annotations
@@ -18,8 +19,20 @@ RELEASE, PYTHON = "bookworm", "3.11"
 EMULATOR = "/usr/bin/qemu-aarch64-static"
 COMPILERS = re.compile(r"(.+-)?(cc|cc1plus|gcc|[gc]\+\+|clang(\+\+)?|tcc|as|ld|nvcc)(-\d+)?")
 
-# From 2.11 on, torch comes to Arm with gigabytes of CUDA, which it does not load without; the rest is what it and the tests import.
-PACKAGES = ("torch==2.9.1", "filelock", "fsspec", "jinja2", "markupsafe", "mpmath<1.4", "networkx", "sympy", "typing-extensions", "numpy")
+# From 2.11 on, torch comes to Arm with gigabytes of CUDA, which it does not load without; the rest is what it and the
+# tests import.
+PACKAGES = (
+    "torch==2.9.1",
+    "filelock",
+    "fsspec",
+    "jinja2",
+    "markupsafe",
+    "mpmath<1.4",
+    "networkx",
+    "sympy",
+    "typing-extensions",
+    "numpy",
+)
 PACKAGES += ("pytest", "hypothesis", "iniconfig", "packaging", "pluggy", "pygments", "sortedcontainers", "pip")
 
 # What is installed, what it loads, and what it answers, before any test.
@@ -45,8 +58,19 @@ def make_tree(tree: Path) -> None:
 
 def fetch(folder: Path) -> None:
     """Download what torch and the tests need for Arm."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", f"--python-version={PYTHON}"]
-    command += [f"--platform={name}_aarch64" for name in ("manylinux_2_17", "manylinux2014", "manylinux_2_27", "manylinux_2_28")]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--only-binary=:all:",
+        f"--python-version={PYTHON}",
+    ]
+    command += [
+        f"--platform={name}_aarch64" for name in ("manylinux_2_17", "manylinux2014", "manylinux_2_27", "manylinux_2_28")
+    ]
     subprocess.run([*command, "--dest", str(folder), *PACKAGES], check=True)
 
 
@@ -58,7 +82,9 @@ def emulate(tree: Path, *arguments: str) -> None:
         for word in ("-E", pair)
     )
     done = subprocess.run(
-        ["chroot", str(tree), EMULATOR, *settings, f"/usr/bin/python{PYTHON}", *arguments], check=False, env={"PATH": os.environ["PATH"]}
+        ["chroot", str(tree), EMULATOR, *settings, f"/usr/bin/python{PYTHON}", *arguments],
+        check=False,
+        env={"PATH": os.environ["PATH"]},
     )
     if done.returncode:
         sys.exit(f"scripts/test_wheel.py: python {' '.join(arguments)[:60]} ended with {done.returncode} in {tree}")
@@ -68,7 +94,9 @@ def refuse_compilers(tree: Path) -> None:
     """End the script where the tree could compile: then it would show nothing."""
     files = [path.name for path in tree.glob("usr/**/*") if path.is_file()]
     if found := sorted(set(filter(COMPILERS.fullmatch, files))):
-        sys.exit(f"scripts/test_wheel.py: {tree} has {', '.join(found)}: this is no test of a machine without a compiler")
+        sys.exit(
+            f"scripts/test_wheel.py: {tree} has {', '.join(found)}: this is no test of a machine without a compiler"
+        )
     print(f"wheel: no compiler, assembler or linker among {len(files)} files of {tree / 'usr'}", flush=True)
 
 
@@ -111,7 +139,9 @@ def main() -> int:
         shutil.copy2(ROOT / name, tree / "checked" / name)
     emulate(tree, "-c", SHOWN)
     options = ("--config-file=/checked/pyproject.toml", "-p", "no:cacheprovider", "-m", "not slow", "--durations=5")
-    emulate(tree, "-m", "pytest", *options, "--hypothesis-profile=ci", "/checked/tests/ops")  # without a deadline: emulated, all is slow
+    emulate(
+        tree, "-m", "pytest", *options, "--hypothesis-profile=ci", "/checked/tests/ops"
+    )  # without a deadline: emulated, all is slow
     return 0
 
 

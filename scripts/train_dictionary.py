@@ -1,9 +1,9 @@
-"""Train the dictionaries of edgepers/select/compress.py, and show what they save on text that they have not seen.
+"""Train the dictionaries of edgepers/state/compress.py, and show what they save on text that they have not seen.
 
-    python scripts/train_dictionary.py dolly.jsonl memorybank_users.jsonl --unseen alpaca.jsonl --out edgepers/select/dictionaries
+    python scripts/train_dictionary.py dolly.jsonl memorybank_users.jsonl --unseen alpaca.jsonl --out edgepers/state/dictionaries
 
-Half of each file (by a hash of the question) trains, the other half and `--unseen` are only measured. Ship only what was
-trained on text that may ship. An existing version is never overwritten: records are written with it.
+Half of each file (by a hash of the question) trains, the other half and `--unseen` are only measured. Ship only what
+was trained on text that may ship. An existing version is never overwritten: records are written with it.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import numpy as np
 import zstandard
 
 from edgepers.select import compress
-from edgepers.select.embedding import quantize
+from edgepers.state.embedding import quantize
 
 TEXT_BYTES, EMBEDDING_BYTES = 112_640, 1_024
 
@@ -24,7 +24,10 @@ TEXT_BYTES, EMBEDDING_BYTES = 112_640, 1_024
 def texts(path: Path) -> list[tuple[str, bytes]]:
     """(question, record's text) of each set."""
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
-    return [(r["question"], json.dumps(["", r["question"], r["reference"], None], ensure_ascii=False).encode()) for r in rows]
+    return [
+        (r["question"], json.dumps(["", r["question"], r["reference"], None], ensure_ascii=False).encode())
+        for r in rows
+    ]
 
 
 def seen(question: str) -> bool:
@@ -56,7 +59,10 @@ def main() -> None:
             sum(len(zlib.compress(t, 9)) for t in held_out),
         )
         n = len(held_out)
-        print(f"{path.name}: {n} unseen sets, {raw / n:.0f} bytes a set; zlib {plain / n:.0f}; with the dictionary {packed / n:.0f}")
+        print(
+            f"{path.name}: {n} unseen sets, {raw / n:.0f} bytes a set; zlib {plain / n:.0f}; with the dictionary"
+            f" {packed / n:.0f}"
+        )
 
 
 if __name__ == "__main__":

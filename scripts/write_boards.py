@@ -24,13 +24,16 @@ def boards() -> str:
     from edgepers.board.presets import FLOP_A_CLOCK, PRESETS
 
     lines = ["## Boards and power modes", ""]
-    lines += ["| board | mode | watts | multiprocessors | GPU clock | peak, float16 dense | memory bandwidth | source |"]
+    lines += [
+        "| board | mode | watts | multiprocessors | GPU clock | peak, float16 dense | memory bandwidth | source |"
+    ]
     lines += ["| --- | --- | --- | --- | --- | --- | --- | --- |"]
     for name, preset in PRESETS.items():
         for mode in preset.modes:
             lines.append(
                 f"| `{name}` | {mode.name} | {mode.watts:g} | {mode.multiprocessors} | {mode.gpu_hz / 1e6:.0f} MHz |"
-                f" {mode.flops / 1e12:.1f} TFLOPS | {preset.bandwidth(mode) / 1e9:.0f} GB/s | {mode.source or 'the file'} |"
+                f" {mode.flops / 1e12:.1f} TFLOPS | {preset.bandwidth(mode) / 1e9:.0f} GB/s |"
+                f" {mode.source or 'the file'} |"
             )
     lines += ["", "The file is NVIDIA's nvpmodel configuration for JetPack 6, as published in"]
     lines += [
@@ -43,7 +46,8 @@ def boards() -> str:
         lines.append(f"- {preset.title}: `{file}`{f', {note}' if note else ''}; {left}")
     lines += [
         "",
-        f"Peak: {FLOP_A_CLOCK} operations a clock for each multiprocessor. Bandwidth: two transfers a clock of the memory, 128 bits",
+        f"Peak: {FLOP_A_CLOCK} operations a clock for each multiprocessor. Bandwidth: two transfers a clock of the"
+        " memory, 128 bits",
     ]
     lines += ["wide (AGX: 256)."]
     return "\n".join(lines) + "\n"
@@ -62,7 +66,7 @@ def cell(found: dict[str, Any]) -> str:
 def row(model: str) -> str:
     """One model on every board, in its fastest mode."""
     from edgepers.board.presets import PRESETS
-    from edgepers.plan import plan
+    from edgepers.plan.plan import plan
 
     found = [plan(model, device=device) for device in PRESETS]
     return f"| {model} | {found[0]['parameters'] / 1e9:.2f} B | " + " | ".join(map(cell, found)) + " |"
@@ -72,7 +76,7 @@ def models(rows: list[str]) -> str:
     """The table of ten models, with what is in it."""
     from edgepers.board.presets import PRESETS
     from edgepers.config import Settings
-    from edgepers.roofline import FORMULA
+    from edgepers.plan.roofline import FORMULA
 
     settings = Settings()
     titles = [f"{preset.title}, {preset.modes[-1].name}" for preset in PRESETS.values()]
@@ -81,8 +85,10 @@ def models(rows: list[str]) -> str:
         "",
         "## Ten models",
         "",
-        f"4 bits, LoRA rank {settings.lora_rank} on attention, sets of up to 512 tokens. Each cell: memory that `edgepers` chooses to take",
-        "(more where there is more, for speed), sets of 512 tokens that go through the model at once, and one round: time,",
+        f"4 bits, LoRA rank {settings.lora_rank} on attention, sets of up to 512 tokens. Each cell: memory that"
+        " `edgepers` chooses to take",
+        "(more where there is more, for speed), sets of 512 tokens that go through the model at once, and one round:"
+        " time,",
         "and kilojoules at most.",
         "",
         f"| model | parameters | {' | '.join(titles)} |",
@@ -93,7 +99,8 @@ def models(rows: list[str]) -> str:
         "",
         f"> {FORMULA}",
         "",
-        "The shapes are figures of the models' public cards (`edgepers/assets/configs.json`); no weights ship, and each model keeps its",
+        "The shapes are figures of the models' public cards (`edgepers/assets/configs.json`); no weights ship, and"
+        " each model keeps its",
         "own licence.",
     ]
     return "\n".join(lines) + "\n"
@@ -101,7 +108,7 @@ def models(rows: list[str]) -> str:
 
 def main() -> int:
     """Write the page."""
-    from edgepers.model_config import shipped_models
+    from edgepers.model.config import shipped_models
 
     PAGE.write_text(HEAD + boards() + models([row(model) for model in shipped_models()]), encoding="utf-8")
     return 0

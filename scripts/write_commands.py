@@ -16,13 +16,16 @@ def _options(actions: list[Any]) -> list[str]:
             continue
         names = ", ".join(f"`{name}`" for name in action.option_strings) or f"`{action.metavar or action.dest}`"
         value = (
-            "" if not action.option_strings or action.nargs == 0 or isinstance(action, argparse.BooleanOptionalAction) else action.metavar
+            ""
+            if not action.option_strings or action.nargs == 0 or isinstance(action, argparse.BooleanOptionalAction)
+            else action.metavar
         )
         if action.choices is not None:
             value = " or ".join(map(str, action.choices))
         text = (action.help or "").replace("%%", "%").replace("|", "\\|")
         rows.append(
-            f"| {names}{f' {value}' if value else ''} | {text}{' (required)' if action.required and action.option_strings else ''} |"
+            f"| {names}{f' {value}' if value else ''} |"
+            f" {text}{' (required)' if action.required and action.option_strings else ''} |"
         )
     return rows
 
@@ -33,7 +36,8 @@ def page(parser: argparse.ArgumentParser) -> str:
     lines = [
         "# Commands",
         "",
-        "Made from the commands' own help by `scripts/write_commands.py`. Every command takes `--json`: one JSON object on stdout, talk on",
+        "Made from the commands' own help by `scripts/write_commands.py`. Every command takes `--json`: one JSON"
+        " object on stdout, talk on",
     ]
     lines += ["stderr; exit 0 done, 1 a known failure in one line, 2 wrong usage.", ""]
     settings: list[Any] = []
@@ -68,7 +72,7 @@ def page(parser: argparse.ArgumentParser) -> str:
 
 def main() -> int:
     """Write the page."""
-    from edgepers.cli import build_parser
+    from edgepers.cli.parser import build_parser
 
     PAGE.write_text(page(build_parser()), encoding="utf-8")
     return 0

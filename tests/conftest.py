@@ -12,12 +12,16 @@ import torch
 from hypothesis import settings
 from torch import Tensor
 
-from edgepers.llm import LanguageModel
+from edgepers.model.language_model import LanguageModel
 
 if not torch.cuda.is_available():
-    os.environ["TRITON_INTERPRET"] = "1"  # Triton looks when it is imported, which some library does before the tests of our kernels
+    os.environ["TRITON_INTERPRET"] = (
+        "1"  # Triton looks when it is imported, which some library does before the tests of our kernels
+    )
 
-if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):  # they share the cores, and so do the programs that they start
+if workers := int(
+    os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")
+):  # they share the cores, and so do the programs that they start
     torch.set_num_threads(max(torch.get_num_threads() // workers, 1))
     os.environ["OMP_NUM_THREADS"] = str(torch.get_num_threads())
 

@@ -1,7 +1,8 @@
 """A program to be killed: imports everything and loads the model once, then forks a child for each line it reads.
 
-A line is JSON: {"work": "select" | "batched" | "run", "state": DIR, "seconds": X}. The child goes on with the state's work and appends what
-was acknowledged to DIR.witness; after X seconds it is killed with SIGKILL. The answer is "done" or "killed".
+A line is JSON: {"work": "select" | "batched" | "run", "state": DIR, "seconds": X}. The child goes on with the state's
+work and appends what was acknowledged to DIR.witness; after X seconds it is killed with SIGKILL. The answer is "done"
+or "killed".
 """
 
 import json
@@ -17,11 +18,11 @@ import torch
 
 from edgepers.assets import sample_stream
 from edgepers.config import Settings
-from edgepers.dialogue import FileStream
-from edgepers.listener import Listener
-from edgepers.llm import LanguageModel
+from edgepers.model.language_model import LanguageModel
 from edgepers.personalize import Personalizer
+from edgepers.rounds.listener import Listener
 from edgepers.select.selector import Decision
+from edgepers.streams import FileStream
 from edgepers.train import trainer
 from tests.conftest import WordEncoder
 

@@ -12,7 +12,9 @@ def assert_as_accurate_as_torch(got: Tensor, truth: Tensor, plain: Tensor) -> No
         truth: the same in float64, from an independent and obvious computation.
         plain: the same in plain torch with float32 accumulation.
     """
-    assert got.shape == truth.shape == plain.shape, f"shapes differ: {list(got.shape)}, {list(truth.shape)}, {list(plain.shape)}"
+    assert got.shape == truth.shape == plain.shape, (
+        f"shapes differ: {list(got.shape)}, {list(truth.shape)}, {list(plain.shape)}"
+    )
     assert truth.dtype == torch.float64, f"truth is {truth.dtype}, not float64"
     assert truth.isfinite().all(), "truth is not finite"
     assert plain.isfinite().all(), "plain torch is not finite: there is nothing to compare with"

@@ -5,7 +5,15 @@ from edgepers.errors import UsageError
 
 
 @pytest.mark.parametrize(
-    ("text", "size"), [("281KB", 281_000), ("4GB", 4_000_000_000), ("4GiB", 4 << 30), ("4 gib", 4 << 30), ("12", 12), ("1.5MB", 1_500_000)]
+    ("text", "size"),
+    [
+        ("281KB", 281_000),
+        ("4GB", 4_000_000_000),
+        ("4GiB", 4 << 30),
+        ("4 gib", 4 << 30),
+        ("12", 12),
+        ("1.5MB", 1_500_000),
+    ],
 )
 def test_parse_size_reads_units(text, size):
     assert parse_size(text) == size

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from edgepers import loading
 from edgepers.device import clocks_mhz, is_out_of_memory, warm_up_4bit
 from edgepers.errors import ModelError
+from edgepers.model import loading
 
 
 @pytest.mark.parametrize(
@@ -11,7 +11,10 @@ from edgepers.errors import ModelError
     [
         (MemoryError(), True),
         (
-            RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+            RuntimeError(
+                "[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried to allocate"
+                " 9 bytes."
+            ),
             True,
         ),
         (RuntimeError("unable to mmap 935952 bytes from file </a/b>: Cannot allocate memory (12)"), True),

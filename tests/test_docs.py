@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from edgepers.assets import sample_stream, sample_test
-from edgepers.cli import build_parser, main
+from edgepers.cli.parser import build_parser, main
 from edgepers.config import Settings
 from edgepers.personalize import Personalizer
 
@@ -39,10 +39,16 @@ def desk(llm, tmp_path_factory):
     lines = sample_stream().read_text(encoding="utf-8").splitlines(keepends=True)
     about_a_dog = [line for line in lines if "dog" in line.lower()][:3]
     (folder / "stream.jsonl").write_text("".join([*about_a_dog, *lines[:21]]), encoding="utf-8")
-    (folder / "test.jsonl").write_text("".join(sample_test().read_text(encoding="utf-8").splitlines(keepends=True)[:4]), encoding="utf-8")
-    chat = '[{"messages": [{"role": "user", "content": "Name a river."}, {"role": "assistant", "content": "The Elbe."}]}]'
+    (folder / "test.jsonl").write_text(
+        "".join(sample_test().read_text(encoding="utf-8").splitlines(keepends=True)[:4]), encoding="utf-8"
+    )
+    chat = (
+        '[{"messages": [{"role": "user", "content": "Name a river."}, {"role": "assistant", "content": "The Elbe."}]}]'
+    )
     (folder / "conversations.json").write_text(chat)
-    rows = '{"instruction": "Who baked?", "context": "Ada baked a cake.", "response": "Ada.", "category": "closed_qa"}\n'
+    rows = (
+        '{"instruction": "Who baked?", "context": "Ada baked a cake.", "response": "Ada.", "category": "closed_qa"}\n'
+    )
     (folder / "rows.jsonl").write_text(rows)
     with Personalizer(folder / "my-state", Settings.make(QUICK), llm=llm) as owner:
         owner.run(folder / "stream.jsonl", test=folder / "test.jsonl")
@@ -96,6 +102,11 @@ def test_the_page_of_commands_is_what_the_parser_says():
 
 
 def test_links_between_pages_lead_somewhere():
-    for page in [*PAGES, ROOT / "csrc" / "README.md", ROOT / "docker" / "README.md", *ROOT.glob("edgepers/assets/*/README.md")]:
+    for page in [
+        *PAGES,
+        ROOT / "csrc" / "README.md",
+        ROOT / "docker" / "README.md",
+        *ROOT.glob("edgepers/assets/*/README.md"),
+    ]:
         for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
             assert "://" in target or (page.parent / target).exists(), (page.name, target)

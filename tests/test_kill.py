@@ -14,9 +14,9 @@ import pytest
 from edgepers.assets import sample_stream
 from edgepers.config import Settings
 from edgepers.errors import StateError
-from edgepers.report import report
-from edgepers.select.buffer import Buffer
-from edgepers.state import State
+from edgepers.report.report import report
+from edgepers.state.buffer import Buffer
+from edgepers.state.folder import State
 from tests.killed import BATCHED, RUN, SELECT
 
 KILLS = {"select": 210, "batched": 50, "run": 45}
@@ -27,7 +27,12 @@ LONGEST = {"select": 0.15, "batched": 0.15, "run": 1.2}  # seconds before a kill
 def killer():
     env = os.environ | {"OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.killed"], stdin=-1, stdout=-1, env=env, text=True, cwd=Path(__file__).parent.parent
+        [sys.executable, "-m", "tests.killed"],
+        stdin=-1,
+        stdout=-1,
+        env=env,
+        text=True,
+        cwd=Path(__file__).parent.parent,
     )
     assert process.stdout.readline() == "ready\n"
 
@@ -67,7 +72,10 @@ class Check:
         assert sum(file.stat().st_size for file in self._state.glob("buffer*")) <= self._storage
         if not (self._state / "buffer.db").exists():
             return
-        with contextlib.suppress(StateError), Buffer(self._state) as buffer:  # killed before there was a schema: nothing was promised
+        with (
+            contextlib.suppress(StateError),
+            Buffer(self._state) as buffer,
+        ):  # killed before there was a schema: nothing was promised
             buffer.check()
             progress = buffer.progress
             kept = {k.position for k in buffer}
@@ -92,7 +100,9 @@ def test_killed_anywhere_and_continued_nothing_is_lost_and_the_end_is_the_same(t
     (tmp_path / "answered.jsonl").write_text("".join(json.dumps(row) + "\n" for row in answered))
     began = time.monotonic()
     assert killer(kind, tmp_path / "whole", 600) == "done"
-    longest = min(0.6 * (time.monotonic() - began), LONGEST[kind])  # a kill may come anywhere, and a few continuations come to the end
+    longest = min(
+        0.6 * (time.monotonic() - began), LONGEST[kind]
+    )  # a kill may come anywhere, and a few continuations come to the end
     expected = lasting(tmp_path / "whole", settings)
     rng, kills, times = random.Random(kind), 0, 0
     while kills < KILLS[kind]:

@@ -16,22 +16,30 @@ from transformers import AutoModelForCausalLM
 from edgepers import DialogueSet, Personalizer
 from edgepers.assets import sample_stream, sample_test
 from edgepers.config import Settings
-from edgepers.dialogue import IterableStream
 from edgepers.errors import EdgepersError, ModelError, StateError, StreamError, UsageError
-from edgepers.forget import find
-from edgepers.listener import Listener
 from edgepers.meter.energy import EnergyMeter
 from edgepers.privacy.keyring import key_source
-from edgepers.report import report as state_report
-from edgepers.rollback import roll_back
-from edgepers.select.buffer import Buffer
-from edgepers.state import State
-from edgepers.summary import run_summary
+from edgepers.report.report import report as state_report
+from edgepers.report.summary import run_summary
+from edgepers.rounds.listener import Listener
+from edgepers.state.buffer import Buffer
+from edgepers.state.folder import State
+from edgepers.state.forget import find
+from edgepers.state.rollback import roll_back
+from edgepers.streams import IterableStream
 from edgepers.train import trainer
 from tests.meters import Watts
 
 README = Path(__file__).parent.parent / "README.md"
-QUICK = {"annotations": "gold", "every": 24, "annotations_per_round": 6, "generations": 1, "steps": 3, "storage": 64_000, "seed": 3}
+QUICK = {
+    "annotations": "gold",
+    "every": 24,
+    "annotations_per_round": 6,
+    "generations": 1,
+    "steps": 3,
+    "storage": 64_000,
+    "seed": 3,
+}
 VOLATILE = (
     "train_seconds",
     "train_paused_seconds",
@@ -52,7 +60,9 @@ def head(source: Path, target: Path, n: int) -> Path:
 def mostly_answered(target: Path) -> Path:
     """60 sets of the sample, every tenth without a response: most of a run's time would go into answering them."""
     rows = [json.loads(line) for line in sample_stream().read_text(encoding="utf-8").splitlines()[:60]]
-    answered = [row if i % 10 == 0 else row | {"response": f"You said: {row['question']}"} for i, row in enumerate(rows)]
+    answered = [
+        row if i % 10 == 0 else row | {"response": f"You said: {row['question']}"} for i, row in enumerate(rows)
+    ]
     target.write_text("".join(json.dumps(row) + "\n" for row in answered), encoding="utf-8")
     return target
 
@@ -92,7 +102,8 @@ def whole(uninterrupted, tmp_path):
 
 def test_run_reports_every_field_and_obeys_its_laws(whole, tmp_path):
     needed = (
-        "seen invalid admitted evicted dropped buffer_sets buffer_bytes buffer_peak_bytes storage_budget_bytes state_bytes annotated "
+        "seen invalid admitted evicted dropped buffer_sets buffer_bytes buffer_peak_bytes storage_budget_bytes"
+        " state_bytes annotated "
         "synthesized refused rounds rouge1_before rouge1_after energy_joules seed versions"
     )
     assert not [key for key in needed.split() if key not in whole]
@@ -110,8 +121,12 @@ def test_run_reports_every_field_and_obeys_its_laws(whole, tmp_path):
     stages = {"select", "annotate", "synthesize", "train", "guard", "evaluate"}
     for done in (whole, *whole["rounds"]):  # joules: where this machine has a meter that may be read
         assert done["energy_joules"] is None or done["energy_joules"] > 0
-        assert set(done["energy"]["stages"]) == stages and all(part["seconds"] >= 0 for part in done["energy"]["stages"].values())
-    assert whole["energy"]["seconds"] == pytest.approx(sum(done["energy"]["seconds"] for done in whole["rounds"]), abs=0.1)
+        assert set(done["energy"]["stages"]) == stages and all(
+            part["seconds"] >= 0 for part in done["energy"]["stages"].values()
+        )
+    assert whole["energy"]["seconds"] == pytest.approx(
+        sum(done["energy"]["seconds"] for done in whole["rounds"]), abs=0.1
+    )
     assert json.loads(json.dumps(whole, allow_nan=False)) == whole
 
 
@@ -120,7 +135,9 @@ def test_the_same_seed_gives_the_same_report_and_running_again_changes_nothing(w
         assert lasting(owner.run(stream, test=test_set)) == lasting(whole)
     with Personalizer(tmp_path / "again", llm=llm) as owner:
         assert lasting(owner.run(stream, test=test_set)) == lasting(whole)
-    with Personalizer(tmp_path / "again", llm=llm) as owner:  # another question about the same state: only what was measured differs
+    with Personalizer(
+        tmp_path / "again", llm=llm
+    ) as owner:  # another question about the same state: only what was measured differs
         assert owner.run(stream)["seen"] == 60
 
 
@@ -133,7 +150,10 @@ def test_energy_is_told_by_stage_and_by_round_and_lasts(tmp_path, llm, stream):
     parts = [report, *report["rounds"]]
     assert all(part["energy_joules"] == 2 * part["energy"]["seconds"] > 0 for part in parts)
     assert report["energy_joules"] == sum(done["energy_joules"] for done in report["rounds"])
-    assert report["energy"]["meter"]["covers"] == "board" and not (tmp_path / "metered" / "rounds" / "energy.json").exists()
+    assert (
+        report["energy"]["meter"]["covers"] == "board"
+        and not (tmp_path / "metered" / "rounds" / "energy.json").exists()
+    )
     with Personalizer(tmp_path / "metered", llm=llm, energy=EnergyMeter([])) as owner:
         owner.run(stream)  # nothing is left to do
     with Buffer(tmp_path / "metered", keys=key_source(owner.settings)) as buffer:
@@ -161,7 +181,9 @@ def test_interrupted_anywhere_and_continued_the_report_is_the_same(whole, tmp_pa
     while True:
         attempts += 1
         try:
-            with Personalizer(tmp_path / "pieces", Settings(**QUICK), llm=llm, listener=Stop(rng.randrange(2, 45))) as owner:
+            with Personalizer(
+                tmp_path / "pieces", Settings(**QUICK), llm=llm, listener=Stop(rng.randrange(2, 45))
+            ) as owner:
                 report = owner.run(stream, test=test_set)
             break
         except KeyboardInterrupt:
@@ -200,7 +222,9 @@ def spoil_step(monkeypatch, number):
 
 
 @pytest.mark.usefixtures("own_keys")
-def test_training_that_ends_early_is_guarded_published_and_reported_with_sets_that_can_be_forgotten(whole, tmp_path, llm, monkeypatch):
+def test_training_that_ends_early_is_guarded_published_and_reported_with_sets_that_can_be_forgotten(
+    whole, tmp_path, llm, monkeypatch
+):
     spoil_step(monkeypatch, 2)
     listener = Notes()
     with Personalizer(tmp_path / "whole", llm=llm, listener=listener) as owner:
@@ -220,7 +244,8 @@ def test_training_without_a_good_step_is_one_line_and_leaves_what_is_published(w
     spoil_step(monkeypatch, 0)
     with Personalizer(tmp_path / "whole", llm=llm) as owner:
         with pytest.raises(
-            ModelError, match=r"diverged at step 1 of 3, before any step was good: .*; lower --learning-rate .*, or forget sets? "
+            ModelError,
+            match=r"diverged at step 1 of 3, before any step was good: .*; lower --learning-rate .*, or forget sets? ",
         ):
             owner.train()
         assert owner.buffer.progress.published == whole["published"]
@@ -245,19 +270,27 @@ def test_a_published_adapter_that_is_gone_is_one_line_with_its_cure_and_rollback
     state = State(tmp_path / "whole")
     shutil.rmtree(state.adapters / "0003")
     with Personalizer(state.folder, llm=llm) as owner:
-        with pytest.raises(StateError, match=rf"0003: the published adapter is gone; .* 'edgepers rollback --state {state.folder}'"):
+        with pytest.raises(
+            StateError, match=rf"0003: the published adapter is gone; .* 'edgepers rollback --state {state.folder}'"
+        ):
             owner.answer(["Hi"])
         owner.rollback()
         assert owner.answer(["Hi"])
 
 
 def test_the_reference_is_seen_by_annotation_alone(tmp_path, llm):
-    sets = [DialogueSet(f"What is the name of thing {i}?", f"It is thing {i}.", f"SECRET{i} indeed", str(i)) for i in range(40)]
+    sets = [
+        DialogueSet(f"What is the name of thing {i}?", f"It is thing {i}.", f"SECRET{i} indeed", str(i))
+        for i in range(40)
+    ]
     without = [DialogueSet(s.question, s.response, None, s.id) for s in sets]
     for name, given in (("with", sets), ("without", without)):
         with Personalizer(tmp_path / name, Settings(**QUICK), llm=llm) as owner:
             owner.select(given)
-            kept = {k.position: (k.entropy, k.domain, k.domain_score, k.embedding.tobytes(), k.question, k.response) for k in owner.buffer}
+            kept = {
+                k.position: (k.entropy, k.domain, k.domain_score, k.embedding.tobytes(), k.question, k.response)
+                for k in owner.buffer
+            }
             if name == "with":
                 expected = kept
                 asked = owner.annotate(IterableStream(sets))
@@ -311,7 +344,9 @@ def test_another_stream_model_or_seed_is_refused_before_anything_is_harmed(whole
     assert {f.name for f in before if before[f] != after[f]} <= {"buffer.db"}  # a clean exit notes the position again
 
 
-def test_lexicons_of_ones_own_are_kept_by_their_absolute_path_and_no_others_are_taken_later(stream, tmp_path, llm, monkeypatch):
+def test_lexicons_of_ones_own_are_kept_by_their_absolute_path_and_no_others_are_taken_later(
+    stream, tmp_path, llm, monkeypatch
+):
     folder = tmp_path / "mine"
     folder.mkdir()
     (folder / "names.txt").write_text("emily\nmoon\ndog\n")
@@ -337,9 +372,15 @@ def test_streams_without_a_valid_set_are_one_line(tmp_path, llm):
     for path, says in ((empty, "empty; give JSON Lines"), (bad, "2 malformed lines and no valid one")):
         with pytest.raises(StreamError, match=says), Personalizer(tmp_path / "s", Settings(**QUICK), llm=llm) as owner:
             owner.run(path)
-    with pytest.raises(StreamError, match="--strict"), Personalizer(tmp_path / "s", Settings(**QUICK), llm=llm) as owner:
+    with (
+        pytest.raises(StreamError, match="--strict"),
+        Personalizer(tmp_path / "s", Settings(**QUICK), llm=llm) as owner,
+    ):
         owner.run(bad, strict=True)
-    with pytest.raises(UsageError, match="has read none"), Personalizer(tmp_path / "new", Settings(**QUICK), llm=llm) as owner:
+    with (
+        pytest.raises(UsageError, match="has read none"),
+        Personalizer(tmp_path / "new", Settings(**QUICK), llm=llm) as owner,
+    ):
         owner.round()
 
 
@@ -359,7 +400,11 @@ def test_the_ten_lines_of_the_readme_do_what_run_does(tmp_path, stream, test_set
     assert len(code[1].strip().splitlines()) <= 10
     monkeypatch.chdir(tmp_path)
     done = subprocess.run(
-        [sys.executable, "-c", lines], capture_output=True, text=True, check=False, env={**os.environ, "PYTHONWARNINGS": "ignore"}
+        [sys.executable, "-c", lines],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONWARNINGS": "ignore"},
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "my-state" / "adapters" / "current").exists()

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from edgepers.cli import main
-from edgepers.select.buffer import Buffer
-from edgepers.state import State
+from edgepers.cli.parser import main
+from edgepers.state.buffer import Buffer
+from edgepers.state.folder import State
 
 RARE = ("zyxomantic", "quibblefrost", "Ñandúbrillo", "雪兔子糖", "murgleflop", "plinthwort")
 QUICK = [
@@ -46,11 +46,15 @@ def home(tmp_path_factory):
     folder = tmp_path_factory.mktemp("machine")
     for name in ("home", "tmp", "state"):
         (folder / name).mkdir()
-    (folder / "stream.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in said()), encoding="utf-8")
+    (folder / "stream.jsonl").write_text(
+        "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in said()), encoding="utf-8"
+    )
     env = os.environ | {"HOME": str(folder / "home"), "TMPDIR": str(folder / "tmp"), "OMP_NUM_THREADS": "1"}
     env |= {"XDG_CONFIG_HOME": str(folder / "home" / "config"), "XDG_CACHE_HOME": str(folder / "home" / "cache")}
     cut = (
-        ("unshare", "--net") if shutil.which("unshare") and not subprocess.run(["unshare", "--net", "true"], check=False).returncode else ()
+        ("unshare", "--net")
+        if shutil.which("unshare") and not subprocess.run(["unshare", "--net", "true"], check=False).returncode
+        else ()
     )
     done = edgepers("run", folder / "stream.jsonl", "--state", folder / "state", *QUICK, "--json", env=env, before=cut)
     assert done.returncode == 0, done.stderr
@@ -65,7 +69,9 @@ def home(tmp_path_factory):
 def test_no_rare_word_is_readable_in_any_file(home):
     folder, _, _ = home
     files = [file for part in ("home", "tmp", "state") for file in (folder / part).rglob("*") if file.is_file()]
-    assert {"buffer.db", "variations.sealed", "adapter_model.safetensors", "0001.json", "0001.csv"} <= {file.name for file in files}
+    assert {"buffer.db", "variations.sealed", "adapter_model.safetensors", "0001.json", "0001.csv"} <= {
+        file.name for file in files
+    }
     for file in files:
         data = file.read_bytes()
         for word in RARE:
@@ -102,7 +108,8 @@ def test_a_round_needs_no_network(home):
 def test_no_core_file_is_written(home):
     folder, env, _ = home
     code = (
-        "import resource, sys\nfrom edgepers.cli import main\nresource.setrlimit(resource.RLIMIT_CORE, (4096, resource.RLIM_INFINITY))\n"
+        "import resource, sys\nfrom edgepers.cli.parser import main\nresource.setrlimit(resource.RLIMIT_CORE, (4096,"
+        " resource.RLIM_INFINITY))\n"
         "main(sys.argv[1:])\nprint(resource.getrlimit(resource.RLIMIT_CORE)[0])"
     )
     command = [sys.executable, "-c", code, "status", "--state", str(folder / "state")]
@@ -126,7 +133,11 @@ def test_the_key_file_is_remembered_and_refused_inside_the_state(tmp_path, capsy
     assert main([*run, "--key-file", str(tmp_path / "state" / "key")]) == 1
     assert "lies inside the state folder" in capsys.readouterr().err
     assert main([*run, "--key-file", str(tmp_path / "key")]) == 0
-    for command in (run, ["status", "--state", str(tmp_path / "state")], ["doctor", "--state", str(tmp_path / "state")]):
+    for command in (
+        run,
+        ["status", "--state", str(tmp_path / "state")],
+        ["doctor", "--state", str(tmp_path / "state")],
+    ):
         main(command)
         assert "is missing" not in capsys.readouterr().err
     (tmp_path / "key").rename(tmp_path / "elsewhere")

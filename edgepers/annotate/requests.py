@@ -1,8 +1,8 @@
 """Which kept sets the owner is asked about, and what becomes of the answers: rarely, newest first, never blocking."""
 
 from edgepers.annotate.sources import SKIPPED, Source
-from edgepers.select.records import KeptSet
 from edgepers.select.selector import Selector
+from edgepers.state.records import KeptSet
 
 __all__ = ["annotate", "pending"]
 

@@ -1,6 +1,7 @@
 """Where the owner's verdicts come from.
 
-A source is a callable: a kept set -> an Answer, SKIPPED where the owner was asked and gave none, None where nobody was asked.
+A source is a callable: a kept set -> an Answer, SKIPPED where the owner was asked and gave none, None where nobody was
+asked.
 """
 
 import json
@@ -11,9 +12,9 @@ from pathlib import Path
 from typing import TextIO
 
 from edgepers.config import Settings
-from edgepers.dialogue import MAX_LINE_BYTES, Stream, open_stream
 from edgepers.errors import StreamError, UsageError
-from edgepers.select.records import SPOKEN, KeptSet
+from edgepers.state.records import SPOKEN, KeptSet
+from edgepers.streams import MAX_LINE_BYTES, Stream, open_stream
 
 __all__ = ["SKIPPED", "Answer", "Source", "ask", "from_file", "gold", "source_of"]
 
@@ -43,7 +44,10 @@ def source_of(settings: Settings, stream: Stream | None) -> Source:
     if named != "gold":
         return from_file(named)
     if stream is None and not settings.stream:
-        raise UsageError("--annotations gold needs the stream's file again, and this state has read none; give ask or a file of answers")
+        raise UsageError(
+            "--annotations gold needs the stream's file again, and this state has read none; give ask or a file of"
+            " answers"
+        )
     return gold(stream or open_stream(settings.stream, settings.format))
 
 
@@ -94,7 +98,9 @@ def _answer(line: bytes) -> tuple[tuple[str, str], Answer]:
         raise ValueError(f"not JSON at column {error.colno}: {error.msg}") from None
     if not isinstance(record, dict):
         raise ValueError(f"a {type(record).__name__} where an object with 'id' or 'question' belongs")
-    field = "id" if record.get("id") not in (None, "") else "question"  # requests about sets without an id have an empty one
+    field = (
+        "id" if record.get("id") not in (None, "") else "question"
+    )  # requests about sets without an id have an empty one
     if not isinstance(record.get(field), (str, int)):
         raise ValueError("neither 'id' nor 'question' says which set is meant")
     if record.get("good") is True:

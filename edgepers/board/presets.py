@@ -1,8 +1,8 @@
 """Three Jetson Orin boards in their power modes: clocks and units that are on, with the source of each figure.
 
 Clocks and gated units are those of NVIDIA's nvpmodel configurations for JetPack 6, as published in
-github.com/LineageOS/android_device_nvidia_concord (nvpmodel/, commits 370b63a and 640733e); a mode's watts are in its name. None of it has
-been measured by us.
+github.com/LineageOS/android_device_nvidia_concord (nvpmodel/, commits 370b63a and 640733e); a mode's watts are in its
+name. None of it has been measured by us.
 """
 
 from dataclasses import dataclass
@@ -10,8 +10,9 @@ from dataclasses import dataclass
 __all__ = ["PRESETS", "PowerMode", "Preset"]
 
 GB = 10**9
-# Dense float16 operations of one multiprocessor's tensor cores in a clock: a quarter of the 67 TOPS (8 bits, sparse) that NVIDIA gives the
-# Orin Nano Super, by 8 multiprocessors at 1.02 GHz; the 170 of an AGX Orin's GPU, 16 at 1.3 GHz, say the same.
+# Dense float16 operations of one multiprocessor's tensor cores in a clock: a quarter of the 67 TOPS (8 bits, sparse)
+# that NVIDIA gives the Orin Nano Super, by 8 multiprocessors at 1.02 GHz; the 170 of an AGX Orin's GPU, 16 at 1.3 GHz,
+# say the same.
 FLOP_A_CLOCK = 2048
 
 
@@ -88,7 +89,12 @@ PRESETS = {
             PowerMode(name="15W", watts=15, multiprocessors=8, gpu_hz=612e6, memory_hz=2133e6),
             PowerMode(name="25W", watts=25, multiprocessors=8, gpu_hz=918e6, memory_hz=3199e6),
             PowerMode(
-                name="MAXN_SUPER", watts=25, multiprocessors=8, gpu_hz=1020e6, memory_hz=3199e6, source=f"{_UNCAPPED} (watts unverified)"
+                name="MAXN_SUPER",
+                watts=25,
+                multiprocessors=8,
+                gpu_hz=1020e6,
+                memory_hz=3199e6,
+                source=f"{_UNCAPPED} (watts unverified)",
             ),
         ),
         source="nvpmodel_p3767_0003_super.conf",

@@ -1,7 +1,7 @@
 """What a board says of itself, in device tree and sysfs. Everything may be missing: any machine is a board that says less.
 
-Paths are those of JetPack 6 (kernel 5.15) and 7; a second one of a list is an older kernel's. Read under a `root`, so that
-copies and synthetic trees do, too. Not run on a board yet.
+Paths are those of JetPack 6 (kernel 5.15) and 7; a second one of a list is an older kernel's. Read under a `root`, so
+that copies and synthetic trees do, too. Not run on a board yet.
 """
 
 import contextlib
@@ -112,7 +112,12 @@ def _memory(root: Path) -> int | None:
 
 def _preset(model: str | None, memory: int | None) -> str | None:
     for name, preset in PRESETS.items():
-        if model and memory and preset.family in model and _SHARE * preset.memory_bytes < memory < 1.1 * preset.memory_bytes:
+        if (
+            model
+            and memory
+            and preset.family in model
+            and _SHARE * preset.memory_bytes < memory < 1.1 * preset.memory_bytes
+        ):
             return name
     return None
 

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from edgepers.dialogue import Arrival, DialogueSet
 from edgepers.errors import StateError
-from edgepers.forget import find, forget
 from edgepers.personalize import Personalizer
-from edgepers.select.records import SPOKEN
 from edgepers.select.selector import Decision
+from edgepers.state.forget import find, forget
+from edgepers.state.records import SPOKEN
+from edgepers.streams import Arrival, DialogueSet
 
 __all__ = ["CHAT_TOKENS", "Exchange", "Session"]
 
@@ -101,11 +101,14 @@ class Session:
             dialogue = DialogueSet(exchange.question, exchange.answer)
             refusal = selector.keep(Arrival(dialogue, SPOKEN, SPOKEN), decision, reference, number)
             if not refusal:
-                decision = replace(decision, admitted=True, reason="", why=f"kept since you judged it; before that: {decision.why}")
+                decision = replace(
+                    decision, admitted=True, reason="", why=f"kept since you judged it; before that: {decision.why}"
+                )
         if refusal:
-            return {"too_big": "too long to keep inside the storage budget", "no_room": "no room: everything kept was judged by you"}[
-                refusal
-            ]
+            return {
+                "too_big": "too long to keep inside the storage budget",
+                "no_room": "no room: everything kept was judged by you",
+            }[refusal]
         self.verdicts += not exchange.verdict
         verdict = self.owner.buffer.get(decision.position).verdict
         self.last = replace(exchange, decision=decision, verdict=verdict)

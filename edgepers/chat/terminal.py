@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
 from edgepers.chat.session import Session
-from edgepers.display import beside, table
 from edgepers.errors import EdgepersError
 from edgepers.personalize import Personalizer
+from edgepers.text import beside, table
 
 __all__ = ["HELP", "chat"]
 
@@ -200,7 +200,9 @@ def chat(owner: Personalizer, read: TextIO | None = None, write: TextIO | None =
     if terminal.live:
         published = owner.buffer.progress.published
         model = owner.settings.model or "the packaged model, which is weak and speaks simple English"
-        terminal.say(f"This is {model}{f', adapter {published}' if published else ''}. What you say stays on this device. /help")
+        terminal.say(
+            f"This is {model}{f', adapter {published}' if published else ''}. What you say stays on this device. /help"
+        )
     _Chat(session, terminal).run()
     progress = owner.buffer.progress
     return {

@@ -27,7 +27,10 @@ def check_disk(subject: Subject) -> Finding:
             took_ms = 1000 * (time.perf_counter() - began)
     except OSError as error:
         return Finding(
-            "disk", "fail", f"{folder}: {error.strerror or error}", "give --state a folder that you may write to, on a disk with room"
+            "disk",
+            "fail",
+            f"{folder}: {error.strerror or error}",
+            "give --state a folder that you may write to, on a disk with room",
         )
     found = f"{folder}: {format_size(usage.free)} free of {format_size(usage.total)}; one fsync took {took_ms:.1f} ms"
     if usage.free < max(LITTLE_DISK, LITTLE_SHARE * min(usage.total, 100 * LITTLE_DISK)):
@@ -39,7 +42,9 @@ def check_storage(subject: Subject) -> Finding:
     """SD cards are slow, wear out, and lose what they have acknowledged more often than other flash."""
     kind = storage_of(subject.folder, subject.root)
     if kind == "sd":
-        return Finding("storage", "warn", f"{subject.folder} lies on an SD card", "give --state a folder on an NVMe disk")
+        return Finding(
+            "storage", "warn", f"{subject.folder} lies on an SD card", "give --state a folder on an NVMe disk"
+        )
     names = {"nvme": "NVMe", "emmc": "eMMC", "usb": "USB", "disk": "a disk", None: "this machine does not tell"}
     return Finding("storage", "ok", names[kind])
 
@@ -53,8 +58,8 @@ def check_buffer(subject: Subject) -> Finding:
         return Finding("buffer", "ok", f"nothing kept in {state} yet")
     from edgepers.errors import StateError
     from edgepers.privacy.keyring import key_source
-    from edgepers.select.buffer import Buffer
-    from edgepers.state import State
+    from edgepers.state.buffer import Buffer
+    from edgepers.state.folder import State
 
     try:
         settings = Settings.make({}, State(state).saved_settings())

@@ -21,7 +21,9 @@ def check_cold_boot(subject: Subject) -> Finding:
         return Finding("cold boot", "ok", "this machine does not tell since when it is on")
     if subject.board.jetson and up_seconds < JUST_BOOTED_SECONDS:
         cure = f"none for edgepers, which launches one small 4-bit layer ({SIDE} x {SIDE}) first; run it before other programs do"
-        return Finding("cold boot", "warn", f"on for {up_seconds / 60:.0f} min: a first 4-bit model has rebooted boards", cure)
+        return Finding(
+            "cold boot", "warn", f"on for {up_seconds / 60:.0f} min: a first 4-bit model has rebooted boards", cure
+        )
     return Finding("cold boot", "ok", f"on for {up_seconds / 3600:.1f} h")
 
 
@@ -36,7 +38,9 @@ def check_nf4(_: Subject) -> Finding:
         packed, state = quantize_4bit(weight, quant_type="nf4", compress_statistics=True)
         error = float((dequantize_4bit(packed, state) - weight).square().mean().sqrt())
         if not error <= NF4_ERROR:
-            return Finding("nf4", "fail", f"on {device} weights come back with an error of {error:.3g}, over {NF4_ERROR}", BNB_CURE)
+            return Finding(
+                "nf4", "fail", f"on {device} weights come back with an error of {error:.3g}, over {NF4_ERROR}", BNB_CURE
+            )
         found.append(f"{device} {error:.3f}")
     return Finding("nf4", "ok", f"weights come back, root mean square error: {', '.join(found)}")
 
@@ -47,10 +51,12 @@ def check_gradient(_: Subject) -> Finding:
     from bitsandbytes.functional import dequantize_4bit
     from bitsandbytes.nn.modules import Linear4bit
 
-    from edgepers.loading import quiet
+    from edgepers.model.loading import quiet
 
     for device in devices():
-        layer: Any = Linear4bit(SIDE, SIDE, bias=False, compute_dtype=torch.float32, quant_type="nf4", compress_statistics=True)
+        layer: Any = Linear4bit(
+            SIDE, SIDE, bias=False, compute_dtype=torch.float32, quant_type="nf4", compress_statistics=True
+        )
         layer.support_avx512bf16_for_cpu = False  # as the product has it: weights repacked for AVX-512 have no gradient
         layer = layer.to(device)
         rows = torch.ones(2, SIDE, device=device, requires_grad=True)

@@ -12,10 +12,13 @@ __all__ = ["check_code", "check_container", "check_torch", "torch_cure"]
 _SUM = 332_833_500  # of the squares below 1000
 _NODES = ("dev/nvidia0", "dev/nvhost-gpu", "dev/nvgpu", "dev/nvmap")
 _IN_CONTAINER = (".dockerenv", "run/.containerenv")
-_JETSON_INDEX = "https://pypi.jetson-ai-lab.io/jp6/cu126"  # as people install from it (github.com/NVIDIA/Isaac-GR00T/issues/343)
+_JETSON_INDEX = (
+    "https://pypi.jetson-ai-lab.io/jp6/cu126"  # as people install from it (github.com/NVIDIA/Isaac-GR00T/issues/343)
+)
 _LIBRARIES = {  # of torch for Jetson that JetPack does not bring
     "libcudss": "sudo apt install cudss (from NVIDIA's CUDA repository), or pip install nvidia-cudss-cu12",
-    "libcusparseLt": "sudo apt install libcusparselt0 (from NVIDIA's CUDA repository), or pip install nvidia-cusparselt-cu12",
+    "libcusparseLt": "sudo apt install libcusparselt0 (from NVIDIA's CUDA repository), or pip install"
+    " nvidia-cusparselt-cu12",
     "libcudnn": "sudo apt install nvidia-cudnn",
 }
 
@@ -54,7 +57,10 @@ def check_torch(subject: Subject) -> Finding:
         if seen and torch.version.cuda is None:
             tag = _wheel()
             return Finding(
-                "torch", "fail", f"{build}: a CPU build{f' ({tag})' if tag else ''} beside the NVIDIA GPU that {seen} shows", cure
+                "torch",
+                "fail",
+                f"{build}: a CPU build{f' ({tag})' if tag else ''} beside the NVIDIA GPU that {seen} shows",
+                cure,
             )
         if seen:
             return Finding("torch", "fail", f"{build}: cannot use the NVIDIA GPU that {seen} shows", cure)
@@ -99,7 +105,9 @@ def check_code(subject: Subject) -> Finding:
     codes = torch.cuda.get_arch_list()
     found = f"torch has code for {', '.join(codes)}; the GPU is sm_{capability[0]}{capability[1]}"
     if not any(_runs(code, capability) for code in codes):
-        return Finding("gpu code", "fail", f"{found}: none of it runs, although torch imports", torch_cure(subject.board))
+        return Finding(
+            "gpu code", "fail", f"{found}: none of it runs, although torch imports", torch_cure(subject.board)
+        )
     return Finding("gpu code", "ok", found)
 
 

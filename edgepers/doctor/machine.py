@@ -36,9 +36,13 @@ def check_power_mode(subject: Subject) -> Finding:
     now = board.power_mode or "unknown"
     if preset and fastest and fastest[-1] != preset.modes[-1].name:
         cure = f"put NVIDIA's {preset.source.split(',')[0]} in force and restart (JetPack 6.2 and newer; it wants that release's firmware)"
-        return Finding("power mode", "warn", f"{now}; its faster modes, up to {preset.modes[-1].name}, are not set up", cure)
+        return Finding(
+            "power mode", "warn", f"{now}; its faster modes, up to {preset.modes[-1].name}, are not set up", cure
+        )
     if fastest and now != fastest[-1]:
-        return Finding("power mode", "warn", f"{now}, below {fastest[-1]}", f"sudo nvpmodel -m {board.power_modes[fastest[-1]]}")
+        return Finding(
+            "power mode", "warn", f"{now}, below {fastest[-1]}", f"sudo nvpmodel -m {board.power_modes[fastest[-1]]}"
+        )
     return Finding("power mode", "ok", now)
 
 
@@ -47,6 +51,9 @@ def check_clock(_: Subject) -> Finding:
     now = time.gmtime()
     if now.tm_year < FIRST_YEAR:
         return Finding(
-            "clock", "fail", f"the clock says {time.strftime('%Y-%m-%d', now)}", "set it: sudo timedatectl set-ntp true, or date -s"
+            "clock",
+            "fail",
+            f"the clock says {time.strftime('%Y-%m-%d', now)}",
+            "set it: sudo timedatectl set-ntp true, or date -s",
         )
     return Finding("clock", "ok", time.strftime("%Y-%m-%d %H:%M UTC", now))

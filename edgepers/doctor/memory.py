@@ -67,6 +67,13 @@ def check_nvmap(subject: Subject) -> Finding:
     if release is None:
         return Finding("nvmap", "ok", "no Jetson Linux here")
     if BROKEN_FROM <= release < BROKEN_BEFORE:
-        cure = "export PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True, or restart the board: what others report to help"
-        return Finding("nvmap", "warn", f"{subject.board.release}: cudaMalloc may fail with NvMap error 12 although memory is free", cure)
+        cure = (
+            "export PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True, or restart the board: what others report to help"
+        )
+        return Finding(
+            "nvmap",
+            "warn",
+            f"{subject.board.release}: cudaMalloc may fail with NvMap error 12 although memory is free",
+            cure,
+        )
     return Finding("nvmap", "ok", subject.board.release)

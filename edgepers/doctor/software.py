@@ -10,7 +10,17 @@ from edgepers.doctor.finding import Finding, Subject, devices
 
 __all__ = ["KERNELS_CURE", "check_ops", "check_packages", "check_python", "check_triton"]
 
-PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "safetensors", "numpy", "cryptography", "zstandard")
+PACKAGES = (
+    "torch",
+    "transformers",
+    "peft",
+    "bitsandbytes",
+    "accelerate",
+    "safetensors",
+    "numpy",
+    "cryptography",
+    "zstandard",
+)
 KERNELS_CURE = "install a C++ compiler and reinstall edgepers from its source folder"
 
 
@@ -35,7 +45,9 @@ def check_packages(subject: Subject) -> Finding:
     text = ", ".join(f"{name} {version}" for name, version in found.items())
     release = subject.board.l4t
     if release is not None and release[0] == 36 and not found["numpy"].startswith("1."):
-        return Finding("packages", "warn", f"{text}; JetPack 6's torch is built against numpy 1", "pip install 'numpy<2'")
+        return Finding(
+            "packages", "warn", f"{text}; JetPack 6's torch is built against numpy 1", "pip install 'numpy<2'"
+        )
     return Finding("packages", "ok", text)
 
 
@@ -62,10 +74,15 @@ def check_triton(_: Subject) -> Finding:
     if find_spec("triton") is not None:
         found = f"triton {importlib.metadata.version('triton')}"
         if gpu and not any(map(shutil.which, ("gcc", "cc", "clang"))):
-            return Finding("triton", "warn", f"{found}, which cannot launch a kernel without a C compiler", "sudo apt install gcc")
+            return Finding(
+                "triton", "warn", f"{found}, which cannot launch a kernel without a C compiler", "sudo apt install gcc"
+            )
         return Finding("triton", "ok", found)
     if gpu:
         return Finding(
-            "triton", "warn", "absent: GPU kernels run from csrc/ where built, else in plain torch", "pip install triton, and gcc"
+            "triton",
+            "warn",
+            "absent: GPU kernels run from csrc/ where built, else in plain torch",
+            "pip install triton, and gcc",
         )
     return Finding("triton", "ok", "absent; it matters only with a GPU")

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgepers import __version__
-from edgepers.display import table, wrap
 from edgepers.doctor.finding import Finding
+from edgepers.text import table, wrap
 
 __all__ = ["findings_text", "report_text"]
 
@@ -42,7 +42,9 @@ def _names() -> list[str]:
 
 def report_text(findings: Sequence[Finding], state: Path | None = None) -> str:
     """A page for an issue: paths, and the names of machine and user, are left out; cures are, too, since they are known."""
-    hidden = [str(path) for given in ([state] if state else []) for path in (given.expanduser().absolute(), given)] + [str(Path.home())]
+    hidden = [str(path) for given in ([state] if state else []) for path in (given.expanduser().absolute(), given)] + [
+        str(Path.home())
+    ]
     lines = [f"edgepers {__version__}"]
     for finding in findings:
         text = finding.found

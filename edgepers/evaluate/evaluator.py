@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgepers.dialogue import DialogueSet, read_dialogue_sets
 from edgepers.evaluate.rouge import rouge1
-from edgepers.llm import LanguageModel
+from edgepers.model.language_model import LanguageModel
+from edgepers.streams import DialogueSet, read_dialogue_sets
 
 __all__ = ["Evaluation", "Floors", "evaluate", "floors", "test_digest", "test_sets"]
 
@@ -40,7 +40,9 @@ def test_digest(test: Sequence[DialogueSet]) -> str:
     """Tells two test sets apart; "" for none."""
     if not test:
         return ""
-    return hashlib.sha256(repr([(dialogue.question, dialogue.reference) for dialogue in test]).encode()).hexdigest()[:16]
+    return hashlib.sha256(repr([(dialogue.question, dialogue.reference) for dialogue in test]).encode()).hexdigest()[
+        :16
+    ]
 
 
 def evaluate(llm: LanguageModel, test: Sequence[DialogueSet], *, adapter: bool = True) -> Evaluation:

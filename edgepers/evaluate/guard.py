@@ -2,18 +2,38 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from edgepers.select.hashing import hash_text
-from edgepers.select.records import KeptSet
+from edgepers.assets import general_sets
+from edgepers.config import Settings
+from edgepers.hashing import hash_text
+from edgepers.model.lora import scale_saved
+from edgepers.state.records import KeptSet
+from edgepers.streams import read_dialogue_sets
 
-__all__ = ["LEAST_RESERVE", "MOST_RESERVE", "SCALES", "Verdict", "default_perplexity_rise", "judge", "perplexity_rise", "split_reserve"]
+if TYPE_CHECKING:
+    from edgepers.model.language_model import LanguageModel
+
+__all__ = [
+    "LEAST_RESERVE",
+    "MOST_RESERVE",
+    "SCALES",
+    "Verdict",
+    "default_perplexity_rise",
+    "guard",
+    "judge",
+    "pairs_of",
+    "perplexity_rise",
+    "split_reserve",
+]
 
 MOST_RESERVE = 32
 LEAST_RESERVE = 8
-# Of an adapter's update: what is refused whole may still be published in part. One that has learned a few sets by heart is sure of itself
-# where it should not be; the way from the base model to it passes through better models than its end (Wortsman et al. 2022, "Robust
-# fine-tuning of zero-shot models").
+# Of an adapter's update: what is refused whole may still be published in part. One that has learned a few sets by heart
+# is sure of itself where it should not be; the way from the base model to it passes through better models than its end
+# (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
 SCALES = (0.75, 0.5, 0.35)
 MOST_NATS = 700.0  # a rise of more has no float
 
@@ -53,8 +73,8 @@ def _finite(value: float | None) -> float | None:
 def default_perplexity_rise(parameters: int) -> float:
     """The most that general perplexity may rise over the base model's, as a share.
 
-    A model of a few million parameters pays 12 to 17 % for what it learns of its owner, with rehearsal, on development data
-    (benchmarks/LOG.md); what rises further has been damaged.
+    A model of a few million parameters pays 12 to 17 % for what it learns of its owner, with rehearsal, on development
+    data (benchmarks/LOG.md); what rises further has been damaged.
     """
     return 0.25 if parameters < 50_000_000 else 0.05
 
@@ -64,12 +84,15 @@ def perplexity_rise(base: Sequence[float], after: Sequence[float]) -> float:
     return math.exp(min(_mean(after) - _mean(base), MOST_NATS)) - 1
 
 
-def judge(base: Sequence[float], before: Sequence[float], after: Sequence[float], rise: float, most_rise: float) -> Verdict:
+def judge(
+    base: Sequence[float], before: Sequence[float], after: Sequence[float], rise: float, most_rise: float
+) -> Verdict:
     """Refuse an adapter that is worse on the reserve than what is published, or than no adapter, or that costs too much general perplexity.
 
-    Worse is a paired mean loss that is higher by over one standard error. The base model is asked as well, since an adapter that was
-    published for want of a reserve is no measure of what is good. Perplexity is compared with the base model's alone: small rises over
-    the adapter that is replaced would add up over rounds. With fewer than `LEAST_RESERVE` sets in reserve, it alone decides.
+    Worse is a paired mean loss that is higher by over one standard error. The base model is asked as well, since an
+    adapter that was published for want of a reserve is no measure of what is good. Perplexity is compared with the base
+    model's alone: small rises over the adapter that is replaced would add up over rounds. With fewer than
+    `LEAST_RESERVE` sets in reserve, it alone decides.
 
     Args:
         base: losses of the base model on each reserve set's reference, nats a token.
@@ -83,11 +106,15 @@ def judge(base: Sequence[float], before: Sequence[float], after: Sequence[float]
     if not all(map(math.isfinite, [*after, rise])):
         refused = "it has no finite loss"
     elif rise > most_rise:
-        refused = f"perplexity on general sets is {100 * rise:.1f} % above the base model's (at most {100 * most_rise:.0f} %)"
+        refused = (
+            f"perplexity on general sets is {100 * rise:.1f} % above the base model's (at most {100 * most_rise:.0f} %)"
+        )
     elif n >= LEAST_RESERVE:
         refused = _worse("", before, after) or _worse(" than the base model's", base, after)
     reason = refused or ("" if n >= LEAST_RESERVE else "unguarded")
-    return Verdict(not refused, reason, _mean(before) if n else None, _finite(_mean(after)) if n else None, _finite(rise))
+    return Verdict(
+        not refused, reason, _mean(before) if n else None, _finite(_mean(after)) if n else None, _finite(rise)
+    )
 
 
 def _worse(than: str, losses: Sequence[float], after: Sequence[float]) -> str:
@@ -96,4 +123,45 @@ def _worse(than: str, losses: Sequence[float], after: Sequence[float]) -> str:
     differences = [b - a for a, b in zip(losses, after, strict=True)]
     worse = _mean(differences)
     error = math.sqrt(sum((d - worse) ** 2 for d in differences) / (n - 1) / n)
-    return f"loss on {n} sets in reserve is worse{than} by {worse:.3f} (standard error {error:.3f})" if worse > error else ""
+    return (
+        f"loss on {n} sets in reserve is worse{than} by {worse:.3f} (standard error {error:.3f})"
+        if worse > error
+        else ""
+    )
+
+
+def guard(
+    llm: "LanguageModel", settings: Settings, reserve: Sequence[KeptSet], published: Path | None, new: Path | None
+) -> Verdict:
+    """Measure a new adapter beside the published one (None: the base model) and the base model on the reserve and on general sets.
+
+    One that is refused whole is scaled down to the largest of `SCALES` that is not, in its folder; if there is none it
+    stays as it is.
+    """
+    if not settings.guard:
+        return Verdict(True, "guard off", None, None)
+    own, general = [(kept.question, kept.wanted) for kept in reserve], pairs_of(general_sets())
+    llm.use_adapter(published)
+    before = llm.losses(own)
+    base, general_base = llm.losses(own, adapter=False), llm.losses(general, adapter=False)
+    most = settings.guard_perplexity or default_perplexity_rise(llm.parameter_count)
+
+    def judged(scale: float) -> Verdict:
+        llm.use_adapter(new, scale=scale)
+        verdict = judge(base, before, llm.losses(own), perplexity_rise(general_base, llm.losses(general)), most)
+        return replace(verdict, scale=scale)
+
+    whole = judged(1.0)
+    if whole.publish or new is None:
+        return whole
+    in_part = next((verdict for verdict in map(judged, SCALES) if verdict.publish), None)
+    if in_part is None:
+        return whole
+    llm.use_adapter(None)
+    scale_saved(new, in_part.scale)
+    return in_part
+
+
+def pairs_of(path: Path) -> list[tuple[str, str]]:
+    """(question, reference) of the dialogue sets in a file."""
+    return [(dialogue.question, dialogue.reference or "") for dialogue in read_dialogue_sets(path, need_reference=True)]

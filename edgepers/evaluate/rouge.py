@@ -1,6 +1,7 @@
 """ROUGE-1 (Lin 2004): the stock score for reports, and one that knows every script for checks inside the product.
 
-Counted here: rouge-score 0.1.2, whose every figure this is (a test compares them), imports nltk and scipy for it, 129 MB of memory.
+Counted here: rouge-score 0.1.2, whose every figure this is (a test compares them), imports nltk and scipy for it, 129
+MB of memory.
 """
 
 import re
@@ -26,7 +27,10 @@ def _stock_words(text: str) -> list[str]:
 
 def rouge1(references: Sequence[str], answers: Sequence[str]) -> float:
     """Mean ROUGE-1 F over questions, as rouge-score 0.1.2 without a stemmer has it; 0.0 for none."""
-    scores = [_f_score(_stock_words(reference), _stock_words(answer)) for reference, answer in zip(references, answers, strict=True)]
+    scores = [
+        _f_score(_stock_words(reference), _stock_words(answer))
+        for reference, answer in zip(references, answers, strict=True)
+    ]
     return sum(scores) / len(scores) if scores else 0.0
 
 

@@ -32,7 +32,8 @@ def _is_spaceless(letter: str) -> bool:
 def unicode_words(text: str) -> list[str]:
     """Lower-case words of a text: letters and digits with their marks; characters of scripts without spaces; each emoji.
 
-    Compatibility forms are unified first (full-width letters, half-width kana, Arabic presentation forms). Marks belong to
+    Compatibility forms are unified first (full-width letters, half-width kana, Arabic presentation forms). Marks belong
+    to
     the letter before them: Hindi's vowel signs would otherwise cut every word to pieces.
     """
     words: list[str] = []

@@ -1,7 +1,7 @@
 """Joules of what is done inside a window: watts are sampled and summed up by trapezoids, counters are read at its ends.
 
-Gross: all that the meter sees, whatever else the machine does. The power of the machine at rest, with the program loaded and nothing
-running, is measured beside it.
+Gross: all that the meter sees, whatever else the machine does. The power of the machine at rest, with the program
+loaded and nothing running, is measured beside it.
 """
 
 import contextlib
@@ -13,8 +13,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from edgepers.board.reading import read_board
+from edgepers.meter.find import find_sources
 from edgepers.meter.sampler import Sampler
-from edgepers.meter.source import Source, find_sources
+from edgepers.meter.source import Source
 
 __all__ = ["EnergyMeter", "Spent", "Window"]
 
@@ -44,7 +45,12 @@ class Spent:
         if not self.seconds or not other.seconds:
             return self if self.seconds else other
         both = {name: self.by[name] + other.by[name] for name in self.by if name in other.by}
-        return Spent(self.seconds + other.seconds, _sum(self.joules, other.joules), _sum(self.idle_joules, other.idle_joules), both)
+        return Spent(
+            self.seconds + other.seconds,
+            _sum(self.joules, other.joules),
+            _sum(self.idle_joules, other.idle_joules),
+            both,
+        )
 
     def record(self) -> dict[str, Any]:
         """As reports have it: milliseconds and millijoules are the last digits."""
@@ -73,7 +79,11 @@ class EnergyMeter:
     """
 
     def __init__(
-        self, sources: Sequence[Source], *, clock: Callable[[], float] = time.monotonic, interval_seconds: float = INTERVAL_SECONDS
+        self,
+        sources: Sequence[Source],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        interval_seconds: float = INTERVAL_SECONDS,
     ) -> None:
         self._sources = list(sources)
         self._clock = clock

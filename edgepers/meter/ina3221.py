@@ -1,6 +1,7 @@
 """The INA3221 power monitors of a Jetson: watts = volts x amperes of each labelled rail.
 
-Linux shows a chip's channel n as in<n>_label, in<n>_input (mV) and curr<n>_input (mA) in its hwmon folder (kernel: hwmon/ina3221).
+Linux shows a chip's channel n as in<n>_label, in<n>_input (mV) and curr<n>_input (mA) in its hwmon folder (kernel:
+hwmon/ina3221).
 """
 
 import contextlib
@@ -13,8 +14,8 @@ from edgepers.meter.source import Found
 
 __all__ = ["Ina3221", "find"]
 
-# An Orin Nano and an Orin NX have a rail of everything. An AGX Orin has none, and it is open whether VIN_SYS_5V0 holds the memory's rail:
-# both sums are told, and the smaller one stands for the whole.
+# An Orin Nano and an Orin NX have a rail of everything. An AGX Orin has none, and it is open whether VIN_SYS_5V0 holds
+# the memory's rail: both sums are told, and the smaller one stands for the whole.
 WHOLE = "VDD_IN"
 AGX = ("VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0")
 AGX_MEMORY = "VDDQ_VDD2_1V8AO"

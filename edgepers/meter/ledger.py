@@ -64,7 +64,10 @@ class Ledger:
         self._saved_at = time.monotonic()
         if now != self._saved:
             stages = {name: asdict(spent) for name, spent in now.items()}
-            replace_file(self._file, json.dumps({"round": self._round, "meter": self.meter.describe(), "stages": stages}, indent=1) + "\n")
+            replace_file(
+                self._file,
+                json.dumps({"round": self._round, "meter": self.meter.describe(), "stages": stages}, indent=1) + "\n",
+            )
             self._saved = now
 
     def begin_round(self, number: int) -> None:
@@ -108,7 +111,9 @@ def energy_record(meter: Mapping[str, Any] | None, stages: Mapping[str, Spent]) 
     }
 
 
-def total_energy(rounds: Iterable[Mapping[str, Any]], pending: tuple[Mapping[str, Any] | None, Mapping[str, Spent]]) -> dict[str, Any]:
+def total_energy(
+    rounds: Iterable[Mapping[str, Any]], pending: tuple[Mapping[str, Any] | None, Mapping[str, Spent]]
+) -> dict[str, Any]:
     """Of a state: its rounds, and what came after them; with the meter that was read last."""
     meter: Mapping[str, Any] | None = None
     stages: dict[str, Spent] = {}

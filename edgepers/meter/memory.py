@@ -67,4 +67,6 @@ class MemoryMeter:
         """
         if self.budget_bytes is not None and self.peak_bytes() > self.budget_bytes:
             used, budget = format_size(self.peak_bytes()), format_size(self.budget_bytes)
-            raise BudgetError(f"{doing} took {used} of memory, over --memory {budget}; raise it, or take a smaller model or --batch")
+            raise BudgetError(
+                f"{doing} took {used} of memory, over --memory {budget}; raise it, or take a smaller model or --batch"
+            )

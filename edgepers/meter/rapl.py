@@ -1,7 +1,7 @@
 """The energy counters of an x86 processor (RAPL): microjoules by package and memory, which wrap.
 
-Linux shows them below /sys/class/powercap as intel-rapl:<package> and intel-rapl:<package>:<part>, on AMD processors, too
-(kernel: power/powercap).
+Linux shows them below /sys/class/powercap as intel-rapl:<package> and intel-rapl:<package>:<part>, on AMD processors,
+too (kernel: power/powercap).
 """
 
 import re

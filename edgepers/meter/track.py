@@ -68,8 +68,12 @@ class MemoryTrack:
         return {"peak_by_stage": self._by_stage, "stages": self._stages, "seconds": seconds, **values}
 
 
-def thinned(seconds: Sequence[float], values: Mapping[str, Sequence[int]], most: int) -> tuple[list[float], dict[str, list[int]]]:
+def thinned(
+    seconds: Sequence[float], values: Mapping[str, Sequence[int]], most: int
+) -> tuple[list[float], dict[str, list[int]]]:
     """At most so many points: neighbours become one, at the time of the first and with the highest of each value."""
     each = -(-len(seconds) // most) or 1
     starts = range(0, len(seconds), each)
-    return [round(seconds[i], 3) for i in starts], {name: [max(column[i : i + each]) for i in starts] for name, column in values.items()}
+    return [round(seconds[i], 3) for i in starts], {
+        name: [max(column[i : i + each]) for i in starts] for name, column in values.items()
+    }

@@ -1,7 +1,7 @@
 """Argument checks that the ops share.
 
-Shapes, dtypes and devices are checked before the dispatcher, values (offsets, domains) inside every implementation: a compiled graph
-then carries no data-dependent branch, and no implementation runs unchecked.
+Shapes, dtypes and devices are checked before the dispatcher, values (offsets, domains) inside every implementation: a
+compiled graph then carries no data-dependent branch, and no implementation runs unchecked.
 """
 
 from itertools import pairwise
@@ -18,12 +18,20 @@ NUMBERS = (*FLOATS, torch.float64, torch.uint8, torch.int8, torch.int16, torch.i
 
 
 def check_matrix(
-    op: str, name: str, value: Any, width: int | None = None, *, like: Tensor | None = None, dtypes: tuple[torch.dtype, ...] = FLOATS
+    op: str,
+    name: str,
+    value: Any,
+    width: int | None = None,
+    *,
+    like: Tensor | None = None,
+    dtypes: tuple[torch.dtype, ...] = FLOATS,
 ) -> None:
     """Refuse anything but a [rows, features] tensor of one of `dtypes`, with `width` features and on the device of `like` where given."""
     _check(op, name, value, 2, dtypes)
     if width is not None and value.shape[1] != width:
-        raise ShapeError(f"{op}: {name} has {value.shape[1]} features where {width} are needed; use one encoder for both")
+        raise ShapeError(
+            f"{op}: {name} has {value.shape[1]} features where {width} are needed; use one encoder for both"
+        )
     if like is not None:
         _check_device(op, name, value, like)
 
@@ -48,7 +56,10 @@ def check_ragged(op: str, hidden: Any, offsets: Any, center: Any, kind: Any = "w
         return
     check_vector(op, "center", center, hidden.shape[1], FLOATS, like=hidden)
     if kind == "histogram":
-        raise ShapeError(f"{op}: kind 'histogram' reads rows as they are and got a center; leave it out (mean_unit_embedding takes it)")
+        raise ShapeError(
+            f"{op}: kind 'histogram' reads rows as they are and got a center; leave it out (mean_unit_embedding takes"
+            " it)"
+        )
 
 
 def check_offsets(op: str, hidden: Tensor, offsets: Tensor) -> list[int]:
@@ -66,14 +77,20 @@ def check_offsets(op: str, hidden: Tensor, offsets: Tensor) -> list[int]:
         raise ShapeError(f"{op}: offsets ends at {ends[-1]} but hidden has {hidden.shape[0]} rows; make them equal")
     for position, (start, end) in enumerate(pairwise(ends)):
         if end <= start:
-            raise ShapeError(f"{op}: set {position} spans rows {start} to {end}; drop empty sets, offsets must strictly increase")
+            raise ShapeError(
+                f"{op}: set {position} spans rows {start} to {end}; drop empty sets, offsets must strictly increase"
+            )
     return ends
 
 
 def _check(op: str, name: str, value: Any, rank: int, dtypes: tuple[torch.dtype, ...]) -> None:
     seen = f"{value.dtype} {list(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
     if not isinstance(value, Tensor) or value.ndim != rank or value.dtype not in dtypes:
-        wanted = "float or integer" if dtypes == NUMBERS else " or ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)
+        wanted = (
+            "float or integer"
+            if dtypes == NUMBERS
+            else " or ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)
+        )
         raise ShapeError(f"{op}: {name} is {seen}; pass a {rank}-dimensional {wanted} tensor")
 
 

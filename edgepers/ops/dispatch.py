@@ -9,7 +9,9 @@ import torch
 
 from edgepers.ops import native
 
-_compiled: set[str] = set()  # ops that have more than a torch kernel; filled at import, as the dispatcher's own table is
+_compiled: set[str] = (
+    set()
+)  # ops that have more than a torch kernel; filled at import, as the dispatcher's own table is
 
 
 def register(op: str, default: Callable[..., Any], compiled: Callable[..., Any]) -> None:
@@ -26,7 +28,9 @@ def register(op: str, default: Callable[..., Any], compiled: Callable[..., Any])
     if backend_of(op, "cpu") == "cpp":
         torch.library.impl(name, "cpu", partial(compiled, "cpp"))
 
-    def on_gpu(*arguments: Any) -> Any:  # decided at the first call: a machine without a GPU never looks for its library
+    def on_gpu(
+        *arguments: Any,
+    ) -> Any:  # decided at the first call: a machine without a GPU never looks for its library
         backend = backend_of(op, "cuda")
         return default(*arguments) if backend == "torch" else compiled(backend, *arguments)
 

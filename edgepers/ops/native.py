@@ -1,7 +1,7 @@
 """The compiled kernels: found, checked and called. Not built is quiet; built but broken or stale is an error that says how to rebuild.
 
-`csrc/` speaks plain C, so one library serves every Python and every torch; what ATen would do (device guard, stream, error codes) is done
-here and in the `native_kernel.py` of each op.
+`csrc/` speaks plain C, so one library serves every Python and every torch; what ATen would do (device guard, stream,
+error codes) is done here and in the `native_kernel.py` of each op.
 """
 
 import ctypes
@@ -20,7 +20,9 @@ FOLDER = Path(__file__).parent
 DTYPES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2, torch.float64: 3, torch.int32: 4, torch.int64: 5}
 OK, BAD_DTYPE, BAD_OFFSETS, BAD_DOMAIN, BAD_COUNT, NO_MEMORY = range(6)
 
-_WHERE = "csrc: pip install --force-reinstall --no-deps from the source folder does it, deleting the file goes on without"
+_WHERE = (
+    "csrc: pip install --force-reinstall --no-deps from the source folder does it, deleting the file goes on without"
+)
 
 # Every function of csrc/edgepers.h: library, result, arguments.
 SIGNATURES: dict[str, tuple[str, Any, list[Any]]] = {
@@ -31,7 +33,11 @@ SIGNATURES: dict[str, tuple[str, Any, list[Any]]] = {
         c_int,
         [c_void_p, c_int, c_void_p, c_void_p, c_int64, c_int64, c_int64, c_void_p, c_void_p, c_int],
     ),
-    "edgepers_nearest_distance": ("cpu", c_int, [c_void_p, c_void_p, c_int, c_int64, c_int64, c_int64, c_void_p, c_int]),
+    "edgepers_nearest_distance": (
+        "cpu",
+        c_int,
+        [c_void_p, c_void_p, c_int, c_int64, c_int64, c_int64, c_void_p, c_int],
+    ),
     "edgepers_dissimilarity_from_sums": (
         "cpu",
         c_int,
@@ -43,7 +49,11 @@ SIGNATURES: dict[str, tuple[str, Any, list[Any]]] = {
         c_int,
         [c_void_p, c_int, *[c_void_p] * 3, *[c_int64] * 3, *[c_void_p] * 6, c_void_p],
     ),
-    "edgepers_nearest_distance_cuda": ("cuda", c_int, [c_void_p, c_void_p, c_int, c_int64, c_int64, c_int64, c_void_p, c_void_p]),
+    "edgepers_nearest_distance_cuda": (
+        "cuda",
+        c_int,
+        [c_void_p, c_void_p, c_int, c_int64, c_int64, c_int64, c_void_p, c_void_p],
+    ),
     "edgepers_dissimilarity_from_sums_cuda": (
         "cuda",
         c_int,
@@ -89,7 +99,9 @@ def call(name: str, *arguments: Any) -> int:
     """Call one function of the table; tensors go as pointers, None as null. Returns its code; memory that ran out raises here."""
     loaded = library(SIGNATURES[name][0])
     assert loaded is not None, f"{name} is called without its library"
-    code: int = getattr(loaded, name)(*(value.data_ptr() if isinstance(value, Tensor) else value for value in arguments))
+    code: int = getattr(loaded, name)(
+        *(value.data_ptr() if isinstance(value, Tensor) else value for value in arguments)
+    )
     if code == NO_MEMORY and SIGNATURES[name][0] == "cpu":
         raise MemoryError(f"{name}: no memory for its working arrays; use smaller batches")
     return code

@@ -60,12 +60,18 @@ def backends(device: str | None = None) -> dict[str, str]:
         backend = backend_of(op.__name__, device)
         try:
             got = op(*arguments)
-            error = _distance(got, reference(*(value.cpu() if isinstance(value, Tensor) else value for value in arguments)))
+            error = _distance(
+                got, reference(*(value.cpu() if isinstance(value, Tensor) else value for value in arguments))
+            )
         except RuntimeError as failure:
             line = str(failure).splitlines()[0]
-            raise EdgepersError(f"{op.__name__}: the {backend} kernel does not run on {device} ({line}); rebuild csrc/") from failure
+            raise EdgepersError(
+                f"{op.__name__}: the {backend} kernel does not run on {device} ({line}); rebuild csrc/"
+            ) from failure
         if not error <= _SLACK:
-            raise EdgepersError(f"{op.__name__}: the {backend} kernel on {device} is off by {error:.3g}; rebuild csrc/ and report it")
+            raise EdgepersError(
+                f"{op.__name__}: the {backend} kernel on {device} is off by {error:.3g}; rebuild csrc/ and report it"
+            )
         names[op.__name__] = backend
     return names
 

@@ -31,7 +31,9 @@ class Windows:
     valid: Tensor
     per_set: Tensor
 
-    def tile(self, part: slice | Tensor, hidden: Tensor, center: Tensor | None, dtype: torch.dtype = torch.float32) -> Tensor:
+    def tile(
+        self, part: slice | Tensor, hidden: Tensor, center: Tensor | None, dtype: torch.dtype = torch.float32
+    ) -> Tensor:
         """[w, 16, d] rows minus center of some of the windows, zeros where a short window is filled up."""
         rows, valid = self.rows[part], self.valid[part]
         tile = centred(hidden.index_select(0, rows.flatten()), center, dtype)
@@ -84,7 +86,9 @@ def cut_windows(hidden: Tensor, offsets: Tensor, center: Tensor | None) -> Windo
     return Windows(live.nonzero().squeeze(1)[torch.where(valid, first + slots, first)], valid, per_set)
 
 
-def window_pass(hidden: Tensor, windows: Windows, center: Tensor | None, *, grams: bool, sums: bool) -> tuple[Tensor | None, Tensor | None]:
+def window_pass(
+    hidden: Tensor, windows: Windows, center: Tensor | None, *, grams: bool, sums: bool
+) -> tuple[Tensor | None, Tensor | None]:
     """Gram matrices [W, 16, 16] and row sums [W, d] of all windows in float32, each hidden state read once.
 
     Every window is a product of one fixed size, so its result does not depend on its neighbours.

@@ -46,7 +46,9 @@ def _typed_passphrase() -> str:
     if given is None and sys.stdin is not None and sys.stdin.isatty():
         given = getpass.getpass("passphrase: ", stream=sys.stderr)
     if not given:
-        raise StateError(f"the state's key is wrapped with a passphrase; set {PASSPHRASE}, or run at a terminal and type it")
+        raise StateError(
+            f"the state's key is wrapped with a passphrase; set {PASSPHRASE}, or run at a terminal and type it"
+        )
     return given
 
 
@@ -102,9 +104,14 @@ class KeyRing:
         state = secrets.token_hex(8)
         path = source.path(state)
         if path.is_relative_to(folder.resolve()):
-            raise StateError(f"key file {path} lies inside the state folder, where it would be lost with it; give --key-file elsewhere")
+            raise StateError(
+                f"key file {path} lies inside the state folder, where it would be lost with it; give --key-file"
+                " elsewhere"
+            )
         if path.exists():
-            raise StateError(f"key file {path} is there already and belongs to another state; give --key-file another name")
+            raise StateError(
+                f"key file {path} is there already and belongs to another state; give --key-file another name"
+            )
         wrap: dict[str, Any] = {"kind": "none"}
         if source.passphrase:
             wrap = {"kind": "passphrase", "salt": secrets.token_hex(16), **_SCRYPT}
@@ -128,10 +135,13 @@ class KeyRing:
             ring.reload()
         except FileNotFoundError:
             raise StateError(
-                f"state {folder}: its key {path} is missing; restore it or give --key-file, for without it nothing kept can be read"
+                f"state {folder}: its key {path} is missing; restore it or give --key-file, for without it nothing"
+                " kept can be read"
             ) from None
         except OSError as error:
-            raise StateError(f"state {folder}: its key {path} cannot be read ({error.strerror}); mend that or give --key-file") from None
+            raise StateError(
+                f"state {folder}: its key {path} cannot be read ({error.strerror}); mend that or give --key-file"
+            ) from None
         return ring
 
     @property
@@ -145,9 +155,14 @@ class KeyRing:
         try:
             values = json.loads(text)
             if values["format"] > FORMAT:
-                raise StateError(f"key file {self.path}: format {values['format']}, this edgepers reads {FORMAT}; update edgepers")
+                raise StateError(
+                    f"key file {self.path}: format {values['format']}, this edgepers reads {FORMAT}; update edgepers"
+                )
             if values["state"] != self.state:
-                raise StateError(f"key file {self.path} belongs to another state ({values['state']}, not {self.state}); give --key-file")
+                raise StateError(
+                    f"key file {self.path} belongs to another state ({values['state']}, not {self.state}); give"
+                    " --key-file"
+                )
             if values["wrap"] != self._wrap:
                 self._wrap, self._secret, self._wrapping = values["wrap"], _secret_of(values["wrap"]), None
             sealed = bytes.fromhex(values["keys"])
@@ -173,7 +188,9 @@ class KeyRing:
 
     def _write(self) -> None:
         keys = json.dumps({str(number): key.hex() for number, key in self.keys.items()}).encode()
-        text = json.dumps({"format": FORMAT, "state": self.state, "wrap": self._wrap, "keys": self._wrapped(keys).hex()})
+        text = json.dumps(
+            {"format": FORMAT, "state": self.state, "wrap": self._wrap, "keys": self._wrapped(keys).hex()}
+        )
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             with contextlib.ExitStack() as stack:
@@ -185,7 +202,8 @@ class KeyRing:
                     os.fsync(old.fileno())
         except OSError as error:
             raise StateError(
-                f"key file {self.path} cannot be written ({error.strerror}); give --key-file a place outside the state that can be"
+                f"key file {self.path} cannot be written ({error.strerror}); give --key-file a place outside the state"
+                " that can be"
             ) from None
 
     def _key_that_wraps(self) -> bytes | None:
@@ -209,7 +227,9 @@ class KeyRing:
         except InvalidTag:
             self._wrapping = None
             kind = self._wrap["kind"]
-            raise StateError(f"key file {self.path}: the {kind} does not fit; give the one that the state was made with") from None
+            raise StateError(
+                f"key file {self.path}: the {kind} does not fit; give the one that the state was made with"
+            ) from None
 
 
 def _secret_of(wrap: dict[str, Any]) -> Callable[[], bytes] | None:

@@ -40,7 +40,9 @@ def _scores(entropy: int, domain_score: int, dissimilarity: int, domain: str) ->
 
 def _one(kept: Kept, row: int) -> str:
     parts = (kept.entropy[row], kept.domain_score[row], kept.dissimilarity[row])
-    return "set {} (EOE {:.3f}, DSS {:.4f}, IDD {:.3f})".format(int(kept.position[row]), *(int(part) / GRID for part in parts))
+    return "set {} (EOE {:.3f}, DSS {:.4f}, IDD {:.3f})".format(
+        int(kept.position[row]), *(int(part) / GRID for part in parts)
+    )
 
 
 def _lost(newcomer: Newcomer, kept: Kept) -> str:

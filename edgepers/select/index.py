@@ -9,10 +9,10 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-from edgepers.select.embedding import Int8, dissimilarity
-from edgepers.select.pairs import Pairs
+from edgepers.select.closest_pairs import Pairs
 from edgepers.select.policy import GRID, UNKNOWN, Kept, Newcomer, Rows
-from edgepers.select.records import KeptSet
+from edgepers.state.embedding import Int8, dissimilarity
+from edgepers.state.records import KeptSet
 
 __all__ = ["Index", "loss_on_grid", "newcomer_of", "on_grid"]
 
@@ -99,7 +99,9 @@ class Index:
         if row == len(self._embedding):
             self._embedding = np.concatenate([self._embedding, np.zeros_like(self._embedding)])
             self._annotated = np.concatenate([self._annotated, np.zeros_like(self._annotated)])
-            self._columns = {name: np.concatenate([column, np.zeros_like(column)]) for name, column in self._columns.items()}
+            self._columns = {
+                name: np.concatenate([column, np.zeros_like(column)]) for name, column in self._columns.items()
+            }
         values = {
             "position": kept.position,
             "entropy": int(on_grid(kept.entropy)),
@@ -152,7 +154,9 @@ class Index:
         for number in self._changed:
             rows = self._rows_of(number)
             products = self._columns["product"][rows]
-            self._columns["dissimilarity"][rows] = on_grid(dissimilarity(products, np.array(len(rows) - 1), self._width))
+            self._columns["dissimilarity"][rows] = on_grid(
+                dissimilarity(products, np.array(len(rows) - 1), self._width)
+            )
         self._changed.clear()
 
     def dissimilarity_of(self, embedding: Int8, domain: str) -> float:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from edgepers.select.pairs import Pairs
+from edgepers.select.closest_pairs import Pairs
 from edgepers.select.policy import Kept, Newcomer, Room, Rows
 
 __all__ = ["kcenter", "kcenter_leaving"]
@@ -14,8 +14,8 @@ __all__ = ["kcenter", "kcenter_leaving"]
 def kcenter(newcomer: Newcomer, kept: Kept, room: Room) -> Sequence[int] | None:
     """Full: while the newcomer is farther from its nearest than the closest stored pair apart, the newer of that pair leaves.
 
-    Of a pair with one protected row the other leaves; two protected rows are no pair while any other row is there. O(N d) where the
-    index keeps the pairs.
+    Of a pair with one protected row the other leaves; two protected rows are no pair while any other row is there. O(N
+    d) where the index keeps the pairs.
     """
     if room.needed(()) == 0:
         return []

@@ -1,6 +1,7 @@
 """The domain specific score: which share of a text's words belongs to which named word list.
 
-A lexicon is a file of words, one a line; its name is the domain. Lexicons may overlap: a word then counts for each of them.
+A lexicon is a file of words, one a line; its name is the domain. Lexicons may overlap: a word then counts for each of
+them.
 """
 
 import hashlib
@@ -91,14 +92,17 @@ def load_lexicons(folder: Path | None = None) -> Lexicons:
     Blank lines and lines that start with # are skipped; hidden files too, as some systems leave their own there.
 
     Raises:
-        UsageError: no such folder, no lexicon in it, a lexicon without words or named "general", or a line that is not one word.
+        UsageError: no such folder, no lexicon in it, a lexicon without words or named "general", or a line that is not
+            one word.
     """
     folder = PACKAGED if folder is None else folder
     if not folder.is_dir():
         raise UsageError(f"lexicon folder {folder} does not exist; give a folder with one <domain>.txt per domain")
     paths = sorted(path for path in folder.glob("*.txt") if path.is_file() and not path.name.startswith("."))
     if not paths:
-        raise UsageError(f"lexicon folder {folder} has no .txt file; put one <domain>.txt per domain there, one word a line")
+        raise UsageError(
+            f"lexicon folder {folder} has no .txt file; put one <domain>.txt per domain there, one word a line"
+        )
     return Lexicons(tuple(_read(path) for path in paths))
 
 

@@ -3,7 +3,8 @@
 A policy is a callable `(newcomer, kept, room) -> rows of kept to evict, or None to drop the newcomer`. Every random
 choice is a hash of (seed, position), so a resumed stream decides as an uninterrupted one. It may carry two attributes:
 `needs`, a tuple of what the selector has to find out beside the three scores (so far "loss"), and `leaving`, a callable
-`(kept, protected, seed) -> rows`, the order in which sets leave when the budget is made smaller and no newcomer is at hand.
+`(kept, protected, seed) -> rows`, the order in which sets leave when the budget is made smaller and no newcomer is at
+hand.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edgepers.select.embedding import Int8
-from edgepers.select.pairs import Pairs
+from edgepers.select.closest_pairs import Pairs
+from edgepers.state.embedding import Int8
 
 __all__ = ["GRID", "UNKNOWN", "Kept", "Newcomer", "Policy", "Room", "Rows"]
 
@@ -61,7 +62,9 @@ class Room:
 
     seed: int
     refused_before: bool  # some newcomer has already found no room
-    needed: Callable[[Sequence[int] | Rows], int | None]  # how many first rows of an order must leave; None: all are not enough
+    needed: Callable[
+        [Sequence[int] | Rows], int | None
+    ]  # how many first rows of an order must leave; None: all are not enough
     protected: npt.NDArray[np.bool_]  # rows that leave only when no other of the order can
 
     def take(self, order: Rows) -> list[int] | None:

@@ -5,17 +5,19 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from edgepers.select.hashing import mix, mix_array
+from edgepers.hashing import mix, mix_array
+from edgepers.select.density import values
 from edgepers.select.lexicon import GENERAL
 from edgepers.select.policy import Kept, Newcomer, Room, Rows
-from edgepers.select.value import values
 
 __all__ = [
     "HALF_LIFE_PER_KEPT", "aging", "aging_leaving", "fifo", "fifo_leaving", "higher", "longest", "longest_leaving", "loss", "loss_leaving",
     "quality", "quality_leaving", "random", "random_leaving",
 ]  # fmt: skip
 
-HALF_LIFE_PER_KEPT = 32  # positions for each kept set in which a stored score halves under `aging` (benchmarks/LOG.md: how it was tuned)
+HALF_LIFE_PER_KEPT = (
+    32  # positions for each kept set in which a stored score halves under `aging` (benchmarks/LOG.md: how it was tuned)
+)
 
 Protected = npt.NDArray[np.bool_]
 
@@ -86,7 +88,8 @@ def fifo_leaving(kept: Kept, protected: Protected, seed: int) -> Rows:
 def longest(newcomer: Newcomer, kept: Kept, room: Room) -> Sequence[int] | None:
     """The shortest leave, for a longer one.
 
-    Length is in characters of question and response, not in bytes of the row: what is long does not change with how it is stored.
+    Length is in characters of question and response, not in bytes of the row: what is long does not change with how it
+    is stored.
     """
     return higher(newcomer.characters, kept.characters, room)
 

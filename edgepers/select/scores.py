@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from edgepers import ops
-from edgepers.select.embedding import Int8, quantize
-from edgepers.select.records import CenterSum
+from edgepers.state.embedding import Int8, quantize
+from edgepers.state.records import CenterSum
 
 __all__ = ["CENTER_SETS", "Encoder", "Score", "Scored", "center_of", "score_texts"]
 

@@ -6,17 +6,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edgepers.dialogue import Arrival
 from edgepers.errors import StateError, UsageError
-from edgepers.select.buffer import Buffer
-from edgepers.select.embedding import stored_width
 from edgepers.select.explain import explain
 from edgepers.select.index import Index, newcomer_of
 from edgepers.select.lexicon import Lexicons, load_lexicons
-from edgepers.select.named import policy_named, shrink_order
+from edgepers.select.policies import policy_named, shrink_order
 from edgepers.select.policy import Kept, Policy, Room
-from edgepers.select.records import CenterSum, KeptSet, pack_record
 from edgepers.select.scores import CENTER_SETS, Encoder, Score, Scored, score_texts
+from edgepers.state.buffer import Buffer
+from edgepers.state.embedding import stored_width
+from edgepers.state.records import CenterSum, KeptSet, pack_record
+from edgepers.streams import Arrival
 
 __all__ = ["Decision", "Selector"]
 
@@ -88,7 +88,9 @@ class Selector:
         self.reload()
         if self.buffer.over_budget:
             index = self._index.kept()
-            order = shrink_order(policy, index, seed, index.annotated if protect_annotated else np.zeros_like(index.annotated))
+            order = shrink_order(
+                policy, index, seed, index.annotated if protect_annotated else np.zeros_like(index.annotated)
+            )
             self.buffer.shrink([int(p) for p in index.position[order]])
             self.reload()
 
@@ -107,7 +109,10 @@ class Selector:
                     "give --lexicons with the folder as it was then, or a new --state"
                 )
             if made_with[key] != value:
-                raise StateError(f"state {where}: made with another {key} ({made_with[key]}, now {value}); give the same, or a new --state")
+                raise StateError(
+                    f"state {where}: made with another {key} ({made_with[key]}, now {value}); give the same, or a new"
+                    " --state"
+                )
 
     def reload(self) -> None:
         """Read the buffer again, after something else has changed it."""
@@ -118,13 +123,18 @@ class Selector:
         return bool((self._index.kept().position == position).any())
 
     def offer(
-        self, arrivals: Sequence[Arrival], first_position: int | None = None, told: Callable[[Decision], None] | None = None
+        self,
+        arrivals: Sequence[Arrival],
+        first_position: int | None = None,
+        told: Callable[[Decision], None] | None = None,
     ) -> list[Decision]:
         """Decide on a micro-batch of sets that all have a response.
 
         Args:
-            arrivals: consecutive valid sets. Scores may depend on the batch in their last bits: the same batches decide the same.
-            first_position: position of the first; sets before the buffer's position were decided earlier and are passed over.
+            arrivals: consecutive valid sets. Scores may depend on the batch in their last bits: the same batches decide
+                the same.
+            first_position: position of the first; sets before the buffer's position were decided earlier and are passed
+                over.
             told: called with each decision once it is durable (admissions) or made (drops).
         """
         progress = self.buffer.progress
@@ -156,7 +166,9 @@ class Selector:
         acknowledge()
         return decisions
 
-    def _candidate(self, arrival: Arrival, position: int, text: str, scored: Scored, i: int, *, loss: float) -> tuple[KeptSet, bytes]:
+    def _candidate(
+        self, arrival: Arrival, position: int, text: str, scored: Scored, i: int, *, loss: float
+    ) -> tuple[KeptSet, bytes]:
         """A set with its scores, and its record: compressing is a good part of a decision, and is done once."""
         match = self._lexicons.domain_score(text)
         kept = KeptSet(
@@ -167,7 +179,9 @@ class Selector:
             reference=None,
             domain=match.domain,
             entropy=float(scored.entropy[i]),
-            domain_score=float(np.float32(match.score)),  # as it is stored: a buffer that is opened again decides the same
+            domain_score=float(
+                np.float32(match.score)
+            ),  # as it is stored: a buffer that is opened again decides the same
             embedding=scored.embedding[i],
             where=arrival.here,
             loss=float(np.float32(loss)),
@@ -178,7 +192,11 @@ class Selector:
     def _answer(self, arrival: Arrival) -> str:
         """The response that is scored."""
         dialogue = arrival.dialogue
-        return (dialogue.reference if self._scored_text == "reference" and dialogue.reference is not None else dialogue.response) or ""
+        return (
+            dialogue.reference
+            if self._scored_text == "reference" and dialogue.reference is not None
+            else dialogue.response
+        ) or ""
 
     def _text(self, arrival: Arrival) -> str:
         return f"{arrival.dialogue.question}\n{self._answer(arrival)}"
@@ -298,14 +316,17 @@ def _losses_of(encoder: Encoder, policy: Policy, name: str) -> Callable[[Sequenc
         raise UsageError(f"policy {name}: needs {', '.join(map(repr, needs))}; a selector can find out 'loss' alone")
     if not callable(losses := getattr(encoder, "losses", None)):
         raise UsageError(
-            f"policy {name} needs the loss of each response, and {type(encoder).__name__} has no 'losses'; give a LanguageModel"
+            f"policy {name} needs the loss of each response, and {type(encoder).__name__} has no 'losses'; give a"
+            " LanguageModel"
         )
     return lambda pairs: list(losses(pairs, adapter=False))
 
 
 def _judged(kept: KeptSet, reference: str | None, round_number: int) -> KeptSet:
     same = reference is None or reference.strip() == kept.response.strip()
-    return replace(kept, reference=None if same else reference, verdict="good" if same else "corrected", asked=round_number)
+    return replace(
+        kept, reference=None if same else reference, verdict="good" if same else "corrected", asked=round_number
+    )
 
 
 def _few(names: Sequence[str]) -> str:

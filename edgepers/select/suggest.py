@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from edgepers.dialogue import Cursor, Stream
 from edgepers.errors import StreamError, UsageError
 from edgepers.files import replace_file
-from edgepers.select.hashing import hash_text, mix
+from edgepers.hashing import hash_text, mix
 from edgepers.select.lexicon import Lexicons, words
+from edgepers.streams import Cursor, Stream
 
 __all__ = ["LEAST_SETS", "Suggestion", "Suggestions", "suggest", "write_suggestions"]
 
@@ -23,8 +23,11 @@ MAX_SETS = 20_000  # held at once; of a longer stream an even sample, so that me
 MAX_WORDS = 160  # taken of one set
 MAX_CANDIDATES = 1_500  # words compared with each other
 LEAST_COUNT = 3  # sets that a word must be in, and that two words must share
-COMMON = 0.5  # the commonest words that make up this share of all running words hold sentences together, whatever the language ...
-COMMON_SETS = 0.1  # ... where they are in this share of the sets: of a stream with one subject, its words are common too
+# the commonest words that make up this share of all running words hold sentences together, whatever the language ...
+COMMON = 0.5
+COMMON_SETS = (
+    0.1  # ... where they are in this share of the sets: of a stream with one subject, its words are common too
+)
 SURPRISE = 1.0  # two words belong together where chance does it less often than (number of words) ** -SURPRISE
 WEAK = 0.04  # a set whose first domain has one match, or no more than this share of its words, is matched weakly
 DISCOUNT = 3.0  # sets that two words must share for half of their association to be believed (Pantel and Lin 2002)
@@ -59,7 +62,9 @@ class Suggestions:
         for number, found in enumerate(self.domains, 1):
             lines += [f"{number}. {found.sets:,} sets: {' '.join(found.words)}", f"   such as: {found.example}"]
         if not self.domains:
-            lines.append("no words stand together there far more often than by chance: the lexicons fit, or the stream is small")
+            lines.append(
+                "no words stand together there far more often than by chance: the lexicons fit, or the stream is small"
+            )
         return "\n".join(lines)
 
 
@@ -134,9 +139,17 @@ def _read(
         known.add(content)
         found = words(text)
         first = max(Counter(domain_of[word] for word in found if word in domain_of).values(), default=0)
-        unlisted = tuple(pool.setdefault(word, word) for word in found if word not in domain_of and _can_tell(word))[:MAX_WORDS]
+        unlisted = tuple(pool.setdefault(word, word) for word in found if word not in domain_of and _can_tell(word))[
+            :MAX_WORDS
+        ]
         kept.append(
-            _Set(position, " ".join(dialogue.question.split())[:EXAMPLE_CHARS], unlisted, first, first <= max(1, WEAK * len(found)))
+            _Set(
+                position,
+                " ".join(dialogue.question.split())[:EXAMPLE_CHARS],
+                unlisted,
+                first,
+                first <= max(1, WEAK * len(found)),
+            )
         )
         if len(kept) > MAX_SETS:
             level += 1
@@ -238,7 +251,9 @@ def _widened(cores: Sequence[list[str]], kept: Sequence[_Set], size: int) -> Ite
             word: count * math.log(count / expected) - (count - expected)  # as in _association
             for word, count in near.items()
             for expected in [sets_of[word] * len(inside) / len(kept)]
-            if count >= LEAST_COUNT and count >= AT_HOME * sets_of[word] and not (word in members or word in common or word in taken)
+            if count >= LEAST_COUNT
+            and count >= AT_HOME * sets_of[word]
+            and not (word in members or word in common or word in taken)
         }
         wanted = [word for word in surprise if surprise[word] > SURPRISE * math.log(len(near))]
         group += sorted(wanted, key=lambda word: (-surprise[word], word))[: size - len(group)]

@@ -17,9 +17,21 @@ _THOUGHTS = re.compile(r"^\s*(?:<think>.*?</think>|<details type=\"reasoning\".*
 USER, ASSISTANT, ASIDE = "user", "assistant", ""
 _ROLES = {
     **dict.fromkeys(("user", "human", "prompter", "patient", "customer", "病人"), USER),
-    **dict.fromkeys(("assistant", "gpt", "chatgpt", "model", "bot", "ai", "bing", "bard", "claude", "doctor", "医生"), ASSISTANT),
     **dict.fromkeys(
-        ("system", "developer", "tool", "function", "function_call", "function_response", "observation", "tool_call", "tool_response"),
+        ("assistant", "gpt", "chatgpt", "model", "bot", "ai", "bing", "bard", "claude", "doctor", "医生"), ASSISTANT
+    ),
+    **dict.fromkeys(
+        (
+            "system",
+            "developer",
+            "tool",
+            "function",
+            "function_call",
+            "function_response",
+            "observation",
+            "tool_call",
+            "tool_response",
+        ),
         ASIDE,
     ),
 }
@@ -70,7 +82,11 @@ def plain_text(value: object, field: str) -> str:
 def _part(part: object) -> str:
     if isinstance(part, str):
         return part
-    if isinstance(part, dict) and part.get("type", "text") in ("text", "input_text", "output_text") and isinstance(part.get("text"), str):
+    if (
+        isinstance(part, dict)
+        and part.get("type", "text") in ("text", "input_text", "output_text")
+        and isinstance(part.get("text"), str)
+    ):
         return str(part["text"])
     return ""
 
@@ -101,7 +117,8 @@ def sets_of(turns: Sequence[Turn], field: str, identity: object, *, known: str =
     """One set an assistant turn that follows a user turn.
 
     Neighbouring turns of one side are one turn; system, tool and empty turns are passed over; what the assistant says
-    before the first user turn is context alone. `known` tells whether the assistant's words are a response or a reference.
+    before the first user turn is context alone. `known` tells whether the assistant's words are a response or a
+    reference.
 
     Raises:
         ValueError: there is no such turn; names the field.

@@ -10,7 +10,9 @@ from edgepers.streams.framing import MAX_LINE_BYTES, Record
 
 __all__ = ["columns_of", "rows"]
 
-_UNQUOTED = "conv_id"  # Empathetic-Dialogues writes no quotes around fields, `_comma_` for commas, and quotes as they come
+_UNQUOTED = (
+    "conv_id"  # Empathetic-Dialogues writes no quotes around fields, `_comma_` for commas, and quotes as they come
+)
 
 
 def columns_of(head: bytes) -> list[str] | None:
@@ -27,11 +29,18 @@ def rows(file: BinaryIO, offset: int, line: int, columns: Sequence[str]) -> Iter
     quoted = columns[0] != _UNQUOTED
     while data := file.readline(MAX_LINE_BYTES + 1):
         end_line = line + 1
-        while quoted and data.count(b'"') % 2 and len(data) <= MAX_LINE_BYTES and (more := file.readline(MAX_LINE_BYTES + 1)):
+        while (
+            quoted
+            and data.count(b'"') % 2
+            and len(data) <= MAX_LINE_BYTES
+            and (more := file.readline(MAX_LINE_BYTES + 1))
+        ):
             data, end_line = data + more, end_line + 1
         end = offset + len(data)
         if data.strip() and offset > 0:
-            yield Record(offset, line, end, end_line, functools.partial(_row, data, columns, quoted=quoted), f":{line + 1}")
+            yield Record(
+                offset, line, end, end_line, functools.partial(_row, data, columns, quoted=quoted), f":{line + 1}"
+            )
         offset, line = end, end_line
 
 
@@ -47,5 +56,7 @@ def _row(data: bytes, columns: Sequence[str], *, quoted: bool) -> object:
     except csv.Error as error:
         raise ValueError(f"not CSV: {error}") from None
     if len(fields) < len(columns):
-        raise ValueError(f"'{columns[len(fields)]}' is missing: {len(fields)} fields, and the header has {len(columns)}")
+        raise ValueError(
+            f"'{columns[len(fields)]}' is missing: {len(fields)} fields, and the header has {len(columns)}"
+        )
     return dict(zip(columns, fields, strict=False))

@@ -15,7 +15,9 @@ def chat_turns(value: object, field: str) -> list[Turn]:
         ValueError: names the field.
     """
     if not isinstance(value, list):
-        raise ValueError(f"'{field}' is missing" if value is None else f"'{field}' is {type(value).__name__}, not a list")
+        raise ValueError(
+            f"'{field}' is missing" if value is None else f"'{field}' is {type(value).__name__}, not a list"
+        )
     turns = []
     for i, message in enumerate(value):
         where = f"{field}[{i}]"
@@ -44,7 +46,9 @@ def chatgpt_sets(record: dict[str, Any]) -> list[DialogueSet]:
     """ChatGPT's export: the branch of `mapping` that `current_node` ends."""
     mapping = record.get("mapping")
     if not isinstance(mapping, dict):
-        raise ValueError("'mapping' is missing" if mapping is None else f"'mapping' is {type(mapping).__name__}, not an object")
+        raise ValueError(
+            "'mapping' is missing" if mapping is None else f"'mapping' is {type(mapping).__name__}, not an object"
+        )
     last = record.get("current_node")
     if last is None:
         raise ValueError("'current_node' is missing")

@@ -44,7 +44,9 @@ class FileStream:
             return
         if not self._path.is_file():
             kind = "a folder" if self._path.is_dir() else "no such file"
-            raise StreamError(f"stream {self.name}: {kind}; give a JSON Lines file, a chat export, or - for standard input")
+            raise StreamError(
+                f"stream {self.name}: {kind}; give a JSON Lines file, a chat export, or - for standard input"
+            )
         try:
             with self._path.open("rb") as file:
                 head = file.read(_PREFIX_BYTES)
@@ -54,7 +56,8 @@ class FileStream:
             raise StreamError(f"stream {self.name}: UTF-16 text; save it as UTF-8")
         if b"\0" in head:
             raise StreamError(
-                f"stream {self.name}: a binary file (zero bytes at its start); give JSON Lines, one object with 'question' a line"
+                f"stream {self.name}: a binary file (zero bytes at its start); give JSON Lines, one object with"
+                " 'question' a line"
             )
         columns, array = columns_of(head), is_array(head)
         self._frame: Callable[[BinaryIO, int, int], Iterator[Record]] = (
@@ -67,7 +70,9 @@ class FileStream:
     def read(self, start: Cursor, complain: Complain) -> Iterator[Arrival]:
         """See `Stream.read`."""
         if self._path is None:
-            yield from self._reading.arrivals(_standard_input(start), Cursor(start.offset, start.line, start.invalid), complain)
+            yield from self._reading.arrivals(
+                _standard_input(start), Cursor(start.offset, start.line, start.invalid), complain
+            )
             return
         if start.offset and self._reading.form is None:
             with self._path.open("rb") as file:
@@ -79,10 +84,14 @@ class FileStream:
     def reference_at(self, here: Cursor) -> str | None:
         """See `Stream.reference_at`; standard input cannot be read twice."""
         if self._path is None:
-            raise StreamError("gold annotation looks references up in the stream again, which standard input cannot do; give a file")
+            raise StreamError(
+                "gold annotation looks references up in the stream again, which standard input cannot do; give a file"
+            )
         found = next(self.read(here, said_nothing), None)
         if found is None or (found.here.offset, found.here.turn) != (here.offset, here.turn):
-            raise StreamError(f"stream {self.name}: changed at line {here.line + 1} since it was read; restore the file")
+            raise StreamError(
+                f"stream {self.name}: changed at line {here.line + 1} since it was read; restore the file"
+            )
         return found.dialogue.reference
 
 

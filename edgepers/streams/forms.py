@@ -70,7 +70,9 @@ def parse_dialogue_set(record: object) -> DialogueSet:
     return DialogueSet(question, response, reference, None if identity is None else str(identity))
 
 
-def _single(question: str, reference: str, more: str = "") -> Callable[[JsonObject, Sequence[JsonObject]], list[DialogueSet]]:
+def _single(
+    question: str, reference: str, more: str = ""
+) -> Callable[[JsonObject, Sequence[JsonObject]], list[DialogueSet]]:
     """Sets of a data set's columns: the question with what it is about, and the wanted answer."""
 
     def sets(record: JsonObject, _: Sequence[JsonObject]) -> list[DialogueSet]:
@@ -90,7 +92,11 @@ def _messages(*fields: str) -> Callable[[JsonObject, Sequence[JsonObject]], list
 
 
 def _prosocial(record: JsonObject, _: Sequence[JsonObject]) -> list[DialogueSet]:
-    return [DialogueSet(_text(record, "context"), None, _text(record, "response"), _id(record, "dialogue_id", "response_id"))]
+    return [
+        DialogueSet(
+            _text(record, "context"), None, _text(record, "response"), _id(record, "dialogue_id", "response_id")
+        )
+    ]
 
 
 def _meddialog(record: JsonObject, _: Sequence[JsonObject]) -> list[DialogueSet]:
@@ -109,7 +115,9 @@ def _meddialog(record: JsonObject, _: Sequence[JsonObject]) -> list[DialogueSet]
 
 def _utterances(spoken: object) -> list[Turn]:
     if not isinstance(spoken, list):
-        raise ValueError("'utterances' is missing" if spoken is None else f"'utterances' is {type(spoken).__name__}, not a list")
+        raise ValueError(
+            "'utterances' is missing" if spoken is None else f"'utterances' is {type(spoken).__name__}, not a list"
+        )
     turns = []
     for i, line in enumerate(spoken):
         if not isinstance(line, str):
@@ -124,7 +132,9 @@ def _utterances(spoken: object) -> list[Turn]:
 def _speakers(spoken: object) -> list[Turn]:
     field = "dialogue_turns"
     if isinstance(spoken, dict) and all(isinstance(spoken.get(name), list) for name in ("speaker", "utterance")):
-        rows: list[Any] = [{"speaker": s, "utterance": u} for s, u in zip(spoken["speaker"], spoken["utterance"], strict=False)]
+        rows: list[Any] = [
+            {"speaker": s, "utterance": u} for s, u in zip(spoken["speaker"], spoken["utterance"], strict=False)
+        ]
     elif isinstance(spoken, list):
         rows = spoken
     else:
@@ -134,8 +144,12 @@ def _speakers(spoken: object) -> list[Turn]:
         if not isinstance(row, dict):
             raise ValueError(f"'{field}[{i}]' is {type(row).__name__}, not an object")
         speaker = row.get("speaker")
-        who = ("patient", "doctor")[speaker] if speaker in (0, 1) and not isinstance(speaker, bool) else speaker  # class numbers
-        turns.append(Turn(role_of(who, f"{field}[{i}].speaker"), plain_text(row.get("utterance"), f"{field}[{i}].utterance")))
+        who = (
+            ("patient", "doctor")[speaker] if speaker in (0, 1) and not isinstance(speaker, bool) else speaker
+        )  # class numbers
+        turns.append(
+            Turn(role_of(who, f"{field}[{i}].speaker"), plain_text(row.get("utterance"), f"{field}[{i}].utterance"))
+        )
     return turns
 
 

@@ -12,7 +12,9 @@ MAX_LINE_BYTES = 16 << 20  # a longer record is malformed; it bounds what one ba
 _CHUNK_BYTES = 1 << 18
 _BOM = b"\xef\xbb\xbf"
 
-_ARRAY = re.compile(rb"(?:\xef\xbb\xbf)?\s*\[\s*(?:[{\]]|\Z)")  # `["text"]` is a malformed line, not an array of records
+_ARRAY = re.compile(
+    rb"(?:\xef\xbb\xbf)?\s*\[\s*(?:[{\]]|\Z)"
+)  # `["text"]` is a malformed line, not an array of records
 _BRACKET = re.compile(rb'["\[\]{}]')
 _TOP = re.compile(rb'["\[\]{},]')
 _IN_STRING = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*', re.DOTALL)

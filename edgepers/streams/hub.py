@@ -45,7 +45,9 @@ class HubStream:
         self.fingerprint: str | None = hashlib.sha256(f"{match[1]}:{match[2] or 'train'}".encode()).hexdigest()[:32]
         self._source, self._split = match[1], match[2] or "train"
         if find_spec("datasets") is None:
-            raise StreamError(f"stream {source}: no such file; to read the Hugging Face data set, pip install 'edgepers[hub]'")
+            raise StreamError(
+                f"stream {source}: no such file; to read the Hugging Face data set, pip install 'edgepers[hub]'"
+            )
 
     @functools.cached_property
     def _rows(self) -> Any:

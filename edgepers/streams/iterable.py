@@ -17,7 +17,9 @@ class IterableStream:
     def __init__(self, dialogues: Iterable[DialogueSet], name: str = "iterable") -> None:
         self.name = name
         self._dialogues = dialogues if isinstance(dialogues, (list, tuple)) else list(dialogues)
-        self.fingerprint = hashlib.sha256(self._dialogues[0].question.encode()).hexdigest()[:32] if self._dialogues else None
+        self.fingerprint = (
+            hashlib.sha256(self._dialogues[0].question.encode()).hexdigest()[:32] if self._dialogues else None
+        )
 
     def read(self, start: Cursor, complain: Complain) -> Iterator[Arrival]:
         """See `Stream.read`."""

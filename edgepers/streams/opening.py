@@ -13,7 +13,9 @@ from edgepers.streams.types import Cursor, DialogueSet, Stream
 __all__ = ["open_stream", "read_dialogue_sets"]
 
 
-def open_stream(source: str | Path | Stream | Iterable[DialogueSet], form: str = "", note: Callable[[str], None] = said_nothing) -> Stream:
+def open_stream(
+    source: str | Path | Stream | Iterable[DialogueSet], form: str = "", note: Callable[[str], None] = said_nothing
+) -> Stream:
     """A stream from a path, `-`, a Hugging Face data set's name, dialogue sets, or a stream.
 
     Args:

@@ -50,7 +50,11 @@ class Reading:
         """
         found = detect(value)
         if not isinstance(value, dict):
-            field = "'question'" if self._form is None or self._form.name == "question" else f"the fields of {self._form.name}"
+            field = (
+                "'question'"
+                if self._form is None or self._form.name == "question"
+                else f"the fields of {self._form.name}"
+            )
             raise ValueError(f"a {type(value).__name__} where an object with {field} belongs")
         if self._form is None:
             if found is None:
@@ -64,7 +68,8 @@ class Reading:
                 self._form.sets(value, ())
             except ValueError as error:
                 raise StreamError(
-                    f"{self._name}{place}: {error}, which --format {self._forced} needs; the record has the form {found.name}"
+                    f"{self._name}{place}: {error}, which --format {self._forced} needs; the record has the form"
+                    f" {found.name}"
                 ) from None
         self._checked = True
         return self._form, value

@@ -25,8 +25,8 @@ class DialogueSet:
 class Cursor:
     """Where reading goes on.
 
-    `offset` in bytes (files) or items (iterables, data sets), lines and invalid lines before it, and `turn`: the sets of
-    the conversation that begins there which are already read.
+    `offset` in bytes (files) or items (iterables, data sets), lines and invalid lines before it, and `turn`: the sets
+    of the conversation that begins there which are already read.
     """
 
     offset: int = 0

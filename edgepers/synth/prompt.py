@@ -5,7 +5,8 @@ import re
 __all__ = ["PROMPT", "parse"]
 
 PROMPT = (
-    "Please refine and generate a text semantically similar to the following text block, no need to answer it, no need to explain, "
+    "Please refine and generate a text semantically similar to the following text block, no need to answer it, no need"
+    " to explain, "
     "use [ ] to hold your generated response: "
 )
 

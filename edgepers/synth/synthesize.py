@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Sequence
 
-from edgepers.llm import LanguageModel, Sampling
-from edgepers.select.hashing import hash_text, mix
-from edgepers.select.records import KeptSet
+from edgepers.hashing import hash_text, mix
+from edgepers.model.language_model import LanguageModel, Sampling
+from edgepers.state.records import KeptSet
+from edgepers.state.variations import Variations
 from edgepers.synth.check import refusal
 from edgepers.synth.prompt import PROMPT, parse
-from edgepers.synth.variations import Variations
 
 __all__ = ["Check", "digest", "synthesize"]
 
@@ -22,7 +22,14 @@ def digest(kept: KeptSet, generations: int, vary: str) -> str:
 
 
 def synthesize(
-    llm: LanguageModel, sets: Sequence[KeptSet], *, generations: int, vary: str, seed: int, round_number: int, check: Check = refusal
+    llm: LanguageModel,
+    sets: Sequence[KeptSet],
+    *,
+    generations: int,
+    vary: str,
+    seed: int,
+    round_number: int,
+    check: Check = refusal,
 ) -> list[Variations]:
     """`generations` variations of each set's question, the response staying the owner's; with vary="pair", both vary.
 
@@ -42,7 +49,9 @@ def synthesize(
         if responses is not None:
             good_responses, also_refused = responses[i]
             pairs = list(zip(good, good_responses, strict=False))
-            refused = {reason: refused.get(reason, 0) + also_refused.get(reason, 0) for reason in {**refused, **also_refused}}
+            refused = {
+                reason: refused.get(reason, 0) + also_refused.get(reason, 0) for reason in {**refused, **also_refused}
+            }
         result.append(Variations(kept.position, round_number, digest(kept, generations, vary), tuple(pairs), refused))
     return result
 

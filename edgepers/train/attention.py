@@ -43,7 +43,11 @@ def packed_attention(
     real = slice(0, sum(set_lengths))
     for q, k, v in zip(*(x[:, :, real].split(list(set_lengths), 2) for x in (query, key, value)), strict=True):
         if plain and q.shape[2] <= window:
-            out.append(F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, enable_gqa=q.shape[1] != k.shape[1]))
+            out.append(
+                F.scaled_dot_product_attention(
+                    q, k, v, is_causal=True, scale=scale, enable_gqa=q.shape[1] != k.shape[1]
+                )
+            )
         else:
             out.append(_attend(q, k, v, scale, dropout, window, softcap))
     return F.pad(torch.cat(out, 2), (0, 0, 0, query.shape[2] - sum(set_lengths))).transpose(1, 2), None
@@ -52,8 +56,9 @@ def packed_attention(
 class _PerSet(torch.autograd.Function):
     """Plain products, set by set: on a CPU several times faster than the fused kernel's backward pass at these lengths.
 
-    Shares of attention are kept for the backward pass: H x n numbers a token of a set of n tokens. n is rounded up to a multiple
-    of `_STEP`, into the rows of the next set, which a causal mask hides: oneDNN makes, and keeps, code for every new shape.
+    Shares of attention are kept for the backward pass: H x n numbers a token of a set of n tokens. n is rounded up to a
+    multiple of `_STEP`, into the rows of the next set, which a causal mask hides: oneDNN makes, and keeps, code for
+    every new shape.
     """
 
     @staticmethod
@@ -110,7 +115,9 @@ def _future(n: int, device: torch.device) -> Tensor:
     return torch.ones(n, n, dtype=torch.bool, device=device).triu_(1)
 
 
-def _attend(q: Tensor, k: Tensor, v: Tensor, scale: float, dropout: float, window: int, softcap: float | None) -> Tensor:  # noqa: PLR0917
+def _attend(  # noqa: PLR0917
+    q: Tensor, k: Tensor, v: Tensor, scale: float, dropout: float, window: int, softcap: float | None
+) -> Tensor:
     """One set with all its scores: for windows shorter than it, dropout, and scores bounded by softcap x tanh(score / softcap)."""
     repeats = q.shape[1] // k.shape[1]
     k, v = k.repeat_interleave(repeats, 1), v.repeat_interleave(repeats, 1)

@@ -5,7 +5,7 @@ from itertools import islice
 
 import numpy as np
 
-from edgepers.select.hashing import mix_array
+from edgepers.hashing import mix_array
 
 __all__ = ["batches", "batches_of_tokens"]
 

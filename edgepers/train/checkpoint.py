@@ -73,7 +73,9 @@ def save_checkpoint(
     for name, weight in weights.items():
         tensors |= {f"state.{name}:{key}": value for key, value in state_of(optimizer, weight).items()}
     about = {"version": _VERSION, "run": run, "progress": json.dumps(asdict(progress))}
-    replace_file(file, save({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, metadata=about), mode=0o600)
+    replace_file(
+        file, save({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, metadata=about), mode=0o600
+    )
 
 
 def load_checkpoint(

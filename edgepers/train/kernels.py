@@ -37,4 +37,6 @@ def check_kernels(asked: _Asked, device: torch.device) -> None:
         try:
             importlib.import_module(module)
         except ImportError as error:
-            raise UsageError(f"--{option} needs {name} ({error}); install it with: {install}, or give --no-{option}") from None
+            raise UsageError(
+                f"--{option} needs {name} ({error}); install it with: {install}, or give --no-{option}"
+            ) from None

@@ -1,6 +1,7 @@
 """Norms and gated products by Liger-Kernel's Triton kernels on a GPU (Hsu et al. 2024, arXiv 2410.10989), where `--liger` asks for them.
 
-They keep as much as `kept`'s own for their gradient, and launch one kernel where plain torch launches several. Which of the two a GPU is
+They keep as much as `kept`'s own for their gradient, and launch one kernel where plain torch launches several. Which of
+the two a GPU is
 faster with is measured there: `python -m benchmarks.bench_train --ablation`.
 """
 

@@ -12,7 +12,9 @@ from torch.autograd.function import once_differentiable
 __all__ = ["CHUNK_BYTES", "chunk_rows", "cross_entropy", "head_loss", "log_shares"]
 
 ROUNDED = 32
-CHUNK_BYTES = 32_000_000  # of one chunk's logits in float32; one such array and one or two in the model's type stand at once
+CHUNK_BYTES = (
+    32_000_000  # of one chunk's logits in float32; one such array and one or two in the model's type stand at once
+)
 
 
 def chunk_rows(vocabulary: int) -> int:
@@ -21,7 +23,9 @@ def chunk_rows(vocabulary: int) -> int:
     return rows // ROUNDED * ROUNDED or rows
 
 
-def _of_chunk(states: Tensor, gradient: Tensor, head: Callable[[Tensor], Tensor], loss: Callable[[Tensor], Tensor], rows: int) -> Tensor:
+def _of_chunk(
+    states: Tensor, gradient: Tensor, head: Callable[[Tensor], Tensor], loss: Callable[[Tensor], Tensor], rows: int
+) -> Tensor:
     """The loss of a few states; their gradient is written into `gradient`. What stood between is gone at the end."""
     with torch.enable_grad():
         part = states.detach().requires_grad_()
@@ -35,7 +39,9 @@ class _HeadLoss(torch.autograd.Function):
     """The gradient for the states is made chunk by chunk with the loss itself, while a chunk's logits are there."""
 
     @staticmethod
-    def forward(ctx: Any, states: Tensor, head: Callable[[Tensor], Tensor], loss: Callable[..., Tensor], rows: int) -> Tensor:
+    def forward(
+        ctx: Any, states: Tensor, head: Callable[[Tensor], Tensor], loss: Callable[..., Tensor], rows: int
+    ) -> Tensor:
         gradient = torch.empty_like(states)
         total = torch.zeros((), dtype=torch.float32, device=states.device)
         for start in range(0, len(states), rows):
@@ -51,7 +57,9 @@ class _HeadLoss(torch.autograd.Function):
         return gradient * scale.to(gradient.dtype), None, None, None
 
 
-def head_loss(states: Tensor, head: Callable[[Tensor], Tensor], loss: Callable[[Tensor, slice], Tensor], vocabulary: int) -> Tensor:
+def head_loss(
+    states: Tensor, head: Callable[[Tensor], Tensor], loss: Callable[[Tensor, slice], Tensor], vocabulary: int
+) -> Tensor:
     """Sum over states of a loss of their logits, of which no more than a chunk stands in memory.
 
     Args:

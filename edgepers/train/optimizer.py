@@ -41,7 +41,9 @@ def load_state(optimizer: torch.optim.Optimizer, weight: torch.nn.Parameter, sta
     if isinstance(optimizer, torch.optim.AdamW):
         if missing := {"exp_avg", "exp_avg_sq", "step"} - set(state):
             raise KeyError(*missing)
-        optimizer.state[weight] = {key: value.to("cpu" if key == "step" else weight.device) for key, value in state.items()}
+        optimizer.state[weight] = {
+            key: value.to("cpu" if key == "step" else weight.device) for key, value in state.items()
+        }
         return
     group = optimizer.param_groups[0]
     place = next(i for i, one in enumerate(group["params"]) if one is weight)

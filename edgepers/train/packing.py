@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from edgepers.llm import Example, LanguageModel
+from edgepers.model.language_model import Example, LanguageModel
 from edgepers.train.attention import NAME, packed_attention
 
 __all__ = ["ROUNDED", "Packed", "States", "bins", "pack", "packing", "take_packed_attention"]
 
 ROUNDED = 64
-TOLERANCE = (
-    0.1  # of states in a pack against the same sets padded, as a share of the largest: bfloat16 is off by .01, another set's words by .5
-)
+# of states in a pack against the same sets padded, as a share of the largest: bfloat16 is off by .01, another set's
+# words by .5
+TOLERANCE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,9 @@ def pack(examples: Sequence[Example], device: torch.device) -> Packed:
     idle = -len(ids) % ROUNDED
     ids += [0] * idle
     positions += range(idle)
-    ids_, positions_, rows_, targets_ = (torch.tensor(values, device=device) for values in (ids, positions, rows, targets))
+    ids_, positions_, rows_, targets_ = (
+        torch.tensor(values, device=device) for values in (ids, positions, rows, targets)
+    )
     return Packed(ids_[None], positions_[None], tuple(lengths), rows_, targets_)
 
 
@@ -99,12 +101,16 @@ class States:
         """[n, d]."""
         states: Tensor
         if self.packs:
-            out = self.llm.decoder(input_ids=packed.ids, position_ids=packed.positions, use_cache=False, set_lengths=packed.lengths)
+            out = self.llm.decoder(
+                input_ids=packed.ids, position_ids=packed.positions, use_cache=False, set_lengths=packed.lengths
+            )
             states = out.last_hidden_state[0]
         else:
             sets = packed.ids[0][: sum(packed.lengths)].split(packed.lengths)
             mask = pad_sequence([torch.ones_like(ids) for ids in sets], batch_first=True)
-            out = self.llm.decoder(input_ids=pad_sequence(list(sets), batch_first=True), attention_mask=mask, use_cache=False)
+            out = self.llm.decoder(
+                input_ids=pad_sequence(list(sets), batch_first=True), attention_mask=mask, use_cache=False
+            )
             states = torch.cat([row[:n] for row, n in zip(out.last_hidden_state, packed.lengths, strict=True)])
         return states[packed.rows]
 
@@ -152,4 +158,6 @@ def _evaluated(states_of: States, packed: Packed) -> Tensor | None:
 
 
 def _same(states: Tensor | None, truth: Tensor | None) -> bool:
-    return states is not None and truth is not None and bool((states - truth).abs().max() <= TOLERANCE * truth.abs().max())
+    return (
+        states is not None and truth is not None and bool((states - truth).abs().max() <= TOLERANCE * truth.abs().max())
+    )

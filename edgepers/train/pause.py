@@ -36,7 +36,9 @@ class Sensors:
     def _seconds(self) -> tuple[float, float, float]:
         """Of all cores since boot: passed, worked, and worked by this process."""
         times = psutil.cpu_times()._asdict()
-        counted = {name: seconds for name, seconds in times.items() if not name.startswith("guest")}  # in `user` already
+        counted = {
+            name: seconds for name, seconds in times.items() if not name.startswith("guest")
+        }  # in `user` already
         idle = counted.get("idle", 0.0) + counted.get("iowait", 0.0)
         own = self._process.cpu_times()
         return sum(counted.values()), sum(counted.values()) - idle, own.user + own.system
@@ -78,13 +80,16 @@ class Pause:
     """Waits while the device is busy; called between micro-batches.
 
     Args:
-        bounds: by sensor: "load" (share of all cores that other processes may take), "battery" (least percent when not plugged
+        bounds: by sensor: "load" (share of all cores that other processes may take), "battery" (least percent when not
+            plugged
             in), "temperature" (most degrees Celsius).
         note: told in one line of what cannot be measured, when training pauses and why, and when it goes on.
         sensors: in place of the device's own.
     """
 
-    def __init__(self, bounds: Mapping[str, float], note: Callable[[str], None], sensors: Sensors | None = None) -> None:
+    def __init__(
+        self, bounds: Mapping[str, float], note: Callable[[str], None], sensors: Sensors | None = None
+    ) -> None:
         self._bounds = dict(bounds)
         self._note = note
         self._sensors = sensors or Sensors()

@@ -1,7 +1,7 @@
 """Keep what the base model knows: every training step also sees a few general sets, on which the adapter must say what the base model says.
 
-Learning without forgetting (Li and Hoiem, ECCV 2016) by the base model's own predictions: no reference is learned, so a better
-model is not taught a worse one's style.
+Learning without forgetting (Li and Hoiem, ECCV 2016) by the base model's own predictions: no reference is learned, so a
+better model is not taught a worse one's style.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from edgepers.llm import Example, LanguageModel
+from edgepers.model.language_model import Example, LanguageModel
 from edgepers.train.batching import batches
-from edgepers.train.configuration import MICRO_BATCH_TOKENS
+from edgepers.train.layout import MICRO_BATCH_TOKENS
 from edgepers.train.loss import chunk_rows, log_shares
 from edgepers.train.packing import Packed, bins, pack
 
@@ -49,7 +49,9 @@ class Rehearsal:
         micro_batch_tokens: int = MICRO_BATCH_TOKENS,
     ) -> None:
         self._plan = list(batches(len(pairs), size, steps, seed)) if size and pairs else [[] for _ in range(steps)]
-        self._examples = {i: llm.example(*pairs[i], MAX_TOKENS) for i in sorted({i for chosen in self._plan for i in chosen})}
+        self._examples = {
+            i: llm.example(*pairs[i], MAX_TOKENS) for i in sorted({i for chosen in self._plan for i in chosen})
+        }
         self._predictions: dict[int, tuple[Tensor, Tensor]] = {}
         names = list(self._examples)
         for group in bins([len(self._examples[i].ids) for i in names], micro_batch_tokens):
@@ -71,7 +73,8 @@ class Rehearsal:
     def loss(self, step: int, chosen: Sequence[int]) -> Callable[[Tensor, slice], Tensor]:
         """Weighted KL(base || adapted) of the step's `chosen` sets, end to end, as `head_loss` takes it.
 
-        In nats, over the top tokens and the rest as one; all sets of the step add up to a mean over their response tokens.
+        In nats, over the top tokens and the rest as one; all sets of the step add up to a mean over their response
+        tokens.
         """
         sets = [self._plan[step][i] for i in chosen]
         base = torch.cat([self._predictions[i][0] for i in sets])
@@ -92,7 +95,9 @@ def _predictions(llm: LanguageModel, states: Tensor) -> tuple[Tensor, Tensor]:
         logits = llm.head(part).float()
         top = logits.topk(min(TOP, logits.shape[1] - 1))
         largest = top.values[:, :1]
-        total = logits.sub_(largest).exp_().sum(1, keepdim=True)  # where they stand: a second array of V numbers a row is much
+        total = (
+            logits.sub_(largest).exp_().sum(1, keepdim=True)
+        )  # where they stand: a second array of V numbers a row is much
         found.append((top.values - largest - total.log(), top.indices.to(torch.int32)))
     shares, tokens = zip(*found, strict=True)
     return torch.cat(shares), torch.cat(tokens)

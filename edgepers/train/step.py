@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from edgepers.llm import Example, LanguageModel
-from edgepers.train.frozen import InputDropout
+from edgepers.model.language_model import Example, LanguageModel
+from edgepers.train.frozen_linear import InputDropout
+from edgepers.train.frozen_prefix import FrozenPrefix
 from edgepers.train.loss import cross_entropy, head_loss
-from edgepers.train.lower import LowerLayers
 from edgepers.train.packing import Packed, bins, pack
 from edgepers.train.rehearsal import Rehearsal
 
@@ -23,7 +23,7 @@ def backward(
     micro_batch_tokens: int,
     rehearsal: Rehearsal | None = None,
     step: int = 0,
-    lower: LowerLayers | None = None,
+    lower: FrozenPrefix | None = None,
     dropout: InputDropout | None = None,
     between: Callable[[], None] | None = None,
 ) -> Tensor:
@@ -54,7 +54,9 @@ def backward(
         here = [everything[i] for i in chosen]
         packed = pack(here, llm.device)
         if dropout is not None:
-            dropout.begin(step, number, packed.padded_tokens if dropout.padded else packed.ids.numel(), llm.dtype, llm.device)
+            dropout.begin(
+                step, number, packed.padded_tokens if dropout.padded else packed.ids.numel(), llm.dtype, llm.device
+            )
         if lower is not None:
             lower.hand_over(here, llm.dtype)
         states = states_of(packed)
@@ -76,7 +78,7 @@ def own_losses(
     examples: Sequence[Example],
     *,
     step: int = 0,
-    lower: LowerLayers | None = None,
+    lower: FrozenPrefix | None = None,
     dropout: InputDropout | None = None,
 ) -> list[float]:
     """Each example's loss alone, in nats a response token; arguments as for `backward`."""

@@ -14,21 +14,21 @@ import torch
 
 from edgepers.device import is_out_of_memory
 from edgepers.errors import BudgetError, MicroBatchHalvedError, ModelError
-from edgepers.heap import few_pieces
-from edgepers.llm import Example, LanguageModel
-from edgepers.select.hashing import hash_text, mix
+from edgepers.hashing import hash_text, mix
+from edgepers.model.heap import eager_trim
+from edgepers.model.language_model import Example, LanguageModel
 from edgepers.train.checkpoint import Progress, load_checkpoint, save_checkpoint
-from edgepers.train.configuration import LEAST_TOKENS, Configuration
+from edgepers.train.checkpointed_blocks import blocks_of, recomputed_blocks
 from edgepers.train.divergence import DIVERGED_STEPS, Ended, LastGood, culprits, far_above, limit_of
-from edgepers.train.frozen import InputDropout, lean_layers
-from edgepers.train.fused import FusedProducts
-from edgepers.train.kept import keep_less
+from edgepers.train.frozen_linear import InputDropout, lean_layers
+from edgepers.train.frozen_prefix import FrozenPrefix, lower_layers
 from edgepers.train.kernels import check_kernels
-from edgepers.train.lower import LowerLayers, lower_layers
+from edgepers.train.layout import LEAST_TOKENS, MemoryLayout
+from edgepers.train.lean_norms import lean_norms
+from edgepers.train.nf4_matmul import FusedProducts
 from edgepers.train.optimizer import make_optimizer
 from edgepers.train.packing import States, packing
 from edgepers.train.recipe import Recipe, default_learning_rate, max_tokens_of
-from edgepers.train.recompute import blocks_of, recomputed_blocks
 from edgepers.train.rehearsal import Rehearsal
 from edgepers.train.step import backward, own_losses
 
@@ -37,7 +37,9 @@ __all__ = ["Recipe", "TrainResult", "TrainStep", "learning_rate_at", "train"]
 WARMUP_SHARE = 0.1
 CLIP_NORM = 1.0
 CHECKPOINT_SECONDS = 30.0
-CHECKPOINTING_FROM = 500_000_000  # parameters: above it activations are recomputed, since they would outweigh the 4-bit weights
+CHECKPOINTING_FROM = (
+    500_000_000  # parameters: above it activations are recomputed, since they would outweigh the 4-bit weights
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +67,11 @@ class TrainResult:
     ended: Ended | None = None  # before its last step, and why
 
 
-def default_configuration(llm: LanguageModel) -> Configuration:
+def default_configuration(llm: LanguageModel) -> MemoryLayout:
     """Where memory is not counted: activations of models from `CHECKPOINTING_FROM` parameters on are recomputed."""
-    return Configuration(recomputed_blocks=len(blocks_of(llm.decoder)) if llm.parameter_count >= CHECKPOINTING_FROM else 0)
+    return MemoryLayout(
+        recomputed_blocks=len(blocks_of(llm.decoder)) if llm.parameter_count >= CHECKPOINTING_FROM else 0
+    )
 
 
 def train(
@@ -77,7 +81,7 @@ def train(
     recipe: Recipe,
     *,
     general: Sequence[tuple[str, str]] = (),
-    configuration: Configuration | None = None,
+    configuration: MemoryLayout | None = None,
     checkpoint: Path | None = None,
     told: Callable[[TrainStep], None] | None = None,
     names: Sequence[str] = (),
@@ -85,22 +89,26 @@ def train(
 ) -> TrainResult:
     """Train a fresh adapter and save it to `folder` in PEFT's own format.
 
-    A step whose loss or gradient is not finite is not taken, and the run ends there; so it does at the last of `DIVERGED_STEPS`
-    steps in a row with a loss above `limit_of`. What is saved is the adapter that last had a good loss: that of the step before,
-    or, where the loss became bad because of the adapter, an earlier one. The result says so in `ended`.
+    A step whose loss or gradient is not finite is not taken, and the run ends there; so it does at the last of
+    `DIVERGED_STEPS` steps in a row with a loss above `limit_of`. What is saved is the adapter that last had a good
+    loss: that of the step before, or, where the loss became bad because of the adapter, an earlier one. The result says
+    so in `ended`.
 
     Args:
         llm: the base model; its adapter is taken off.
         pairs: (question, response) to learn.
         folder: exists.
         recipe: how.
-        general: (question, response) of the sets to rehearse: each step also holds the adapter to what the base model says of some.
+        general: (question, response) of the sets to rehearse: each step also holds the adapter to what the base model
+            says of some.
         configuration: how it is laid out in memory; None: with room to spare.
-        checkpoint: a file to go on from, where a run of the same recipe and sets was interrupted; on a CPU the result is the same to
+        checkpoint: a file to go on from, where a run of the same recipe and sets was interrupted; on a CPU the result
+            is the same to
             the bit. It is written every `CHECKPOINT_SECONDS`.
         told: called after each step.
         names: what the owner calls each of `pairs`, where one makes the run end; without them, its number from 0.
-        pause: called between micro-batches with what writes the checkpoint; returns the seconds that it waited (`pause.Pause`).
+        pause: called between micro-batches with what writes the checkpoint; returns the seconds that it waited
+            (`pause.Pause`).
 
     Raises:
         ModelError: the run ended before any step was good; names the sets.
@@ -131,10 +139,16 @@ def train(
                     run.save(checkpoint, progress)
                     saved = now
                 if told is not None:
-                    told(TrainStep(progress.step, run.steps, progress.last_loss, progress.tokens / progress.seconds, rate))
+                    told(
+                        TrainStep(
+                            progress.step, run.steps, progress.last_loss, progress.tokens / progress.seconds, rate
+                        )
+                    )
             if ended is None and not run.good.finite:  # what the last step left: no later step has looked
                 ended = run.end(progress, "the weights are not finite", names)
-            run.model.save_pretrained(folder, save_embedding_layers=False)  # else PEFT asks the Hub for the base's vocabulary
+            run.model.save_pretrained(
+                folder, save_embedding_layers=False
+            )  # else PEFT asks the Hub for the base's vocabulary
             (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
@@ -145,7 +159,14 @@ def train(
         raise run.with_less(checkpoint, progress) from error
     cut = sum(example.cut for example in examples)
     return TrainResult(
-        progress.step, progress.tokens, progress.seconds, cut, progress.first_loss, progress.last_loss, progress.paused_seconds, ended
+        progress.step,
+        progress.tokens,
+        progress.seconds,
+        cut,
+        progress.first_loss,
+        progress.last_loss,
+        progress.paused_seconds,
+        ended,
     )
 
 
@@ -181,14 +202,14 @@ class _Run:
     llm: LanguageModel
     model: Any
     recipe: Recipe
-    configuration: Configuration
+    configuration: MemoryLayout
     examples: list[Example]
     steps: int
     peak: float
     plan: list[list[int]]
     states_of: States
     rehearsal: Rehearsal
-    lower: LowerLayers | None
+    lower: FrozenPrefix | None
     dropout: InputDropout
     weights: dict[str, torch.nn.Parameter]
     optimizer: torch.optim.Optimizer
@@ -238,9 +259,7 @@ class _Run:
         first = progress.first_loss if number else loss
         above = progress.above + 1 if far_above(loss, first, self.llm.vocabulary) else 0
         if above == DIVERGED_STEPS:
-            return (
-                f"the loss was above {limit_of(first, self.llm.vocabulary):.1f} in {above} steps in a row, after {first:.1f} in the first"
-            )
+            return f"the loss was above {limit_of(first, self.llm.vocabulary):.1f} in {above} steps in a row, after {first:.1f} in the first"
         if not above:
             self.good.keep()
             progress.good_step, progress.good_loss = number, progress.last_loss
@@ -260,7 +279,11 @@ class _Run:
         at = min(progress.step, self.steps - 1)
         plan, losses = self.plan[at], self._own_losses(at)
         chosen = culprits(losses, len(plan))
-        if progress.step == self.steps or progress.above or self._healed(at, [i for i in chosen if not math.isfinite(losses[i])]):
+        if (
+            progress.step == self.steps
+            or progress.above
+            or self._healed(at, [i for i in chosen if not math.isfinite(losses[i])])
+        ):
             self.good.swap()
             progress.step, progress.last_loss = progress.good_step, progress.good_loss
         found = tuple(names[plan[i]] if names else str(plan[i]) for i in chosen if i < len(plan))
@@ -290,7 +313,11 @@ class _Run:
 
 @contextlib.contextmanager
 def _prepared(
-    llm: LanguageModel, examples: list[Example], recipe: Recipe, general: Sequence[tuple[str, str]], configuration: Configuration
+    llm: LanguageModel,
+    examples: list[Example],
+    recipe: Recipe,
+    general: Sequence[tuple[str, str]],
+    configuration: MemoryLayout,
 ) -> Iterator[_Run]:
     """Put a fresh adapter on the model and everything else in place; leaving gives the model back as it was."""
     lengths = [len(example.ids) for example in examples]
@@ -298,17 +325,19 @@ def _prepared(
     peak = recipe.learning_rate or default_learning_rate(llm.parameter_count)
     with contextlib.ExitStack() as stack:
         if configuration.lean_heap:
-            stack.enter_context(few_pieces(small=llm.dtype.itemsize == 4))
+            stack.enter_context(eager_trim(small=llm.dtype.itemsize == 4))
         stack.callback(llm.use_adapter, None)
         stack.enter_context(torch.random.fork_rng(devices=[llm.device] if llm.device.type == "cuda" else []))
         llm.use_adapter(None)
         states_of = stack.enter_context(packing(llm))
         tokens = configuration.micro_batch_tokens
-        rehearsal = Rehearsal(llm, states_of, general, size=recipe.rehearsal, steps=steps, seed=recipe.seed, micro_batch_tokens=tokens)
+        rehearsal = Rehearsal(
+            llm, states_of, general, size=recipe.rehearsal, steps=steps, seed=recipe.seed, micro_batch_tokens=tokens
+        )
         lower = lower_layers(llm, recipe.top, configuration.state_bits) if recipe.top and states_of.packs else None
         if lower is not None:
             lower.remember(llm, states_of, [*examples, *rehearsal.all_examples], tokens)
-        stack.enter_context(keep_less(llm.decoder, by_liger=recipe.liger))
+        stack.enter_context(lean_norms(llm.decoder, by_liger=recipe.liger))
         model = llm.start_lora(recipe.rank, recipe.seed, recipe.targets, recipe.top)
         if lower is not None:
             stack.enter_context(lower.passed_over())

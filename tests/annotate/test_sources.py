@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from edgepers.annotate.sources import SKIPPED, Answer, ask, from_file
-from edgepers.dialogue import Cursor
 from edgepers.errors import StreamError
-from edgepers.select.records import KeptSet
+from edgepers.state.records import KeptSet
+from edgepers.streams import Cursor
 
 
 def kept(name: str) -> KeptSet:

@@ -40,7 +40,10 @@ def grams(units):
 
 def near_duplicates(first, second):
     prepared = [
-        [(row["question"], grams(normalised(row["question"]).split()), grams(normalised(row["question"]))) for row in rows]
+        [
+            (row["question"], grams(normalised(row["question"]).split()), grams(normalised(row["question"])))
+            for row in rows
+        ]
         for rows in (first, second)
     ]
     return [
@@ -62,15 +65,31 @@ def fact_of(row):
 
 def test_near_duplicates_finds_what_it_should():
     first = [{"question": "What is my dog called?"}, {"question": "Where do I live?"}]
-    assert near_duplicates(first, [{"question": "what is my DOG called"}]) == [("What is my dog called?", "what is my DOG called")]
+    assert near_duplicates(first, [{"question": "what is my DOG called"}]) == [
+        ("What is my dog called?", "what is my DOG called")
+    ]
     assert near_duplicates(first, [{"question": "So, what is my dog called?"}])
     assert not near_duplicates(first, [{"question": "Who teaches me the piano?"}])
 
 
 def test_sample_has_the_promised_counts():
-    assert {name: len(rows) for name, rows in PARTS.items()} == {"stream": 600, "test": 101, "facts": 20, "general": 64, "rehearsal": 128}
-    assert Counter(row["source"] for row in STREAM) == {"MemoryBank-SiliconFriend": 166, "databricks-dolly-15k": 174, "edgepers": 260}
-    assert Counter(row["source"] for row in TEST) == {"MemoryBank-SiliconFriend": 31, "databricks-dolly-15k": 30, "edgepers": 40}
+    assert {name: len(rows) for name, rows in PARTS.items()} == {
+        "stream": 600,
+        "test": 101,
+        "facts": 20,
+        "general": 64,
+        "rehearsal": 128,
+    }
+    assert Counter(row["source"] for row in STREAM) == {
+        "MemoryBank-SiliconFriend": 166,
+        "databricks-dolly-15k": 174,
+        "edgepers": 260,
+    }
+    assert Counter(row["source"] for row in TEST) == {
+        "MemoryBank-SiliconFriend": 31,
+        "databricks-dolly-15k": 30,
+        "edgepers": 40,
+    }
     assert {row["source"] for row in GENERAL + REHEARSAL} == {"databricks-dolly-15k"}
 
 
@@ -164,13 +183,21 @@ def test_only_emily_speaks():
 
 def test_model_folder_holds_the_model_and_its_card():
     names = {path.name for path in assets.model_folder().iterdir()}
-    assert {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "README.md"} <= names
+    assert {
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "chat_template.jinja",
+        "README.md",
+    } <= names
     assert not any(name.endswith((".bin", ".pt", ".pkl")) for name in names)
 
 
 @pytest.mark.data
 @pytest.mark.skipif(
-    not (DATA / "dolly.jsonl").exists(), reason=f"the sample is rebuilt from DOLLY and MemoryBank; no {DATA.name} folder in ../shared"
+    not (DATA / "dolly.jsonl").exists(),
+    reason=f"the sample is rebuilt from DOLLY and MemoryBank; no {DATA.name} folder in ../shared",
 )
 def test_sample_rebuilds_identically(tmp_path, monkeypatch, capsys):
     spec = importlib.util.spec_from_file_location("make_sample", ROOT / "scripts" / "make_sample.py")

@@ -3,11 +3,16 @@
 from pathlib import Path
 
 SUPER = "< POWER_MODEL ID=0 NAME=15W >\n< POWER_MODEL ID=1 NAME=25W >\n< POWER_MODEL ID=2 NAME=MAXN_SUPER >\n< PM_CONFIG DEFAULT=1 >\n"
-AGX = "".join(f"< POWER_MODEL ID={i} NAME={name} >\n" for i, name in enumerate(["MAXN", "MODE_15W", "MODE_30W", "MODE_50W"]))
-NX = "".join(f"< POWER_MODEL ID={i} NAME={name} >\n" for i, name in enumerate(["MAXN_SUPER", "10W", "15W", "25W", "40W"]))
+AGX = "".join(
+    f"< POWER_MODEL ID={i} NAME={name} >\n" for i, name in enumerate(["MAXN", "MODE_15W", "MODE_30W", "MODE_50W"])
+)
+NX = "".join(
+    f"< POWER_MODEL ID={i} NAME={name} >\n" for i, name in enumerate(["MAXN_SUPER", "10W", "15W", "25W", "40W"])
+)
 BOARDS = {  # device tree's model, MemTotal in kB, modes, number of the one that it is in, release, GPU's folder
     "orin-nano-8gb": (
-        "NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super", 7_802_000, SUPER, 0, "36 (release), REVISION: 4.3",
+        "NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super", 7_802_000, SUPER, 0, "36 (release),"
+                                                                                                  " REVISION: 4.3",
         "sys/devices/platform/17000000.gpu/devfreq_dev",
     ),
     "orin-nx-16gb": (

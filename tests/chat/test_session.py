@@ -50,7 +50,12 @@ def test_a_dropped_exchange_that_its_owner_corrects_is_kept_after_all(session):
     assert session.forget() == "it was not kept, so there is nothing to forget"
     assert session.judge("Moon.") == "noted: it will learn that"
     progress = session.owner.buffer.progress
-    assert (len(session.owner.buffer), progress.admitted, sum(progress.dropped.values()), progress.position) == (1, 1, 0, 1)
+    assert (len(session.owner.buffer), progress.admitted, sum(progress.dropped.values()), progress.position) == (
+        1,
+        1,
+        0,
+        1,
+    )
     assert session.why().startswith("kept since you judged it; before that: dropped")
     assert session.judge("Moon, your dog.") == "noted: it will learn that"
     assert next(iter(session.owner.buffer)).wanted == "Moon, your dog."

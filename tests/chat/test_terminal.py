@@ -10,7 +10,7 @@ import pexpect
 import pytest
 
 from edgepers.chat.terminal import chat
-from edgepers.cli import main
+from edgepers.cli.parser import main
 from edgepers.config import Settings
 from edgepers.personalize import Personalizer
 from tests.processes import heed_interrupts
@@ -20,7 +20,9 @@ from tests.processes import heed_interrupts
 def test_through_a_pseudo_terminal(tmp_path, term):
     env = os.environ | {"TERM": term, "OMP_NUM_THREADS": "1", "COLUMNS": "100", "INPUTRC": "/dev/null"}
     args = ["-m", "edgepers", "chat", "--state", str(tmp_path / "state"), "--storage", "64KB"]
-    child = pexpect.spawn(sys.executable, args, env=env, encoding="utf-8", timeout=120, dimensions=(30, 100), preexec_fn=heed_interrupts)
+    child = pexpect.spawn(
+        sys.executable, args, env=env, encoding="utf-8", timeout=120, dimensions=(30, 100), preexec_fn=heed_interrupts
+    )
     child.expect("stays on this device")
     child.expect("you> ")
     child.sendline("What is the capital of France?")
@@ -76,7 +78,10 @@ def test_a_round_learns_from_what_was_judged(llm, tmp_path):
     with Personalizer(tmp_path / "state", settings, llm=llm, source=lambda _: None) as owner:
         chat(
             owner,
-            io.StringIO("/round\nHi\n/good\nWho am I?\n/edit You are Emily.\nAnd my dog?\n/edit It is called Moon.\n/round\n/status\n"),
+            io.StringIO(
+                "/round\nHi\n/good\nWho am I?\n/edit You are Emily.\nAnd my dog?\n/edit It is called"
+                " Moon.\n/round\n/status\n"
+            ),
             out,
         )
     text = out.getvalue()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from edgepers.systemd import LIBRARIES_BYTES
+from edgepers.rounds.systemd import LIBRARIES_BYTES
 
 ROOT = Path(__file__).parent.parent.parent
 FILES = sorted((ROOT / "docker").glob("Dockerfile.*"))
@@ -23,7 +23,9 @@ finally:
     sys.path.pop(0)
 
 
-@pytest.mark.parametrize("file", [*FILES, RECIPE / "Dockerfile"], ids=lambda file: file.suffix[1:] or "jetson-containers")
+@pytest.mark.parametrize(
+    "file", [*FILES, RECIPE / "Dockerfile"], ids=lambda file: file.suffix[1:] or "jetson-containers"
+)
 def test_hadolint_has_nothing_to_say(file):
     if shutil.which("hadolint") is None:
         pytest.skip("needs hadolint")
@@ -61,7 +63,9 @@ def test_an_image_pins_its_base_and_ends_with_the_doctor_as_a_user_of_its_own(fi
     assert lines[-1] == ("CMD", '["doctor"]')
     assert [rest for word, rest in lines if word == "USER"] == ["1000"]
     places = [rest for word, rest in lines if word == "COPY"]
-    assert places.index(". /build/source") > next(i for i, rest in enumerate(places) if "pyproject.toml" in rest)  # code comes last
+    assert places.index(". /build/source") > next(
+        i for i, rest in enumerate(places) if "pyproject.toml" in rest
+    )  # code comes last
     if "jetson" in file.name:
         text = file.read_text(encoding="utf-8")
         assert "-DCOMPUTE_CAPABILITY=87" in text and "--parallel 4" in text and "EDGEPERS_CUDA=1" in text
@@ -83,7 +87,9 @@ def test_the_context_is_what_a_build_needs():
 
 def test_services_are_locked_up():
     services = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text(encoding="utf-8"))["services"]
-    assert {service["build"]["dockerfile"] for service in services.values()} == {f"docker/{file.name}" for file in FILES}
+    assert {service["build"]["dockerfile"] for service in services.values()} == {
+        f"docker/{file.name}" for file in FILES
+    }
     for name, service in services.items():
         assert service["read_only"] and service["user"] == "1000" and service["cap_drop"] == ["ALL"]
         assert service["network_mode"] == "${EDGEPERS_NETWORK:-none}"

@@ -16,13 +16,25 @@ import torch
 import edgepers.ops
 from edgepers import doctor
 from edgepers.board.reading import storage_of
-from edgepers.cli import main
-from edgepers.doctor import CHECKS, Finding, Subject, disk, examine, findings_text, gpu, machine, report, report_text, software
+from edgepers.cli.parser import main
+from edgepers.doctor import (
+    CHECKS,
+    Finding,
+    Subject,
+    disk,
+    examine,
+    findings_text,
+    gpu,
+    machine,
+    report,
+    report_text,
+    software,
+)
 from edgepers.errors import EdgepersError
-from edgepers.meter import source
+from edgepers.meter import find as meters
 from edgepers.meter.source import Found
 from edgepers.ops import native
-from edgepers.select.buffer import Buffer
+from edgepers.state.buffer import Buffer
 from tests.board.trees import board_tree, disk_tree, write
 
 
@@ -48,7 +60,9 @@ def test_nothing_fails_here_and_each_check_goes_by_its_name(tmp_path):
     assert [finding.name for finding in findings] == list(CHECKS)
     assert [finding for finding in findings if finding.status == "fail"] == []
     assert one("buffer", tmp_path).found == "whole, with 0 sets"
-    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []  # what was tried is cleared away
+    assert [
+        path.name for path in tmp_path.iterdir() if path.name.startswith(".")
+    ] == []  # what was tried is cleared away
 
 
 def test_a_missing_package_is_named(monkeypatch):
@@ -88,7 +102,10 @@ def test_a_torch_that_cannot_use_the_gpu_that_is_there_fails(monkeypatch, tmp_pa
     [
         ("libcudss.so.0: cannot open shared object file: No such file or directory", "nvidia-cudss-cu12"),
         ("libcusparseLt.so.0: cannot open shared object file: No such file or directory", "nvidia-cusparselt-cu12"),
-        ("libother.so.3: cannot open shared object file: No such file or directory", "the package that has libother.so"),
+        (
+            "libother.so.3: cannot open shared object file: No such file or directory",
+            "the package that has libother.so",
+        ),
         ("something else", "from pytorch.org"),
     ],
 )
@@ -258,12 +275,16 @@ class Rails:
     [
         (Found([], [], []), "ok", "no meter here: joules are null in reports"),
         (Found([Rails()], [], []), "ok", "ina3221: VDD_IN 6.2 W, VDD_SOC 1.0 W"),
-        (Found([], ["rapl: may be read by root alone"], ["sudo chmod a+r x"]), "warn", "rapl: may be read by root alone"),
+        (
+            Found([], ["rapl: may be read by root alone"], ["sudo chmod a+r x"]),
+            "warn",
+            "rapl: may be read by root alone",
+        ),
     ],
     ids=["none", "rails", "forbidden"],
 )
 def test_the_meter_of_energy_is_told_with_the_cure_where_it_may_not_be_read(monkeypatch, found, status, says):
-    monkeypatch.setattr(source, "find_sources", lambda _: found)
+    monkeypatch.setattr(meters, "find_sources", lambda _: found)
     assert one("energy") == Finding("energy", status, says, "; ".join(found.cures))
     assert all(one.closed for one in found.sources)
 
@@ -271,7 +292,7 @@ def test_the_meter_of_energy_is_told_with_the_cure_where_it_may_not_be_read(monk
 def test_rails_without_a_known_whole_say_that_joules_are_null(monkeypatch):
     rails = Rails()
     rails.totals = {}
-    monkeypatch.setattr(source, "find_sources", lambda _: Found([rails], [], []))
+    monkeypatch.setattr(meters, "find_sources", lambda _: Found([rails], [], []))
     assert "no sum of them is known to be the whole" in one("energy").found
 
 
@@ -282,7 +303,11 @@ def test_a_clock_in_the_past_fails(monkeypatch):
 
 
 def test_a_check_that_breaks_down_is_a_failure_and_the_others_are_still_told(monkeypatch, capsys):
-    for name in ("torch", "bitsandbytes", "bitsandbytes.functional"):  # a torch that does not import, as without libcudss
+    for name in (
+        "torch",
+        "bitsandbytes",
+        "bitsandbytes.functional",
+    ):  # a torch that does not import, as without libcudss
         monkeypatch.setitem(sys.modules, name, None)
     assert set(report(examine())["failed"]) >= {"torch", "gpu code", "nf4", "4-bit gradient"}
     monkeypatch.undo()
@@ -308,7 +333,14 @@ def test_the_table_is_wrapped_with_each_cure_below_what_it_cures():
 def test_a_board_says_what_it_is(tmp_path):
     found = one("board", root=board_tree(tmp_path, "orin-nano-8gb"))
     assert found.status == "ok"
-    for text in ("Orin Nano", "Jetson Linux R36.4.3", "7.99 GB", "CPU at most 1728 MHz", "GPU at most 612 MHz", "48 °C (cpu-thermal)"):
+    for text in (
+        "Orin Nano",
+        "Jetson Linux R36.4.3",
+        "7.99 GB",
+        "CPU at most 1728 MHz",
+        "GPU at most 612 MHz",
+        "48 °C (cpu-thermal)",
+    ):
         assert text in found.found
     assert one("board").found == "it says nothing of itself"
 
@@ -320,7 +352,11 @@ def test_a_power_mode_below_the_best_is_told_with_the_command(tmp_path):
     assert one("power mode", root=nano) == Finding("power mode", "ok", "MAXN_SUPER")
     write(nano, "etc/nvpmodel.conf", "< POWER_MODEL ID=0 NAME=15W >\n< POWER_MODEL ID=1 NAME=7W >\n")
     found = one("power mode", root=nano)
-    assert found.status == "warn" and "up to MAXN_SUPER, are not set up" in found.found and "nvpmodel_p3767_0003_super.conf" in found.cure
+    assert (
+        found.status == "warn"
+        and "up to MAXN_SUPER, are not set up" in found.found
+        and "nvpmodel_p3767_0003_super.conf" in found.cure
+    )
     assert one("power mode", root=board_tree(tmp_path / "agx", "orin-agx-64gb")).status == "ok"
     assert one("power mode").status == "ok"
 
@@ -339,7 +375,11 @@ def test_releases_whose_driver_refuses_memory_are_known(tmp_path, release, statu
     assert one("nvmap", root=tmp_path).found == "no Jetson Linux here"
     write(tmp_path, "etc/nv_tegra_release", f"# R36 (release), REVISION: {release}, GCID: 1")
     found = one("nvmap", root=tmp_path)
-    assert (found.status, "error 12" in found.found, "expandable_segments" in found.cure) == (status, status == "warn", status == "warn")
+    assert (found.status, "error 12" in found.found, "expandable_segments" in found.cure) == (
+        status,
+        status == "warn",
+        status == "warn",
+    )
 
 
 def test_memory_in_small_pieces_is_told_on_a_board(tmp_path):

@@ -3,7 +3,6 @@ import math
 import numpy as np
 import pytest
 
-from edgepers.dialogue import Cursor
 from edgepers.evaluate.guard import (
     LEAST_RESERVE,
     MOST_RESERVE,
@@ -13,7 +12,8 @@ from edgepers.evaluate.guard import (
     perplexity_rise,
     split_reserve,
 )
-from edgepers.select.records import KeptSet
+from edgepers.state.records import KeptSet
+from edgepers.streams import Cursor
 
 RNG = np.random.default_rng(0)
 BEFORE = RNG.normal(3, 0.5, 12).tolist()
@@ -29,7 +29,9 @@ def moved(values: list[float], by: float, spread: float = 0.1) -> list[float]:
     return (np.array(values) + by + noise - noise.mean()).tolist()
 
 
-@pytest.mark.parametrize(("by", "publish"), [(-0.5, True), (0.0, True), (0.01, True), (0.1, False), (float("nan"), False)])
+@pytest.mark.parametrize(
+    ("by", "publish"), [(-0.5, True), (0.0, True), (0.01, True), (0.1, False), (float("nan"), False)]
+)
 def test_an_adapter_worse_by_more_than_one_standard_error_stays_aside(by, publish):
     verdict = judge(BEFORE, BEFORE, moved(BEFORE, by), 0.0, 0.05)
     assert verdict.publish == publish
@@ -47,7 +49,9 @@ def test_general_perplexity_may_rise_by_the_limit(factor, publish):
 def test_an_adapter_worse_than_none_stays_aside_although_it_is_better_than_the_published_one():
     verdict = judge(BEFORE, moved(BEFORE, 0.8), moved(BEFORE, 0.3), 0.0, 0.05)
     assert not verdict.publish
-    assert verdict.reason.startswith("loss on 12 sets in reserve is worse than the base model's by 0.300 (standard error")
+    assert verdict.reason.startswith(
+        "loss on 12 sets in reserve is worse than the base model's by 0.300 (standard error"
+    )
     assert judge(BEFORE, moved(BEFORE, 0.8), moved(BEFORE, 0.01), 0.0, 0.05).publish
 
 
@@ -56,7 +60,10 @@ def test_too_small_a_reserve_publishes_unguarded_but_not_what_forgot_too_much():
     verdict = judge(few, few, moved(few, 9), 0.05, 0.05)
     assert (verdict.publish, verdict.reason, verdict.perplexity_rise) == (True, "unguarded", 0.05)
     verdict = judge(few, few, moved(few, -1), 0.06, 0.05)
-    assert (verdict.publish, verdict.reason) == (False, "perplexity on general sets is 6.0 % above the base model's (at most 5 %)")
+    assert (verdict.publish, verdict.reason) == (
+        False,
+        "perplexity on general sets is 6.0 % above the base model's (at most 5 %)",
+    )
     assert judge([], [], [], 0.0, 0.05).loss_before is None
 
 

@@ -5,9 +5,9 @@ import pytest
 from rouge_score.rouge_scorer import RougeScorer
 
 from edgepers.assets import sample_stream
-from edgepers.dialogue import DialogueSet, read_dialogue_sets
 from edgepers.evaluate.evaluator import floors
 from edgepers.evaluate.rouge import rouge1, rouge1_unicode
+from edgepers.streams import DialogueSet, read_dialogue_sets
 
 
 def slow_rouge1(reference: str, answer: str) -> float:
@@ -16,7 +16,13 @@ def slow_rouge1(reference: str, answer: str) -> float:
     return 0.0 if not common else 2 * common / (sum(a.values()) + sum(b.values()))
 
 
-PAIRS = [("The cat sat.", "the cat sat down"), ("a a b", "a b b"), ("", "x"), ("Don't!", "do not"), ("Ünïcode", "unicode")]
+PAIRS = [
+    ("The cat sat.", "the cat sat down"),
+    ("a a b", "a b b"),
+    ("", "x"),
+    ("Don't!", "do not"),
+    ("Ünïcode", "unicode"),
+]
 
 
 def test_rouge1_is_the_mean_f_of_counted_words():

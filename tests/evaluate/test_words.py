@@ -35,7 +35,11 @@ ORIGINALS = {
     "Thai": ("หมาของฉันชื่อมูน", "หมาฉันมีชื่อว่ามูน", "ขอโทษ"),
     "Arabic": ("اسم كلبي قمر وهو يحب السباحة", "كلبي اسم قمر ويعشق السباحة", "متى يغادر القطار غدا"),
     "Hindi": ("मेरे कुत्ते का नाम चाँद है", "कुत्ते का नाम मेरे घर में चाँद है", "ट्रेन कल कब जाएगी"),
-    "Cyrillic": ("Мою собаку зовут Луна и она любит плавать", "Мою собаку зовут Луна, плавать она обожает", "Когда завтра поезд"),
+    "Cyrillic": (
+        "Мою собаку зовут Луна и она любит плавать",
+        "Мою собаку зовут Луна, плавать она обожает",
+        "Когда завтра поезд",
+    ),
 }
 
 
@@ -46,7 +50,10 @@ def test_a_variation_is_kept_and_other_text_is_not_in_any_language(language):
     assert refusal(original, original, []) == "too_near"
     assert refusal(original, other, []) == "too_far"
     assert refusal(original, variation, [variation]) == "repeated"
-    assert rouge1([original], [original]) in (0.0, 1.0)  # the reports' score stays rouge-score's, which knows a-z and digits alone
+    assert rouge1([original], [original]) in (
+        0.0,
+        1.0,
+    )  # the reports' score stays rouge-score's, which knows a-z and digits alone
 
 
 @given(st.text())

@@ -99,7 +99,9 @@ def test_a_counter_is_read_at_the_ends_and_beside_watts_it_makes_up_the_whole(cl
 
 def test_two_sums_are_told_by_name_and_the_first_is_the_total(clock):
     rails = {"a": lambda t: 1.0, "b": lambda t: 2.0}
-    meter = EnergyMeter([Curve(clock, rails, totals={"a": ("a",), "a + b": ("a", "b")})], clock=clock, interval_seconds=0)
+    meter = EnergyMeter(
+        [Curve(clock, rails, totals={"a": ("a",), "a + b": ("a", "b")})], clock=clock, interval_seconds=0
+    )
     with meter.window() as window:
         clock.now += 10
     assert window.spent.joules == pytest.approx(10)
@@ -147,7 +149,9 @@ def test_a_sample_that_fails_is_bridged_and_an_end_that_cannot_be_read_makes_the
     assert window.spent.joules is not None
 
 
-def test_a_window_that_ends_in_an_error_is_metered_and_the_gpu_is_waited_for_before_the_meter_is_read(clock, monkeypatch):
+def test_a_window_that_ends_in_an_error_is_metered_and_the_gpu_is_waited_for_before_the_meter_is_read(
+    clock, monkeypatch
+):
     order = []
     source = Curve(clock, {"a": lambda t: order.append("read") or 1.0})
     cuda = SimpleNamespace(is_initialized=lambda: True, synchronize=lambda: order.append("synchronize"))

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from edgepers.meter import ina3221, nvml, rapl
-from edgepers.meter.source import find_sources
+from edgepers.meter.find import find_sources
 
 NANO = {"1-0040": ["VDD_IN", "VDD_CPU_GPU_CV", "VDD_SOC"]}  # an Orin NX has the same
 AGX = {"1-0040": ["VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0"], "1-0041": ["NC", "VDDQ_VDD2_1V8AO", "NC"]}
@@ -60,7 +60,9 @@ def test_a_board_without_a_rail_that_the_whole_needs_has_no_total(tmp_path):
     assert set(source.read()) == {"VDD_GPU_SOC", "VIN_SYS_5V0", "VDDQ_VDD2_1V8AO"} and source.totals == {}
     assert only(ina3221.find(board(tmp_path / "nano", {"1-0040": ["VDD_CPU_GPU_CV", "VDD_SOC", "NC"]}))).totals == {}
     one_sum = {"1-0040": AGX["1-0040"]}
-    assert list(only(ina3221.find(board(tmp_path / "one", one_sum))).totals) == ["VDD_GPU_SOC + VDD_CPU_CV + VIN_SYS_5V0"]
+    assert list(only(ina3221.find(board(tmp_path / "one", one_sum))).totals) == [
+        "VDD_GPU_SOC + VDD_CPU_CV + VIN_SYS_5V0"
+    ]
 
 
 def test_a_rail_that_cannot_be_read_is_told_and_left_out(tmp_path):
@@ -69,7 +71,10 @@ def test_a_rail_that_cannot_be_read_is_told_and_left_out(tmp_path):
     (folder / "in3_input").write_text("\n")
     found = ina3221.find(tmp_path)
     assert list(only(found).read()) == ["VDD_IN"]
-    assert ["curr2_input: No such file" in found.lacking[0], "in3_input: b'\\n' is not a number" in found.lacking[1]] == [True, True]
+    assert [
+        "curr2_input: No such file" in found.lacking[0],
+        "in3_input: b'\\n' is not a number" in found.lacking[1],
+    ] == [True, True]
     assert found.cures == []
 
 
@@ -81,7 +86,9 @@ def forbidden(monkeypatch, module, name):
         if str(path).endswith(name):
             raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(module.Path, "read_text", lambda self, *args, **options: refuse(self) or reads(self, *args, **options))
+    monkeypatch.setattr(
+        module.Path, "read_text", lambda self, *args, **options: refuse(self) or reads(self, *args, **options)
+    )
     monkeypatch.setattr(os, "open", lambda path, *args, **options: refuse(path) or opens(path, *args, **options))
 
 
@@ -188,7 +195,9 @@ def driver(tmp_path, monkeypatch):
     return path
 
 
-@pytest.mark.parametrize(("visible", "rail"), [("", "GPU 0 (RTX)"), ("0,1", "GPU 0 (RTX)"), ("GPU-abc", "GPU GPU-abc (RTX)")])
+@pytest.mark.parametrize(
+    ("visible", "rail"), [("", "GPU 0 (RTX)"), ("0,1", "GPU 0 (RTX)"), ("GPU-abc", "GPU GPU-abc (RTX)")]
+)
 def test_the_counter_of_the_first_gpu_that_is_seen_is_read(driver, monkeypatch, visible, rail):
     if visible:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
@@ -205,10 +214,16 @@ def test_a_gpu_without_a_counter_is_told(driver, monkeypatch, visible):
     assert found.sources == [] and len(found.lacking) == 1 and sys.modules["pynvml"].open == 0
 
 
-def test_a_gpu_without_its_library_is_told_with_the_cure_and_without_a_gpu_there_is_nothing_to_tell(driver, monkeypatch, tmp_path):
+def test_a_gpu_without_its_library_is_told_with_the_cure_and_without_a_gpu_there_is_nothing_to_tell(
+    driver, monkeypatch, tmp_path
+):
     monkeypatch.setitem(sys.modules, "pynvml", None)
     found = nvml.find(driver)
-    assert found.sources == [] and "needs nvidia-ml-py" in found.lacking[0] and found.cures == ["pip install 'edgepers[nvml]'"]
+    assert (
+        found.sources == []
+        and "needs nvidia-ml-py" in found.lacking[0]
+        and found.cures == ["pip install 'edgepers[nvml]'"]
+    )
     assert nvml.find(tmp_path / "none") == ([], [], [])
 
 

@@ -16,7 +16,9 @@ def offsets_of(lengths: tuple[int, ...] | list[int]) -> Tensor:
     return torch.tensor([0, *lengths]).cumsum(0)
 
 
-def batch(width: int, dtype: torch.dtype = torch.float32, lengths: tuple[int, ...] = LENGTHS) -> tuple[Tensor, Tensor, Tensor]:
+def batch(
+    width: int, dtype: torch.dtype = torch.float32, lengths: tuple[int, ...] = LENGTHS
+) -> tuple[Tensor, Tensor, Tensor]:
     """Hidden states that share a direction, as a model's do, with padding rows and rows equal to the center; offsets; center."""
     torch.manual_seed(width)
     center = torch.randn(width).to(dtype)
@@ -49,7 +51,9 @@ BAD_RAGGED = {
     "center of integers": (_STATES, _ENDS, torch.ones(2, dtype=torch.int64), "center is torch.int64"),
     "center elsewhere": (_STATES, _ENDS, torch.ones(2, device="meta"), "center is on meta, the first argument on cpu"),
 }
-bad_ragged = pytest.mark.parametrize(("hidden", "offsets", "center", "match"), BAD_RAGGED.values(), ids=BAD_RAGGED.keys())
+bad_ragged = pytest.mark.parametrize(
+    ("hidden", "offsets", "center", "match"), BAD_RAGGED.values(), ids=BAD_RAGGED.keys()
+)
 
 
 def assert_refused(op, match, *args, **kwargs) -> None:

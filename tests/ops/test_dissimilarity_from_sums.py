@@ -20,11 +20,16 @@ def test_dissimilarity_matches_reference(dtype, width, queries):
     args = case(width, dtype, queries)
     got = dissimilarity_from_sums(*args)
     assert got.dtype == torch.float32
-    truth, plain = dissimilarity_from_sums_reference(*args), dissimilarity_from_sums_reference(*args, dtype=torch.float32)
+    truth, plain = (
+        dissimilarity_from_sums_reference(*args),
+        dissimilarity_from_sums_reference(*args, dtype=torch.float32),
+    )
     assert_as_accurate_as_torch(got, truth, plain)
 
 
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32, torch.int64, torch.float16, torch.float64], ids=str)
+@pytest.mark.parametrize(
+    "dtype", [torch.uint8, torch.int16, torch.int32, torch.int64, torch.float16, torch.float64], ids=str
+)
 def test_dissimilarity_takes_sums_and_counts_of_any_dtype(dtype):
     sums = torch.tensor([[100, 3], [7, 0], [1, 1]], dtype=dtype)
     embeddings = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]])
@@ -45,7 +50,9 @@ def test_dissimilarity_of_nothing():
 
 def test_dissimilarity_takes_any_strides():
     embeddings, domains, sums, counts = case(8)
-    got = dissimilarity_from_sums(embeddings.T.contiguous().T, domains, sums.T.contiguous().T, counts.repeat_interleave(2)[::2])
+    got = dissimilarity_from_sums(
+        embeddings.T.contiguous().T, domains, sums.T.contiguous().T, counts.repeat_interleave(2)[::2]
+    )
     assert torch.equal(got, dissimilarity_from_sums(embeddings, domains, sums, counts))
 
 

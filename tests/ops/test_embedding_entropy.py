@@ -28,11 +28,17 @@ def test_entropy_matches_reference(kind, dtype, centred):
         pytest.skip("refused: see test_entropy_refuses_an_unknown_kind_and_a_center_for_histogram")
     lengths = LENGTHS[:-1] if kind == "spectral" else LENGTHS
     results = []
-    for width in WIDTHS:  # judged together: of one width alone, parallel rows of one feature, plain torch may be exact by luck
+    for (
+        width
+    ) in WIDTHS:  # judged together: of one width alone, parallel rows of one feature, plain torch may be exact by luck
         hidden, offsets, center = batch(width, dtype, lengths)
         args = hidden, offsets, kind, center if centred else None
         results.append(
-            (embedding_entropy(*args), embedding_entropy_reference(*args), embedding_entropy_reference(*args, dtype=torch.float32))
+            (
+                embedding_entropy(*args),
+                embedding_entropy_reference(*args),
+                embedding_entropy_reference(*args, dtype=torch.float32),
+            )
         )
     got, truth, plain = (torch.cat(values) for values in zip(*results, strict=True))
     assert got.dtype == torch.float32
@@ -169,9 +175,13 @@ def test_entropy_refuses_bad_arguments(hidden, offsets, center, match):
 
 
 def test_entropy_refuses_an_unknown_kind_and_a_center_for_histogram():
-    assert_refused(embedding_entropy, "kind is 'best'; use one of windowed", torch.ones(4, 2), torch.tensor([0, 4]), "best")
+    assert_refused(
+        embedding_entropy, "kind is 'best'; use one of windowed", torch.ones(4, 2), torch.tensor([0, 4]), "best"
+    )
     assert_refused(embedding_entropy, "kind is None", torch.ones(4, 2), torch.tensor([0, 4]), None)
-    assert_refused(embedding_entropy, "histogram", torch.ones(4, 2), torch.tensor([0, 4]), "histogram", center=torch.ones(2))
+    assert_refused(
+        embedding_entropy, "histogram", torch.ones(4, 2), torch.tensor([0, 4]), "histogram", center=torch.ones(2)
+    )
 
 
 @kinds
@@ -196,7 +206,12 @@ def test_entropy_is_in_zero_one_and_the_same_alone_as_in_a_batch(lengths, width,
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(2, 40), st.integers(1, 70), st.sampled_from(["windowed", "collision", "spectral"]), st.integers(0, 2**31))
+@given(
+    st.integers(2, 40),
+    st.integers(1, 70),
+    st.sampled_from(["windowed", "collision", "spectral"]),
+    st.integers(0, 2**31),
+)
 def test_entropy_does_not_change_when_rows_are_scaled(rows, width, kind, seed):
     torch.manual_seed(seed)
     hidden = torch.randn(rows, width) + 1

@@ -26,8 +26,14 @@ def test_scores_match_reference(dtype):
     for width in (1, 63, 64, 256, 2048, 3072):
         hidden, offsets, center = batch(width, dtype, lengths=(1, 2, 15, 16, 17, 140))
         for some in (None, center):
-            got = [value.cpu() for value in score_tokens(hidden.cuda(), offsets, center=None if some is None else some.cuda())]
-            truth, plain = (score_tokens_reference(hidden, offsets, "windowed", some, dtype=d) for d in (torch.float64, torch.float32))
+            got = [
+                value.cpu()
+                for value in score_tokens(hidden.cuda(), offsets, center=None if some is None else some.cuda())
+            ]
+            truth, plain = (
+                score_tokens_reference(hidden, offsets, "windowed", some, dtype=d)
+                for d in (torch.float64, torch.float32)
+            )
             results.append([torch.cat([e, u.flatten()]) for e, u in (got, truth, plain)])
     assert_as_accurate_as_torch(*(torch.cat(values) for values in zip(*results, strict=True)))
 
@@ -78,12 +84,17 @@ def test_distance_matches_reference(dtype):
     for rows, many, width in ((37, 70, 63), (3, 2500, 512), (1, 1, 1)):
         args = unit(rows, width, dtype), unit(many, width, dtype)
         plain = nearest_distance_reference(*args, dtype=torch.float32)
-        assert_as_accurate_as_torch(nearest_distance(*(a.cuda() for a in args)).cpu(), nearest_distance_reference(*args), plain)
+        assert_as_accurate_as_torch(
+            nearest_distance(*(a.cuda() for a in args)).cpu(), nearest_distance_reference(*args), plain
+        )
 
 
 @DTYPES
 def test_dissimilarity_matches_reference(dtype):
     for width in (1, 63, 512):
         args = case(width, dtype)
-        truth, plain = dissimilarity_from_sums_reference(*args), dissimilarity_from_sums_reference(*args, dtype=torch.float32)
+        truth, plain = (
+            dissimilarity_from_sums_reference(*args),
+            dissimilarity_from_sums_reference(*args, dtype=torch.float32),
+        )
         assert_as_accurate_as_torch(dissimilarity_from_sums(*(a.cuda() for a in args)).cpu(), truth, plain)

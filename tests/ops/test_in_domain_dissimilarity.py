@@ -22,7 +22,10 @@ def test_dissimilarity_matches_reference(dtype, width, stored):
     args = case(width, dtype, stored=stored)
     got = in_domain_dissimilarity(*args)
     assert got.dtype == torch.float32
-    truth, plain = in_domain_dissimilarity_reference(*args), in_domain_dissimilarity_reference(*args, dtype=torch.float32)
+    truth, plain = (
+        in_domain_dissimilarity_reference(*args),
+        in_domain_dissimilarity_reference(*args, dtype=torch.float32),
+    )
     assert_as_accurate_as_torch(got, truth, plain)
 
 
@@ -47,7 +50,9 @@ def test_dissimilarity_takes_any_strides_and_domains():
     embeddings, domains, stored, stored_domains = case(8)
     far = torch.tensor([-(2**63), -7, -1, 0, 5, 2**62, 2**63 - 1])
     want = in_domain_dissimilarity(embeddings, domains, stored, stored_domains)
-    got = in_domain_dissimilarity(embeddings.T.contiguous().T, far[domains + 1], stored.T.contiguous().T, far[stored_domains + 1])
+    got = in_domain_dissimilarity(
+        embeddings.T.contiguous().T, far[domains + 1], stored.T.contiguous().T, far[stored_domains + 1]
+    )
     assert torch.equal(got, want)
 
 
@@ -84,8 +89,13 @@ def test_dissimilarity_from_sums_equals_the_direct_one(queries, stored, width, m
     rows = torch.nn.functional.normalize(torch.randn(queries + stored, width), dim=1)
     domains = torch.randint(0, many, (queries + stored,))
     sums = torch.zeros(many, width).index_add_(0, domains[queries:], rows[queries:])
-    from_sums = dissimilarity_from_sums(rows[:queries], domains[:queries], sums, domains[queries:].bincount(minlength=many))
+    from_sums = dissimilarity_from_sums(
+        rows[:queries], domains[:queries], sums, domains[queries:].bincount(minlength=many)
+    )
     direct = in_domain_dissimilarity(rows[:queries], domains[:queries], rows[queries:], domains[queries:])
     torch.testing.assert_close(from_sums, direct, rtol=0, atol=1e-6)
-    alone = [in_domain_dissimilarity(rows[q : q + 1], domains[q : q + 1], rows[queries:], domains[queries:]) for q in range(queries)]
+    alone = [
+        in_domain_dissimilarity(rows[q : q + 1], domains[q : q + 1], rows[queries:], domains[queries:])
+        for q in range(queries)
+    ]
     torch.testing.assert_close(direct, torch.cat([direct[:0], *alone]), rtol=0, atol=1e-6)

@@ -23,13 +23,17 @@ def test_embedding_matches_reference(dtype, width):
         got = mean_unit_embedding(hidden, offsets, some_center)
         truth = mean_unit_embedding_reference(hidden, offsets, some_center)
         assert got.dtype == torch.float32
-        assert_as_accurate_as_torch(got, truth, mean_unit_embedding_reference(hidden, offsets, some_center, dtype=torch.float32))
+        assert_as_accurate_as_torch(
+            got, truth, mean_unit_embedding_reference(hidden, offsets, some_center, dtype=torch.float32)
+        )
 
 
 def test_embedding_is_as_worked_out_by_hand():
     rows = torch.tensor([[2.0, 0.0], [4.0, 6.0], [0.0, 2.0]])
     assert one(rows).tolist() == pytest.approx([6 / 10, 8 / 10])
-    assert one(torch.cat([rows, torch.zeros(3, 2)]), center=torch.tensor([1.0, 4.0])).tolist() == pytest.approx([3 / 5, -4 / 5])
+    assert one(torch.cat([rows, torch.zeros(3, 2)]), center=torch.tensor([1.0, 4.0])).tolist() == pytest.approx(
+        [3 / 5, -4 / 5]
+    )
 
 
 def test_embedding_of_a_zero_mean_is_a_zero_vector():
@@ -42,7 +46,9 @@ def test_embedding_of_a_zero_mean_is_a_zero_vector():
 def test_embedding_holds_at_any_magnitude_of_float32(scale):
     hidden = torch.rand(40, 33) * scale
     for center in (None, -hidden[3]):
-        torch.testing.assert_close(one(hidden, center), mean_unit_embedding_reference(hidden, offsets_of([40]), center)[0].float())
+        torch.testing.assert_close(
+            one(hidden, center), mean_unit_embedding_reference(hidden, offsets_of([40]), center)[0].float()
+        )
 
 
 def test_embedding_that_is_not_finite_stays_in_its_set():
@@ -63,7 +69,9 @@ def test_embedding_takes_any_strides_offsets_and_autocast():
     hidden, offsets, center = batch(64)
     want = mean_unit_embedding(hidden, offsets, center)
     with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(mean_unit_embedding(hidden.T.contiguous().T, offsets.int(), center.repeat_interleave(2)[::2]), want)
+        assert torch.equal(
+            mean_unit_embedding(hidden.T.contiguous().T, offsets.int(), center.repeat_interleave(2)[::2]), want
+        )
 
 
 @bad_ragged

@@ -53,7 +53,9 @@ def test_library_that_is_not_built_is_quiet(tmp_path):
 
 def test_broken_library_is_refused_with_the_cure(tmp_path):
     (tmp_path / "_native_cpu.so").write_bytes(b"\x7fELF no library at all")
-    with pytest.raises(EdgepersError, match=r"_native_cpu.so do not load .*rebuild csrc: pip install --force-reinstall"):
+    with pytest.raises(
+        EdgepersError, match=r"_native_cpu.so do not load .*rebuild csrc: pip install --force-reinstall"
+    ):
         native.library("cpu", tmp_path)
 
 
@@ -89,7 +91,9 @@ def test_signatures_and_interface_version_are_those_of_the_header():
 def test_backends_on_the_cpu_are_one_word_for_all_compiled_ops():
     named = ops.backends("cpu")
     expected = "cpp" if native.has("cpu") else "torch"
-    assert {named[op] for op in ("score_tokens", "embedding_entropy", "mean_unit_embedding", "nearest_distance")} == {expected}
+    assert {named[op] for op in ("score_tokens", "embedding_entropy", "mean_unit_embedding", "nearest_distance")} == {
+        expected
+    }
     assert named["in_domain_dissimilarity"] == "torch"
 
 
@@ -122,7 +126,9 @@ def test_scores_match_reference_on_every_instruction_set(limit, isa, dtype):
         for some in (None, center):
             args = hidden, offsets, "windowed", some
             plain = score_tokens_reference(*args, dtype=torch.float32)
-            results.append([torch.cat([e, u.flatten()]) for e, u in (score_tokens(*args), score_tokens_reference(*args), plain)])
+            results.append(
+                [torch.cat([e, u.flatten()]) for e, u in (score_tokens(*args), score_tokens_reference(*args), plain)]
+            )
     assert_as_accurate_as_torch(*(torch.cat(values) for values in zip(*results, strict=True)))
 
 
@@ -153,7 +159,9 @@ def test_scores_are_the_same_bits_alone_in_any_batch_and_on_any_number_of_thread
         together = score_tokens(hidden, offsets, center=some)
         order = [3, 0, 7, 1]
         pieces = hidden.split(lengths)
-        shuffled = score_tokens(torch.cat([pieces[i] for i in order]), offsets_of([lengths[i] for i in order]), center=some)
+        shuffled = score_tokens(
+            torch.cat([pieces[i] for i in order]), offsets_of([lengths[i] for i in order]), center=some
+        )
         assert all(torch.equal(a[order], b) for a, b in zip(together, shuffled, strict=True))
         for i, rows in enumerate(pieces):
             alone = score_tokens(rows, offsets_of([len(rows)]), center=some)
@@ -164,7 +172,9 @@ def test_scores_are_the_same_bits_alone_in_any_batch_and_on_any_number_of_thread
         try:
             for count in (1, 2, 7):
                 torch.set_num_threads(count)
-                assert all(torch.equal(a, b) for a, b in zip(together, score_tokens(hidden, offsets, center=some), strict=True))
+                assert all(
+                    torch.equal(a, b) for a, b in zip(together, score_tokens(hidden, offsets, center=some), strict=True)
+                )
         finally:
             torch.set_num_threads(threads)
 
@@ -207,7 +217,9 @@ def test_scores_of_views_that_start_inside_a_tensor():
     shifted = torch.empty(hidden.numel() + 1)[1:].view_as(hidden).copy_(hidden)  # rows on no boundary of any vector
     assert all(
         torch.equal(*pair)
-        for pair in zip(score_tokens(shifted, offsets, center=center), score_tokens(hidden, offsets, center=center), strict=True)
+        for pair in zip(
+            score_tokens(shifted, offsets, center=center), score_tokens(hidden, offsets, center=center), strict=True
+        )
     )
 
 
@@ -216,7 +228,9 @@ def test_scores_of_views_that_start_inside_a_tensor():
 def test_scores_index_past_two_to_the_31():
     rows, width = (1 << 19) + 40, 4096
     memory = mmap.mmap(-1, rows * width * 2)
-    memory.madvise(mmap.MADV_HUGEPAGE)  # memory that is only read is one page of zeros, and a big page takes fewer faults
+    memory.madvise(
+        mmap.MADV_HUGEPAGE
+    )  # memory that is only read is one page of zeros, and a big page takes fewer faults
     hidden = torch.frombuffer(memory, dtype=torch.bfloat16).view(rows, width)
     torch.manual_seed(0)
     hidden[-20:] = torch.randn(20, width)
@@ -231,20 +245,40 @@ def test_scores_index_past_two_to_the_31():
 @compiler
 def test_build_of_nothing_installs_and_scores_in_torch(tmp_path):
     env = {**os.environ, "EDGEPERS_NATIVE": "0"}
-    command = [sys.executable, "setup.py", "-q", "build", "--build-base", str(tmp_path / "base"), "--build-lib", str(tmp_path / "lib")]
+    command = [
+        sys.executable,
+        "setup.py",
+        "-q",
+        "build",
+        "--build-base",
+        str(tmp_path / "base"),
+        "--build-lib",
+        str(tmp_path / "lib"),
+    ]
     subprocess.run(command, cwd=ROOT, env=env, check=True, capture_output=True)
     assert (tmp_path / "lib" / "edgepers" / "ops" / "native.py").exists()
     assert not list((tmp_path / "lib").rglob("*.so"))
     code = "import edgepers.ops as ops; print(sorted(set(ops.backends('cpu').values())))"
     env = {**os.environ, "PYTHONPATH": str(tmp_path / "lib")}
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=env, check=True, capture_output=True, text=True
+    )
     assert done.stdout.strip() == "['torch']"
 
 
 @compiler
 def test_build_goes_on_without_a_compiler(tmp_path):
     env = {**os.environ, "CXX": "no-such-compiler", "EDGEPERS_CUDA": "0"}
-    command = [sys.executable, "setup.py", "-q", "build", "--build-base", str(tmp_path / "base"), "--build-lib", str(tmp_path / "lib")]
+    command = [
+        sys.executable,
+        "setup.py",
+        "-q",
+        "build",
+        "--build-base",
+        str(tmp_path / "base"),
+        "--build-lib",
+        str(tmp_path / "lib"),
+    ]
     done = subprocess.run(command, cwd=ROOT, env=env, check=True, capture_output=True, text=True)
     assert "edgepers.ops._native_cpu is not built, torch or Triton serves in its place" in done.stderr
     assert not list((tmp_path / "lib").rglob("*.so"))

@@ -20,20 +20,28 @@ def test_distance_matches_reference(dtype, width):
     embeddings, centers = unit(33, width, dtype), unit(50, width, dtype)
     got = nearest_distance(embeddings, centers)
     assert got.dtype == torch.float32
-    truth, plain = nearest_distance_reference(embeddings, centers), nearest_distance_reference(embeddings, centers, dtype=torch.float32)
+    truth, plain = (
+        nearest_distance_reference(embeddings, centers),
+        nearest_distance_reference(embeddings, centers, dtype=torch.float32),
+    )
     assert_as_accurate_as_torch(got, truth, plain)
 
 
 def test_distance_of_more_rows_than_a_tile():
     torch.manual_seed(0)
     embeddings, centers = unit(1030, 16), unit(2049, 16)
-    truth, plain = nearest_distance_reference(embeddings, centers), nearest_distance_reference(embeddings, centers, dtype=torch.float32)
+    truth, plain = (
+        nearest_distance_reference(embeddings, centers),
+        nearest_distance_reference(embeddings, centers, dtype=torch.float32),
+    )
     assert_as_accurate_as_torch(nearest_distance(embeddings, centers), truth, plain)
 
 
 def test_distance_is_as_worked_out_by_hand():
     embeddings = torch.tensor([[1.0, 0.0], [0.6, 0.8], [-1.0, 0.0], [0.0, 0.0]])
-    assert nearest_distance(embeddings, torch.tensor([[1.0, 0.0], [0.8, 0.6]])).tolist() == pytest.approx([0.0, 0.04, 1.8, 1.0])
+    assert nearest_distance(embeddings, torch.tensor([[1.0, 0.0], [0.8, 0.6]])).tolist() == pytest.approx(
+        [0.0, 0.04, 1.8, 1.0]
+    )
 
 
 def test_distance_without_centers_or_embeddings():
@@ -74,4 +82,6 @@ def test_distance_is_in_zero_two_and_the_same_alone_as_in_a_batch(rows, many, wi
     embeddings, centers = unit(rows, width), unit(many, width)
     together = nearest_distance(embeddings, centers)
     assert ((together >= -1e-6) & (together <= 2 + 1e-6)).all()
-    torch.testing.assert_close(together, torch.cat([nearest_distance(e[None], centers) for e in embeddings]), rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        together, torch.cat([nearest_distance(e[None], centers) for e in embeddings]), rtol=0, atol=1e-6
+    )

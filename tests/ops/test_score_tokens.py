@@ -17,7 +17,9 @@ def test_scores_match_reference(dtype):
         for some_center in (None, center):
             args = hidden, offsets, "windowed", some_center
             plain = score_tokens_reference(*args, dtype=torch.float32)
-            results.append([torch.cat([e, u.flatten()]) for e, u in (score_tokens(*args), score_tokens_reference(*args), plain)])
+            results.append(
+                [torch.cat([e, u.flatten()]) for e, u in (score_tokens(*args), score_tokens_reference(*args), plain)]
+            )
     assert_as_accurate_as_torch(*(torch.cat(values) for values in zip(*results, strict=True)))
 
 

@@ -27,11 +27,16 @@ from edgepers.ops.score_tokens.triton_kernel import score_triton
 @DTYPES
 def test_scores_match_reference(dtype):
     results = []
-    centers = (True,) if dtype == torch.bfloat16 else (False, True)  # the interpreter multiplies bfloat16 as the integers it stores them in
+    centers = (
+        (True,) if dtype == torch.bfloat16 else (False, True)
+    )  # the interpreter multiplies bfloat16 as the integers it stores them in
     for width, centred in product((1, 63, 256), centers):
         hidden, offsets, center = batch(width, dtype, lengths=(1, 2, 15, 17, 33))
         args = hidden, offsets, center if centred else None
-        reference = [score_tokens_reference(hidden, offsets, "windowed", args[2], dtype=d) for d in (torch.float64, torch.float32)]
+        reference = [
+            score_tokens_reference(hidden, offsets, "windowed", args[2], dtype=d)
+            for d in (torch.float64, torch.float32)
+        ]
         got = score_triton("score_tokens", *args)
         results.append([torch.cat([e, u.flatten()]) for e, u in (got, *reference)])
     assert_as_accurate_as_torch(*(torch.cat(values) for values in zip(*results, strict=True)))
@@ -60,7 +65,8 @@ def test_scores_halves_and_nothing():
 
 
 @pytest.mark.parametrize(
-    "case", [name for name in BAD_RAGGED if name.startswith(("offsets start", "offsets end", "offsets fall", "offsets rep"))]
+    "case",
+    [name for name in BAD_RAGGED if name.startswith(("offsets start", "offsets end", "offsets fall", "offsets rep"))],
 )
 def test_scores_check_offsets(case):
     hidden, offsets, _, match = BAD_RAGGED[case]
@@ -87,5 +93,8 @@ def test_distance_keeps_nan():
 def test_dissimilarity_matches_reference(dtype):
     for width in (1, 63, 300):
         args = case(width, dtype)
-        truth, plain = dissimilarity_from_sums_reference(*args), dissimilarity_from_sums_reference(*args, dtype=torch.float32)
+        truth, plain = (
+            dissimilarity_from_sums_reference(*args),
+            dissimilarity_from_sums_reference(*args, dtype=torch.float32),
+        )
         assert_as_accurate_as_torch(dissimilarity_triton(*args), truth, plain)

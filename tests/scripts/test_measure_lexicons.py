@@ -39,7 +39,11 @@ def folder(tmp_path):
 
 
 def row(text: str, first: str) -> list[str]:
-    return next([cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith(f"| {first} |"))
+    return next(
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in text.splitlines()
+        if line.startswith(f"| {first} |")
+    )
 
 
 def test_each_table_says_what_the_data_holds(measure, folder):
@@ -48,7 +52,13 @@ def test_each_table_says_what_the_data_holds(measure, folder):
     assert len(sets) == 4
     data, other = {"toy": measure.look(lexicons, sets)}, {"toy": measure.look(empath, sets)}
     found = measure.tables(data, lexicons, other, empath)
-    assert row(found["coverage"], "toy") == ["toy", "4", "75.0 %", "75.0 %", f"{100 * (3 / 7 + 2 / 4 + 4 / 4) / 4:.1f} %"]
+    assert row(found["coverage"], "toy") == [
+        "toy",
+        "4",
+        "75.0 %",
+        "75.0 %",
+        f"{100 * (3 / 7 + 2 / 4 + 4 / 4) / 4:.1f} %",
+    ]
     assert row(found["dominance"], "food") == ["food", "2", "50.0"]
     assert row(found["dominance"], "pets") == ["pets", "2", "25.0"]
     assert row(found["dominance"], "general") == ["general", "", "25.0"]
@@ -82,7 +92,10 @@ def test_tables_are_put_into_a_document_again_and_again(measure, folder, capsys)
 
 def test_a_word_among_anothers_words_is_suspected(measure):
     lexicons = measure.Lexicons(
-        (measure.Lexicon("food", frozenset({"soup", "bread"})), measure.Lexicon("pets", frozenset({"cat", "dog", "plate"})))
+        (
+            measure.Lexicon("food", frozenset({"soup", "bread"})),
+            measure.Lexicon("pets", frozenset({"cat", "dog", "plate"})),
+        )
     )
     sets = [("soup bread plate", "")] * 8 + [("cat dog", "")] * 8
     assert [line.split(" | ")[0] for line in measure.suspects(lexicons, sets, 5).splitlines()[2:]] == ["| plate"]

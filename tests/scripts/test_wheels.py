@@ -74,7 +74,14 @@ def test_platform_is_the_newest_glibc_that_is_asked_for(tmp_path):
     machine = os.uname().machine
     plain = library(tmp_path, "c++", "int one() { return 1; }", "-nostdlib")
     assert needs.wheel_platform([plain]) == f"manylinux_2_{needs.OLDEST}_{machine}"
-    newer = library(tmp_path, "c++", "#include <cmath>\ndouble one(double x) { return std::exp(x); }", "-nodefaultlibs", "-lm", "-lc")
+    newer = library(
+        tmp_path,
+        "c++",
+        "#include <cmath>\ndouble one(double x) { return std::exp(x); }",
+        "-nodefaultlibs",
+        "-lm",
+        "-lc",
+    )
     assert needs.wheel_platform([newer]) == f"manylinux_2_29_{machine}"  # exp was renewed in 2.29
     cxx = library(tmp_path, "c++", "#include <new>\nvoid one() { throw std::bad_alloc(); }")
     assert needs.wheel_platform([cxx, plain]) == f"linux_{machine}"  # the builder's C++ library
@@ -100,7 +107,9 @@ def test_missing_compiler_is_one_line_with_the_package_and_the_other_wheel_is_bu
     assert capsys.readouterr().err.splitlines() == [cure]
     right = build_wheels.build_wheel
     monkeypatch.setattr(build_wheels, "MACHINES", ("aarch64", "x86_64"))
-    monkeypatch.setattr(build_wheels, "build_wheel", lambda *a, **_: right(*a) if a[1] == "aarch64" else tmp_path / "x86_64.whl")
+    monkeypatch.setattr(
+        build_wheels, "build_wheel", lambda *a, **_: right(*a) if a[1] == "aarch64" else tmp_path / "x86_64.whl"
+    )
     assert build_wheels.main() == 0
     said = capsys.readouterr()
     assert said.err.splitlines() == [cure]

@@ -66,7 +66,9 @@ def situations(draw) -> tuple[Newcomer, Kept, int]:
     levels = draw(st.sampled_from([2, 5, 4096]))
     n = draw(st.integers(0, 90))
     buffer = kept(n, draw(st.integers(0, 50)), levels=levels)
-    buffer.annotated[:] = np.random.default_rng(draw(st.integers(0, 50))).random(n) < draw(st.sampled_from([0, 0.2, 0.9, 1]))
+    buffer.annotated[:] = np.random.default_rng(draw(st.integers(0, 50))).random(n) < draw(
+        st.sampled_from([0, 0.2, 0.9, 1])
+    )
     rng = np.random.default_rng(draw(st.integers(0, 50)))
     new = newcomer(
         entropy=int(rng.integers(0, levels + 1)),

@@ -32,7 +32,13 @@ def newcomer(domain="food"):
     [
         ("food", [], "", "quality", "kept: there was room (EOE 0.500, DSS 0.0200, IDD 0.300, food)"),
         ("food", [0, 2], "", "quality", "kept in place of set 3 (EOE 0.200, DSS 0.0100, IDD 0.400); set 9 (EOE 0.300"),
-        ("food", None, "policy", "quality", "dropped: of 3 kept sets it beats 2 in EOE, 2 in DSS, 0 in IDD, none in all"),
+        (
+            "food",
+            None,
+            "policy",
+            "quality",
+            "dropped: of 3 kept sets it beats 2 in EOE, 2 in DSS, 0 in IDD, none in all",
+        ),
         ("general", None, "policy", "quality", "dropped: of 3 kept sets it beats 2 in EOE, 0 in IDD, none in all"),
         ("food", None, "policy", "fifo", "dropped: policy fifo kept what is there"),
         ("food", None, "too_big", "quality", "dropped: too long to keep inside the storage budget"),

@@ -3,10 +3,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgepers.dialogue import Cursor
-from edgepers.select.embedding import scale
 from edgepers.select.index import Index, on_grid
-from edgepers.select.records import KeptSet
+from edgepers.state.embedding import scale
+from edgepers.state.records import KeptSet
+from edgepers.streams import Cursor
 
 WIDTH = 128
 
@@ -19,7 +19,9 @@ def make(position: int, domain: str = "a") -> KeptSet:
 def slow_dissimilarity(vector: np.ndarray, others: list[np.ndarray]) -> float:
     if not others:
         return 1.0
-    return float(np.mean([1 - vector.astype(np.float64) @ other.astype(np.float64) / scale(WIDTH) ** 2 for other in others]))
+    return float(
+        np.mean([1 - vector.astype(np.float64) @ other.astype(np.float64) / scale(WIDTH) ** 2 for other in others])
+    )
 
 
 @settings(max_examples=60, deadline=None)
@@ -35,7 +37,8 @@ def test_dissimilarities_equal_a_slow_reference_after_any_adds_and_removes(steps
             kept.pop(position, None)
     assert index.kept().position.tolist() == list(kept)
     slow = [
-        slow_dissimilarity(k.embedding, [o.embedding for o in kept.values() if o is not k and o.domain == k.domain]) for k in kept.values()
+        slow_dissimilarity(k.embedding, [o.embedding for o in kept.values() if o is not k and o.domain == k.domain])
+        for k in kept.values()
     ]
     assert index.kept().dissimilarity.tolist() == on_grid(np.array(slow)).tolist()
     new = make(999, "b")

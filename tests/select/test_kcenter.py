@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgepers.select.embedding import scale
+from edgepers.select.closest_pairs import Pairs
 from edgepers.select.kcenter import kcenter
-from edgepers.select.named import shrink_order
-from edgepers.select.pairs import Pairs
+from edgepers.select.policies import shrink_order
 from edgepers.select.policy import Kept, Newcomer
+from edgepers.state.embedding import scale
 from tests.select.policies import WIDTH, kept, newcomer, room, situations
 
 
@@ -95,5 +95,7 @@ def test_kcenter_shrinks_by_the_closest_pair_again_and_again(n, seed, share):
         stay.remove(found[1])
         expected.append(found[1])
     expected += stay
-    expected = [row for row in expected if not stored.annotated[row]] + [row for row in expected if stored.annotated[row]]
+    expected = [row for row in expected if not stored.annotated[row]] + [
+        row for row in expected if stored.annotated[row]
+    ]
     assert shrink_order("kcenter", stored, 5).tolist() == expected

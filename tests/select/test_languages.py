@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from edgepers.annotate.sources import Answer, from_file
-from edgepers.dialogue import Cursor, DialogueSet, IterableStream
-from edgepers.select.buffer import Buffer
 from edgepers.select.lexicon import GENERAL
 from edgepers.select.selector import Selector
+from edgepers.state.buffer import Buffer
+from edgepers.streams import Cursor, DialogueSet, IterableStream
 
 ALPHABETS = {
     "Chinese": ("我你他狗猫河山水火月日年明天喜欢游泳学习东西南北", ""),
@@ -67,7 +67,10 @@ def test_the_buffer_of_an_owner_without_english_does_not_freeze(tmp_path, langua
 
 def test_answers_in_any_script_come_back_from_a_file_as_windows_writes_it(tmp_path):
     path = tmp_path / "answers.jsonl"
-    rows = [{"id": "", "question": "猫は?", "reference": "「月」です 🎉"}, {"id": "", "question": "كلبي؟", "reference": "قمر"}]
+    rows = [
+        {"id": "", "question": "猫は?", "reference": "「月」です 🎉"},
+        {"id": "", "question": "كلبي؟", "reference": "قمر"},
+    ]
     path.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(json.dumps(row, ensure_ascii=False) for row in rows).encode())
     source = from_file(path)
     for row in rows:

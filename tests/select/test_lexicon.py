@@ -17,7 +17,9 @@ from edgepers.select.lexicon import GENERAL, DomainMatch, Lexicon, Lexicons, loa
 FOLDER = Path(edgepers.select.lexicon.__file__).with_name("lexicons")
 PACKAGED = load_lexicons()
 DOMAINS = sorted(FOLDER.glob("*.txt"))
-PETS = Lexicons((Lexicon("zoo", frozenset({"cat", "lion"})), Lexicon("home", frozenset({"cat", "sofa", "don't"}))))  # overlap, unsorted
+PETS = Lexicons(
+    (Lexicon("zoo", frozenset({"cat", "lion"})), Lexicon("home", frozenset({"cat", "sofa", "don't"})))
+)  # overlap, unsorted
 TEXTS = [
     "My cat Lion don't, don’t DON'T like the sofa; the CAT's sofa is the lion_cat's.",
     "I cooked rice with my mother, then we played chess and the doctor called about my knee.",
@@ -66,7 +68,9 @@ def test_domain_score_matches_reference_on_any_text(text):
 
 
 @given(
-    st.dictionaries(st.sampled_from(["a", "b", "c", "d"]), st.frozensets(st.sampled_from("uvwxyz"), min_size=1), min_size=1),
+    st.dictionaries(
+        st.sampled_from(["a", "b", "c", "d"]), st.frozensets(st.sampled_from("uvwxyz"), min_size=1), min_size=1
+    ),
     st.lists(st.sampled_from("uvwxyzt")),
 )
 def test_domain_score_matches_reference_on_any_lexicons(contents, found):
@@ -105,7 +109,9 @@ def test_domain_score_is_zero_and_general_without_words(text):
     assert PETS.domain_score(text) == DomainMatch(0.0, GENERAL, 0)
 
 
-@pytest.mark.parametrize("text", ["Моя мама готовит суп", "我喜欢和妈妈一起做饭", "أحب الطبخ مع أمي", "มะม่วง", "नमस्ते दुनिया"])
+@pytest.mark.parametrize(
+    "text", ["Моя мама готовит суп", "我喜欢和妈妈一起做饭", "أحب الطبخ مع أمي", "มะม่วง", "नमस्ते दुनिया"]
+)
 def test_domain_score_is_general_for_scripts_without_lexicon(text):
     match = PACKAGED.domain_score(text)
     assert match.words >= 1
@@ -135,7 +141,9 @@ def test_words_splits(text, expected):
 def test_packaged_lexicons_are_many_and_long():
     assert len(PACKAGED.names) >= 20
     assert {
-        name: len(lexicon.words) for name, lexicon in zip(PACKAGED.names, PACKAGED.lexicons, strict=True) if len(lexicon.words) < 150
+        name: len(lexicon.words)
+        for name, lexicon in zip(PACKAGED.names, PACKAGED.lexicons, strict=True)
+        if len(lexicon.words) < 150
     } == {}
     assert all(re.fullmatch("[a-z]+", name) for name in PACKAGED.names)
     assert GENERAL not in PACKAGED.names
@@ -233,7 +241,9 @@ def test_load_lexicons_refuses_a_file_without_words(tmp_path, text):
 @pytest.mark.parametrize("name", ["general", "General"])
 def test_load_lexicons_refuses_the_name_general(tmp_path, name):
     write(tmp_path, **{name: "cat\n"})
-    with pytest.raises(UsageError, match=rf"{name}\.txt: '{name}' names the texts that match no lexicon; rename the file$"):
+    with pytest.raises(
+        UsageError, match=rf"{name}\.txt: '{name}' names the texts that match no lexicon; rename the file$"
+    ):
         load_lexicons(tmp_path)
 
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgepers.select.hashing import mix, mix_array
+from edgepers.hashing import mix, mix_array
 from tests.select.policies import kept, room
 
 

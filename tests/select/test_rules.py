@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgepers.select.hashing import mix
+from edgepers.hashing import mix
+from edgepers.select.density import density
 from edgepers.select.lexicon import GENERAL
-from edgepers.select.named import named_policies
+from edgepers.select.policies import named_policies
 from edgepers.select.policy import UNKNOWN, Kept, Newcomer
 from edgepers.select.rules import HALF_LIFE_PER_KEPT, aging, fifo, longest, loss, quality, random
-from edgepers.select.value import density
 from tests.select.policies import kept, newcomer, room, situations
 
 SEED = 5
@@ -66,7 +66,9 @@ def slow_density(new: Newcomer, stored: Kept, must_leave: int) -> list[int] | No
     sets.append((new.entropy, new.domain_score, new.dissimilarity, new.stored_bytes))
 
     def per_byte(one):
-        value = sum(2 * sum(other[k] < one[k] for other in sets) + sum(other[k] == one[k] for other in sets) for k in range(3))
+        value = sum(
+            2 * sum(other[k] < one[k] for other in sets) + sum(other[k] == one[k] for other in sets) for k in range(3)
+        )
         return value / one[3]
 
     lower = [i for i in range(len(sets) - 1) if per_byte(sets[i]) < per_byte(sets[-1])]
@@ -112,7 +114,11 @@ def test_a_tie_is_not_lower(policy, field):
 
 def test_a_newcomer_never_evicts_what_is_as_dense():
     level = replace(
-        kept(10), entropy=np.full(10, 7), domain_score=np.full(10, 7), dissimilarity=np.full(10, 7), stored_bytes=np.full(10, 600)
+        kept(10),
+        entropy=np.full(10, 7),
+        domain_score=np.full(10, 7),
+        dissimilarity=np.full(10, 7),
+        stored_bytes=np.full(10, 600),
     )
     same = newcomer(entropy=7, domain_score=7, dissimilarity=7)
     assert density(same, level, room(1, level)) is None
@@ -121,7 +127,11 @@ def test_a_newcomer_never_evicts_what_is_as_dense():
 
 @given(st.integers(1, 4000), st.integers(1, 4095))
 def test_a_set_that_nothing_beats_now_is_beaten_when_its_scores_have_faded(half_life, score):
-    old = replace(kept(1), position=np.zeros(1, np.int64), **{k: np.full(1, 4096) for k in ("entropy", "domain_score", "dissimilarity")})
+    old = replace(
+        kept(1),
+        position=np.zeros(1, np.int64),
+        **{k: np.full(1, 4096) for k in ("entropy", "domain_score", "dissimilarity")},
+    )
 
     def at(position):
         new = newcomer(position=position, entropy=score, domain_score=score, dissimilarity=score)

@@ -5,15 +5,15 @@ import pytest
 from edgepers.annotate.requests import annotate
 from edgepers.annotate.sources import Answer
 from edgepers.config import POLICIES
-from edgepers.dialogue import Cursor, DialogueSet, IterableStream
 from edgepers.errors import BudgetError, StateError, UsageError
-from edgepers.select.buffer import Buffer
-from edgepers.select.feed import MICRO_BATCH, Feed
-from edgepers.select.hashing import hash_text, mix
+from edgepers.hashing import hash_text, mix
 from edgepers.select.lexicon import Lexicon, Lexicons
+from edgepers.select.micro_batches import MICRO_BATCH, MicroBatches
 from edgepers.select.policy import GRID, UNKNOWN
 from edgepers.select.scores import CENTER_SETS
 from edgepers.select.selector import Selector
+from edgepers.state.buffer import Buffer
+from edgepers.streams import Cursor, DialogueSet, IterableStream
 from tests.conftest import WordEncoder
 
 WORDS = "cook bread doctor pain river mountain train ticket piano song bank money sister brother goal team".split()
@@ -23,21 +23,28 @@ def stream(n: int) -> IterableStream:
     rng = random.Random(1)
 
     def text(least: int) -> str:
-        return " ".join(rng.choice(WORDS) + str(rng.randrange(30)) * rng.randrange(2) for _ in range(rng.randrange(least, 60)))
+        return " ".join(
+            rng.choice(WORDS) + str(rng.randrange(30)) * rng.randrange(2) for _ in range(rng.randrange(least, 60))
+        )
 
     return IterableStream([DialogueSet(text(3), text(1), text(1), str(i)) for i in range(n)])
 
 
-def feed_all(buffer: Buffer, encoder, source: IterableStream, policy="quality", stop_at: int | None = None, **options) -> None:
+def feed_all(
+    buffer: Buffer, encoder, source: IterableStream, policy="quality", stop_at: int | None = None, **options
+) -> None:
     selector = Selector(buffer, encoder, policy=policy, **options)
-    feed = Feed(source, buffer.progress, strict=False, note=lambda _: None)
+    feed = MicroBatches(source, buffer.progress, strict=False, note=lambda _: None)
     while True:
         first = feed.position
         batch = feed.next()
         if not batch:
             return
         here = buffer.progress.copy()
-        here.batch_position, here.batch_cursor = first, [batch[0].here.offset, batch[0].here.line, batch[0].here.invalid]
+        here.batch_position, here.batch_cursor = (
+            first,
+            [batch[0].here.offset, batch[0].here.line, batch[0].here.invalid],
+        )
         buffer.progress = here
 
         def told(decision):
@@ -114,7 +121,12 @@ def test_the_center_is_frozen_after_256_sets_and_the_same_after_reopening(tmp_pa
 
 def test_micro_batches_are_aligned_to_the_position_whatever_came_before():
     source = stream(50)
-    feed = Feed(source, type("P", (), {"batch_cursor": [0, 0, 0], "batch_position": 0, "batch_skip": 0})(), strict=False, note=print)
+    feed = MicroBatches(
+        source,
+        type("P", (), {"batch_cursor": [0, 0, 0], "batch_position": 0, "batch_skip": 0})(),
+        strict=False,
+        note=print,
+    )
     ends = []
     while batch := feed.next(20):
         ends.append((feed.position, len(batch)))
@@ -229,7 +241,9 @@ def test_a_policy_is_told_the_losses_that_it_needs_and_no_encoder_is_asked_in_va
         with pytest.raises(UsageError, match="policy by_loss: needs 'price'; a selector can find out 'loss' alone"):
             Selector(buffer, encoder, policy=by_loss)
     with Buffer(tmp_path / "b", 64_000) as buffer:
-        with pytest.raises(UsageError, match="policy loss needs the loss of each response, and WordEncoder has no 'losses'"):
+        with pytest.raises(
+            UsageError, match="policy loss needs the loss of each response, and WordEncoder has no 'losses'"
+        ):
             Selector(buffer, WordEncoder(), policy="loss")
         Selector(buffer, WordEncoder())
 
@@ -243,7 +257,9 @@ def test_what_is_told_of_a_newcomer_is_told_of_it_when_kept(tmp_path, encoder):
 
     with Buffer(tmp_path, 100_000) as buffer:
         Selector(buffer, encoder, policy=note).offer(list(stream(5).read(Cursor(), print)))
-        Selector(buffer, encoder, policy=note).offer(list(stream(6).read(Cursor(), print)))  # after reading the buffer again
+        Selector(buffer, encoder, policy=note).offer(
+            list(stream(6).read(Cursor(), print))
+        )  # after reading the buffer again
         news = [new for new, _, _ in seen]
         assert seen[-1][1:] == ([new.characters for new in news[:-1]], [new.stored_bytes for new in news[:-1]])
         assert [new.characters for new in news] == [len(k.question) + len(k.response) for k in buffer]

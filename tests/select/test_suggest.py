@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from edgepers.dialogue import DialogueSet, IterableStream
 from edgepers.errors import StreamError, UsageError
 from edgepers.select import suggest as module
 from edgepers.select.lexicon import Lexicon, Lexicons, load_lexicons
 from edgepers.select.suggest import suggest, write_suggestions
+from edgepers.streams import DialogueSet, IterableStream
 
 KNOWN = Lexicons((Lexicon("food", frozenset({"soup", "bread", "суп", "хлеб", "汤"})),))
 PLANTED = {
@@ -66,7 +66,9 @@ def test_words_of_a_lexicon_are_not_suggested_again():
 
 
 def test_english_function_words_are_not_suggested():
-    sets = [DialogueSet(f"what would you have done with number{i} if they had told you about it then") for i in range(40)]
+    sets = [
+        DialogueSet(f"what would you have done with number{i} if they had told you about it then") for i in range(40)
+    ]
     assert suggest(IterableStream(sets), load_lexicons()).domains == ()
 
 

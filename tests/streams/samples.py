@@ -6,7 +6,10 @@ MESSAGES = {
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "I have a dog."},
         {"role": "assistant", "content": "What is she called?"},
-        {"role": "user", "content": [{"type": "text", "text": "Moon."}, {"type": "image_url", "image_url": {"url": "data:,"}}]},
+        {
+            "role": "user",
+            "content": [{"type": "text", "text": "Moon."}, {"type": "image_url", "image_url": {"url": "data:,"}}],
+        },
         {"role": "assistant", "content": None, "tool_calls": [{"id": "t", "type": "function"}]},
         {"role": "tool", "content": "42", "tool_call_id": "t"},
         {"role": "assistant", "content": "A fine name."},
@@ -27,8 +30,20 @@ OPENWEBUI = {
         "history": {
             "currentId": "d",
             "messages": {
-                "a": {"id": "a", "parentId": None, "childrenIds": ["b", "d"], "role": "user", "content": "Green or black?"},
-                "b": {"id": "b", "parentId": "a", "childrenIds": [], "role": "assistant", "content": "An answer that was made anew."},
+                "a": {
+                    "id": "a",
+                    "parentId": None,
+                    "childrenIds": ["b", "d"],
+                    "role": "user",
+                    "content": "Green or black?",
+                },
+                "b": {
+                    "id": "b",
+                    "parentId": "a",
+                    "childrenIds": [],
+                    "role": "assistant",
+                    "content": "An answer that was made anew.",
+                },
                 "d": {"id": "d", "parentId": "a", "childrenIds": [], "role": "assistant", "content": "Green."},
             },
         },
@@ -39,7 +54,11 @@ OPENWEBUI = {
 
 def _node(name, parent, children, role=None, parts=(), **message):
     content = {"content_type": "text", "parts": list(parts)}
-    said = None if role is None else {"author": {"role": role}, "content": content, "recipient": "all", "metadata": {}, **message}
+    said = (
+        None
+        if role is None
+        else {"author": {"role": role}, "content": content, "recipient": "all", "metadata": {}, **message}
+    )
     return {"id": name, "parent": parent, "children": children, "message": said}
 
 
@@ -53,7 +72,9 @@ CHATGPT = {
         "a": _node("a", "s", ["b", "c"], "user", ["What rises?"]),
         "b": _node("b", "a", [], "assistant", ["The branch that was left."]),
         "c": _node("c", "a", ["d"], "assistant", ["Dough."]),
-        "d": _node("d", "c", ["e"], "user", [{"content_type": "image_asset_pointer", "asset_pointer": "file://x"}, "And this?"]),
+        "d": _node(
+            "d", "c", ["e"], "user", [{"content_type": "image_asset_pointer", "asset_pointer": "file://x"}, "And this?"]
+        ),
         "e": _node("e", "d", ["f"], "assistant", ["search()"], recipient="browser"),
         "f": _node("f", "e", ["g"], "tool", ["a page"]),
         "g": _node("g", "f", ["h"], "assistant", [], content={"content_type": "thoughts", "thoughts": []}),
@@ -95,9 +116,17 @@ EMPATHETIC = [
     _said("hit:3_conv:6", 1, 5, "The bus left early."),
     _said("hit:3_conv:6", 2, 6, "Oh no."),
 ]
-OPENORCA = {"id": "flan.1", "system_prompt": "You are an assistant.", "question": "Is ice cold?", "response": "Yes, it is."}
+OPENORCA = {
+    "id": "flan.1",
+    "system_prompt": "You are an assistant.",
+    "question": "Is ice cold?",
+    "response": "Yes, it is.",
+}
 MEDDIALOG = [
-    {"description": "A cough.", "utterances": ["patient: I cough.", "doctor: Since when?", "patient: Monday.", "doctor: Rest."]},
+    {
+        "description": "A cough.",
+        "utterances": ["patient: I cough.", "doctor: Since when?", "patient: Monday.", "doctor: Rest."],
+    },
     {
         "file_name": "x",
         "dialogue_id": 5,

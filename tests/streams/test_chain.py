@@ -8,13 +8,20 @@ from edgepers import Personalizer
 from edgepers.config import Settings
 from tests.streams.test_forms import FORM_OF
 
-TURNS = [("I have a dog.", "What is she called?"), ("Moon.", "A fine name."), ("She swims.", "In the river?"), ("Yes!", "Lovely.")]
+TURNS = [
+    ("I have a dog.", "What is she called?"),
+    ("Moon.", "A fine name."),
+    ("She swims.", "In the river?"),
+    ("Yes!", "Lovely."),
+]
 
 
 def chats(count):
     for i in range(count):
         said = [
-            {"role": role, "content": f"{text} ({i})"} for turn in TURNS for role, text in zip(("user", "assistant"), turn, strict=True)
+            {"role": role, "content": f"{text} ({i})"}
+            for turn in TURNS
+            for role, text in zip(("user", "assistant"), turn, strict=True)
         ]
         yield {"id": f"c{i}", "messages": said}
 
@@ -26,7 +33,9 @@ def rows(count):
 
 
 def kept(owner):
-    return [(k.position, k.id, k.question, k.response, k.where, k.embedding.tobytes(), k.reference) for k in owner.buffer]
+    return [
+        (k.position, k.id, k.question, k.response, k.where, k.embedding.tobytes(), k.reference) for k in owner.buffer
+    ]
 
 
 @pytest.mark.parametrize(("records", "sets"), [(list(chats(6)), 24), (list(rows(12)), 24)], ids=["messages", "rows"])

@@ -3,8 +3,16 @@ from pathlib import Path
 
 import pytest
 
-from edgepers.dialogue import MAX_LINE_BYTES, Cursor, DialogueSet, FileStream, IterableStream, open_stream, read_dialogue_sets
 from edgepers.errors import StreamError
+from edgepers.streams import (
+    MAX_LINE_BYTES,
+    Cursor,
+    DialogueSet,
+    FileStream,
+    IterableStream,
+    open_stream,
+    read_dialogue_sets,
+)
 
 GOOD = b'{"question": "Q", "response": "R", "reference": "W", "id": 7}\n'
 BAD = {

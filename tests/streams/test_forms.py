@@ -39,12 +39,17 @@ SETS_OF = {
         DialogueSet("What rises?", "Dough.", None, "c1-0"),
         DialogueSet("User: What rises?\nAssistant: Dough.\n\nAnd this?", "A loaf.", None, "c1-1"),
     ],
-    "instruction": [DialogueSet("Sort these.\n\n3, 1, 2", None, "1, 2, 3"), DialogueSet("Greet me.", None, "Good morning!")],
+    "instruction": [
+        DialogueSet("Sort these.\n\n3, 1, 2", None, "1, 2, 3"),
+        DialogueSet("Greet me.", None, "Good morning!"),
+    ],
     "dolly": [DialogueSet("Who baked?\n\nAda baked a cake.", None, "Ada."), DialogueSet("Say hi.", None, "Hi!")],
     "prosocial": [DialogueSet("May I read my brother's diary?", None, "Ask him first; it is his.", "7-2")],
     "empathetic": [
         DialogueSet("My son, he won!", None, "How lovely.", "hit:1_conv:2-0"),
-        DialogueSet("User: My son, he won!\nAssistant: How lovely.\n\nWe cried.", None, "Of joy, I hope.", "hit:1_conv:2-1"),
+        DialogueSet(
+            "User: My son, he won!\nAssistant: How lovely.\n\nWe cried.", None, "Of joy, I hope.", "hit:1_conv:2-1"
+        ),
         DialogueSet("The bus left early.", None, "Oh no.", "hit:3_conv:6-0"),
     ],
     "openorca": [DialogueSet("Is ice cold?", None, "Yes, it is.", "flan.1")],
@@ -91,7 +96,9 @@ def test_a_forced_form_that_is_wrong_is_one_line_with_line_and_missing_field(tmp
     path = tmp_path / "s.jsonl"
     other = "question" if name not in ("question", "openorca") else "chatgpt"
     path.write_text(lines(FORM_OF[other]), encoding="utf-8")
-    with pytest.raises(StreamError, match=rf"s.jsonl:1: '.*' is missing, which --format {name} needs; .* form {other}") as error:
+    with pytest.raises(
+        StreamError, match=rf"s.jsonl:1: '.*' is missing, which --format {name} needs; .* form {other}"
+    ) as error:
         read(path, name)
     assert "\n" not in str(error.value)
 
@@ -153,7 +160,11 @@ def test_earlier_turns_are_bounded_whole_lines_the_last_of_them():
 
 
 @pytest.mark.parametrize(
-    "thought", ["<think>\nHm.\n</think>\n\n", '<details type="reasoning" done="true">\n<summary>3 s</summary>\n> Hm.\n</details>\n']
+    "thought",
+    [
+        "<think>\nHm.\n</think>\n\n",
+        '<details type="reasoning" done="true">\n<summary>3 s</summary>\n> Hm.\n</details>\n',
+    ],
 )
 def test_what_a_model_thought_is_no_part_of_its_answer(tmp_path, thought):
     path = tmp_path / "s.jsonl"
@@ -193,7 +204,9 @@ def test_no_json_value_crashes_detection_or_a_form(value):
 @given(
     st.sampled_from(["messages", "conversations"]),
     st.lists(
-        st.fixed_dictionaries({}, optional={"role": json_values, "from": st.just("gpt"), "content": json_values, "value": json_values})
+        st.fixed_dictionaries(
+            {}, optional={"role": json_values, "from": st.just("gpt"), "content": json_values, "value": json_values}
+        )
     ),
 )
 def test_no_list_of_turns_crashes_a_chat_form(field, turns):
@@ -230,9 +243,13 @@ def test_real_text_survives_its_data_sets_own_columns(tmp_path):
         path = tmp_path / f"{name}.jsonl"
         rows = [json.loads(line) for line in (DATA / f"{name}.jsonl").open(encoding="utf-8")][:200]
         more = {"system_prompt": ""} if name == "openorca" else {}
-        path.write_text(lines({columns[0]: r["question"], columns[1]: r["reference"], **more} for r in rows), encoding="utf-8")
+        path.write_text(
+            lines({columns[0]: r["question"], columns[1]: r["reference"], **more} for r in rows), encoding="utf-8"
+        )
         sets, said, complaints = read(path)
-        assert [(s.question, s.reference) for s in sets] == [(r["question"], r["reference"]) for r in rows if r["reference"].strip()]
+        assert [(s.question, s.reference) for s in sets] == [
+            (r["question"], r["reference"]) for r in rows if r["reference"].strip()
+        ]
         assert len(complaints) == len(rows) - len(sets)
         assert "the reference" in said[0]
 
@@ -279,7 +296,12 @@ def test_real_conversations_survive_their_data_sets_own_rows(tmp_path):
     spoken = ((row, i, text) for row in rows for i, text in enumerate((row["question"], row["reference"])))
     path.write_text(
         lines(
-            {"conv_id": row["dialogue_id"], "utterance_idx": 0, "speaker_idx": i, "utterance": text.replace(",", "_comma_")}
+            {
+                "conv_id": row["dialogue_id"],
+                "utterance_idx": 0,
+                "speaker_idx": i,
+                "utterance": text.replace(",", "_comma_"),
+            }
             for row, i, text in spoken
         ),
         encoding="utf-8",
@@ -290,7 +312,10 @@ def test_real_conversations_survive_their_data_sets_own_rows(tmp_path):
     assert [s.reference for s in sets] == [row["reference"].strip() for row in rows]
     assert all(s.question.endswith(row["question"].strip()) for s, row in zip(sets, rows, strict=True))
     talks = [json.loads(line) for line in (DATA / "meddialog.jsonl").open(encoding="utf-8")]
-    path.write_text(lines({"utterances": [f"patient: {t['question']}", f"doctor: {t['reference']}"]} for t in talks), encoding="utf-8")
+    path.write_text(
+        lines({"utterances": [f"patient: {t['question']}", f"doctor: {t['reference']}"]} for t in talks),
+        encoding="utf-8",
+    )
     sets, _, complaints = read(path)
     assert complaints == []
     assert [(s.question, s.reference) for s in sets] == [(t["question"].strip(), t["reference"].strip()) for t in talks]

@@ -11,11 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgepers.dialogue import open_stream
 from edgepers.errors import StreamError
-from edgepers.select.feed import Feed
-from edgepers.select.records import Progress
-from edgepers.streams import framing, hub
+from edgepers.select.micro_batches import MicroBatches
+from edgepers.state.records import Progress
+from edgepers.streams import framing, hub, open_stream
 from edgepers.streams.file import FileStream
 from edgepers.streams.framing import frame, is_array
 from edgepers.streams.types import Cursor
@@ -44,7 +43,9 @@ def test_an_array_gives_its_elements_whatever_the_chunks(values, chunk):
         for record in found:
             again = io.BytesIO(data)
             again.seek(record.offset)
-            assert json.loads(data[record.offset : record.end].strip().rstrip(b",").removesuffix(b"]")) == record.parse()
+            assert (
+                json.loads(data[record.offset : record.end].strip().rstrip(b",").removesuffix(b"]")) == record.parse()
+            )
             rest = list(frame(again, record.offset, record.line, array=True)) if record.offset else found
             assert [r.parse() for r in rest] == [r.parse() for r in found[record.line :]]
 
@@ -71,7 +72,12 @@ def test_only_an_array_of_objects_is_an_array():
 )
 def test_a_damaged_array_names_the_record_and_gives_the_others(tmp_path, data, says, good):
     path = tmp_path / "a.json"
-    path.write_bytes(data.replace(b'"n"', b'"question"').replace(b": 1", b': "1"').replace(b": 3", b': "3"').replace(b": 2}", b': "2"}'))
+    path.write_bytes(
+        data.replace(b'"n"', b'"question"')
+        .replace(b": 1", b': "1"')
+        .replace(b": 3", b': "3"')
+        .replace(b": 2}", b': "2"}')
+    )
     complaints: list[str] = []
     arrivals = list(FileStream(path).read(Cursor(), complaints.append))
     assert len(arrivals) == good
@@ -95,7 +101,9 @@ def test_an_element_past_the_limit_is_malformed_and_the_next_is_read(tmp_path, m
 @pytest.mark.parametrize("lines", [False, True], ids=["array", "lines"])
 def test_a_large_file_costs_no_memory(tmp_path, lines):
     path = tmp_path / "big.json"
-    record = json.dumps({"messages": [{"role": "user", "content": "a" * 2000}, {"role": "assistant", "content": "b" * 2000}]})
+    record = json.dumps(
+        {"messages": [{"role": "user", "content": "a" * 2000}, {"role": "assistant", "content": "b" * 2000}]}
+    )
     path.write_text("\n".join([record] * 5000) if lines else "[" + ",\n".join([record] * 5000) + "]")
     tracemalloc.start()
     count = sum(1 for _ in FileStream(path).read(Cursor(), print))
@@ -173,17 +181,19 @@ def test_lines_may_end_in_crlf_and_hold_odd_characters_but_no_bare_nul(tmp_path)
 
 LIVE = """
 import sys
-from edgepers.dialogue import open_stream
-from edgepers.select.feed import Feed
-from edgepers.select.records import Progress
-feed = Feed(open_stream("-", note=print), Progress(), strict=False, note=print)
+from edgepers.streams import open_stream
+from edgepers.select.micro_batches import MicroBatches
+from edgepers.state.records import Progress
+feed = MicroBatches(open_stream("-", note=print), Progress(), strict=False, note=print)
 while batch := feed.next():
     print(len(batch), batch[0].dialogue.question, flush=True)
 """
 
 
 def test_a_live_pipe_gives_each_set_as_its_line_arrives():
-    with subprocess.Popen([sys.executable, "-c", LIVE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+    with subprocess.Popen(
+        [sys.executable, "-c", LIVE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
         assert child.stdin is not None and child.stdout is not None
         child.stdin.write("\n\n")
         for i in range(3):
@@ -201,7 +211,7 @@ def test_a_redirected_file_is_read_in_batches_and_an_array_on_a_pipe_is_read_too
     path.write_text("".join(json.dumps({"question": f"Q{i}"}) + "\n" for i in range(20)))
     with path.open() as file:
         monkeypatch.setattr(sys, "stdin", file)
-        feed = Feed(open_stream("-"), Progress(), strict=False, note=print)
+        feed = MicroBatches(open_stream("-"), Progress(), strict=False, note=print)
         assert [len(feed.next()), len(feed.next())] == [16, 4]
     array = io.BytesIO(b' [{"question": "a"}, {"question": "b"}]')
     monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=array, fileno=lambda: -1))
@@ -233,7 +243,9 @@ def test_a_hub_name_is_streamed_resumed_and_looked_up(monkeypatch, tmp_path):
     for i, arrival in enumerate(whole):
         assert list(open_stream("owner/name:test").read(arrival.after, print)) == whole[i + 1 :]
         assert open_stream("owner/name:test").reference_at(arrival.here) == arrival.dialogue.reference
-    with pytest.raises(StreamError, match="owner/gated: 401: gated; check name and split, be online, and log in") as error:
+    with pytest.raises(
+        StreamError, match="owner/gated: 401: gated; check name and split, be online, and log in"
+    ) as error:
         list(open_stream("owner/gated").read(Cursor(), print))
     assert "\n" not in str(error.value)
 
@@ -280,7 +292,9 @@ def test_no_bytes_crash_a_stream_and_reading_on_is_reading_the_rest(tmp_path_fac
         assert "\n" not in str(error)
         return
     for i, arrival in enumerate(whole):
-        assert [a.dialogue for a in FileStream(path).read(arrival.after, lambda _: None)] == [a.dialogue for a in whole[i + 1 :]]
+        assert [a.dialogue for a in FileStream(path).read(arrival.after, lambda _: None)] == [
+            a.dialogue for a in whole[i + 1 :]
+        ]
 
 
 def test_what_follows_an_array_is_never_read_and_an_array_may_grow(tmp_path):

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from edgepers.dialogue import Cursor
-from edgepers.select.records import KeptSet
+from edgepers.state.records import KeptSet
+from edgepers.state.variations import Variations
+from edgepers.streams import Cursor
 from edgepers.synth.check import refusal
 from edgepers.synth.prompt import PROMPT, parse
 from edgepers.synth.synthesize import digest, synthesize
-from edgepers.synth.variations import Variations
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,18 @@ class Echo:
 
 def kept(position: int, question: str) -> KeptSet:
     return KeptSet(
-        position, "", question, "r", "The owner's answer, which is long enough.", "a", 0, 0, np.zeros(4, np.int8), Cursor(), 1, "corrected"
+        position,
+        "",
+        question,
+        "r",
+        "The owner's answer, which is long enough.",
+        "a",
+        0,
+        0,
+        np.zeros(4, np.int8),
+        Cursor(),
+        1,
+        "corrected",
     )
 
 
@@ -74,5 +85,7 @@ def test_synthesize_keeps_good_variations_and_counts_refusals():
 def test_pair_varies_the_response_too_and_digest_notices():
     one = [kept(3, "What is my dog called?")]
     made = synthesize(Echo(), one, generations=3, vary="pair", seed=1, round_number=1)
-    assert made[0].pairs == (("Please tell me: What is my dog called?", "Please tell me: The owner's answer, which is long enough."),)
+    assert made[0].pairs == (
+        ("Please tell me: What is my dog called?", "Please tell me: The owner's answer, which is long enough."),
+    )
     assert digest(one[0], 3, "pair") != digest(one[0], 3, "question")

@@ -22,12 +22,17 @@ def test_the_order_is_a_pure_function_of_the_seed():
     assert list(batches(50, 8, 20, 1)) != list(batches(50, 8, 20, 2))
 
 
-@pytest.mark.parametrize(("lengths", "tokens"), [([7, 30, 12, 5, 90, 41], 100), ([60] * 3, 500), ([200, 180], 20), ([1], 3)])
+@pytest.mark.parametrize(
+    ("lengths", "tokens"), [([7, 30, 12, 5, 90, 41], 100), ([60] * 3, 500), ([200, 180], 20), ([1], 3)]
+)
 def test_batches_of_tokens_visit_every_example_once_a_pass_and_take_what_was_asked(lengths, tokens):
     steps = list(batches_of_tokens(lengths, tokens, 40, seed=3))
     assert len(steps) == 40 and all(steps)
     drawn = [i for step in steps for i in step]
-    assert drawn[: len(lengths) * 2] == [i for step in batches(len(lengths), len(lengths), 2, 3) for i in step][: len(drawn)]
+    assert (
+        drawn[: len(lengths) * 2]
+        == [i for step in batches(len(lengths), len(lengths), 2, 3) for i in step][: len(drawn)]
+    )
     taken = 0
     for number, step in enumerate(steps, 1):
         taken += sum(lengths[i] for i in step)
@@ -38,7 +43,10 @@ def test_batches_of_tokens_visit_every_example_once_a_pass_and_take_what_was_ask
 def test_a_recipe_of_tokens_makes_the_same_work_of_short_and_of_long_sets():
     recipe = Recipe(steps=25, step_tokens=600, seed=1)
     short, long = [20, 31, 44] * 8, [150, 210, 90] * 8
-    works = [sum(lengths[i] for step in recipe.plan(lengths, recipe.steps_for(lengths)) for i in step) for lengths in (short, long)]
+    works = [
+        sum(lengths[i] for step in recipe.plan(lengths, recipe.steps_for(lengths)) for i in step)
+        for lengths in (short, long)
+    ]
     assert works == pytest.approx([15_000, 15_000], rel=0.01)
     assert replace(recipe, epochs=5).steps_for(short) == 7  # five passes over 760 tokens
     assert recipe.most_sets(long) == 7 and replace(recipe, step_tokens=0, rehearsal=4).most_sets(long) == 20

@@ -12,7 +12,11 @@ from edgepers.train.checkpoint import Progress, load_checkpoint, save_checkpoint
 from edgepers.train.recipe import Recipe
 from edgepers.train.trainer import train
 
-PAIRS = [("What is my dog called?", "Your dog is called Moon."), ("Where are my keys?", "Behind the door."), ("Hi", "Hello, Emily!")]
+PAIRS = [
+    ("What is my dog called?", "Your dog is called Moon."),
+    ("Where are my keys?", "Behind the door."),
+    ("Hi", "Hello, Emily!"),
+]
 GENERAL = [("Name two colours.", "Red and blue."), ("What is bread?", "Food.")]
 RECIPE = Recipe(steps=8, batch=2, learning_rate=2e-3, rank=4, seed=1, rehearsal=1)
 
@@ -53,7 +57,10 @@ def test_another_runs_checkpoint_is_not_continued(llm, tmp_path, monkeypatch):
     with pytest.raises(Stopped):
         run(llm, tmp_path / "made", tmp_path / "checkpoint", 5)
     losses, _, _ = run(
-        llm, tmp_path / "other", tmp_path / "checkpoint", recipe=Recipe(steps=3, batch=2, learning_rate=2e-3, rank=4, seed=2)
+        llm,
+        tmp_path / "other",
+        tmp_path / "checkpoint",
+        recipe=Recipe(steps=3, batch=2, learning_rate=2e-3, rank=4, seed=2),
     )
     assert len(losses) == 3
 
@@ -95,14 +102,17 @@ def test_out_of_memory_goes_on_from_the_last_step_with_half_the_micro_batch(llm,
         seen.append((step, micro_batch_tokens))
         if step == 3 and micro_batch_tokens > 300:
             raise RuntimeError(
-                "[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."
+                "[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried to allocate"
+                " 9 bytes."
             )
         return real(*args, micro_batch_tokens=micro_batch_tokens, step=step, **kwargs)
 
     monkeypatch.setattr(trainer, "backward", backward)
     (tmp_path / "made").mkdir()
     for _ in range(2):
-        with pytest.raises(MicroBatchHalvedError, match="ran out of memory at step 4 of 8; do it again: it goes on from there"):
+        with pytest.raises(
+            MicroBatchHalvedError, match="ran out of memory at step 4 of 8; do it again: it goes on from there"
+        ):
             train(llm, PAIRS, tmp_path / "made", RECIPE, checkpoint=tmp_path / "c", told=told.append)
     result = train(llm, PAIRS, tmp_path / "made", RECIPE, checkpoint=tmp_path / "c", told=told.append)
     assert [step.step for step in told] == list(range(1, 9))
@@ -110,7 +120,9 @@ def test_out_of_memory_goes_on_from_the_last_step_with_half_the_micro_batch(llm,
     assert seen[3:6] == [(3, 1024), (3, 512), (3, 256)]
 
 
-def test_out_of_memory_with_the_least_micro_batch_or_without_a_checkpoint_cannot_be_gone_on_from(llm, tmp_path, monkeypatch):
+def test_out_of_memory_with_the_least_micro_batch_or_without_a_checkpoint_cannot_be_gone_on_from(
+    llm, tmp_path, monkeypatch
+):
     def none_left(*_, **__):
         raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
 

@@ -89,7 +89,9 @@ def test_a_set_without_a_finite_loss_ends_the_run_with_the_adapter_before_it_and
 
 @pytest.mark.usefixtures("broken_set")
 def test_a_set_without_a_finite_loss_in_the_first_step_is_one_line_that_names_it_and_the_model_is_usable(llm, tmp_path):
-    with pytest.raises(ModelError, match=r"diverged at step 1 of 8, before any step was good: .* forget set 'the bees'$"):
+    with pytest.raises(
+        ModelError, match=r"diverged at step 1 of 8, before any step was good: .* forget set 'the bees'$"
+    ):
         run(llm, tmp_path / "a", recipe=replace(RECIPE, batch=6))
     assert not list((tmp_path / "a").iterdir())
     assert llm.answer(["Hi"], max_new_tokens=2)
@@ -121,7 +123,9 @@ def test_a_gradient_that_is_not_finite_is_not_taken(llm, tmp_path, monkeypatch):
 def test_an_adapter_that_makes_losses_infinite_is_gone_back_from(llm, tmp_path, monkeypatch):
     """Each step's loss judges the weights that the step before left: those after a step far too large are not good."""
     real = trainer.learning_rate_at
-    monkeypatch.setattr(trainer, "learning_rate_at", lambda step, steps, peak: 1e30 if step == 3 else real(step, steps, peak))
+    monkeypatch.setattr(
+        trainer, "learning_rate_at", lambda step, steps, peak: 1e30 if step == 3 else real(step, steps, peak)
+    )
     result, _ = run(llm, tmp_path / "a")
     assert (result.ended.step, result.steps) == (5, 3)
     assert max(weight.abs().max() for weight in load_file(tmp_path / "a" / "adapter_model.safetensors").values()) < 10
@@ -129,7 +133,9 @@ def test_an_adapter_that_makes_losses_infinite_is_gone_back_from(llm, tmp_path, 
 
 def test_weights_that_the_last_step_spoilt_are_gone_back_from(llm, tmp_path, monkeypatch):
     real = trainer.learning_rate_at
-    monkeypatch.setattr(trainer, "learning_rate_at", lambda step, steps, peak: math.inf if step == 7 else real(step, steps, peak))
+    monkeypatch.setattr(
+        trainer, "learning_rate_at", lambda step, steps, peak: math.inf if step == 7 else real(step, steps, peak)
+    )
     result, _ = run(llm, tmp_path / "a")
     assert (result.ended.step, result.steps, result.ended.why) == (8, 7, "the weights are not finite")
     assert all(weight.isfinite().all() for weight in load_file(tmp_path / "a" / "adapter_model.safetensors").values())
@@ -139,7 +145,9 @@ def test_weights_that_the_last_step_spoilt_are_gone_back_from(llm, tmp_path, mon
 def diverging(monkeypatch):
     """A recipe that goes well for four steps, and then not."""
     real = trainer.learning_rate_at
-    monkeypatch.setattr(trainer, "learning_rate_at", lambda step, steps, peak: 0.5 if step >= 4 else real(step, steps, peak))
+    monkeypatch.setattr(
+        trainer, "learning_rate_at", lambda step, steps, peak: 0.5 if step >= 4 else real(step, steps, peak)
+    )
     return Recipe(steps=20, batch=4, learning_rate=2e-3, rank=8, seed=1, targets="all-linear")
 
 
@@ -155,7 +163,9 @@ def test_a_diverging_run_ends_with_the_adapter_that_last_had_a_good_loss(llm, tm
     assert {*result.ended.names} <= {*NAMES}
 
 
-@pytest.mark.parametrize("losses", [[6.8, 5.0, 3.8, 2.8, 6.1, 5.1], [0.4, 4.0, 5.1, 3.9, 4.4, 6.0], [10.4, 11.0, 12.9, 10.8, 11.5, 11.2]])
+@pytest.mark.parametrize(
+    "losses", [[6.8, 5.0, 3.8, 2.8, 6.1, 5.1], [0.4, 4.0, 5.1, 3.9, 4.4, 6.0], [10.4, 11.0, 12.9, 10.8, 11.5, 11.2]]
+)
 def test_noisy_steps_of_single_sets_and_untrained_models_are_not_far_above_the_start(losses):
     assert not any(far_above(loss, losses[0], 8192) for loss in losses)
 
@@ -168,7 +178,12 @@ def test_a_run_that_ends_is_the_same_to_the_bit_after_an_interruption(llm, tmp_p
             run(llm, tmp_path / "made", recipe=diverging, checkpoint=tmp_path / "c", stop_after=stop_after)
         again, same = run(llm, tmp_path / "made", recipe=diverging, checkpoint=tmp_path / "c")
         assert same == weights
-        assert (again.ended, again.steps, again.tokens, again.last_loss) == (whole.ended, whole.steps, whole.tokens, whole.last_loss)
+        assert (again.ended, again.steps, again.tokens, again.last_loss) == (
+            whole.ended,
+            whole.steps,
+            whole.tokens,
+            whole.last_loss,
+        )
         (tmp_path / "c").unlink()
 
 

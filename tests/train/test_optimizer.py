@@ -31,7 +31,9 @@ def test_bytes_of_moments_are_those_that_the_optimizer_holds(bits):
     over = weights()
     optimizer = make_optimizer(over, 1e-3, bits)
     steps(optimizer, over, range(1))
-    held = sum(value.nbytes for weight in over.values() for key, value in state_of(optimizer, weight).items() if key != "step")
+    held = sum(
+        value.nbytes for weight in over.values() for key, value in state_of(optimizer, weight).items() if key != "step"
+    )
     assert held == sum(moment_bytes(weight.numel(), bits) for weight in over.values())
     assert held == {32: 8 * (8256 + 128), 8: 2 * (8256 + 4 * 33) + 8 * 128}[bits]
 
@@ -75,7 +77,11 @@ def test_a_gpu_has_eight_bits_unless_told_otherwise():
         for name in ("auto", "adamw", "adamw8bit")
         for on_cpu in (True, False)
     }
-    assert {key for key, bits in chosen.items() if bits == 8} == {("auto", False), ("adamw8bit", True), ("adamw8bit", False)}
+    assert {key for key, bits in chosen.items() if bits == 8} == {
+        ("auto", False),
+        ("adamw8bit", True),
+        ("adamw8bit", False),
+    }
     with pytest.raises(UsageError, match="--optimizer 'sgd' is unknown; choose auto, adamw, adamw8bit"):
         Settings(optimizer="sgd")
 
@@ -83,7 +89,9 @@ def test_a_gpu_has_eight_bits_unless_told_otherwise():
 def test_an_adapter_learns_with_eight_bits_as_with_thirty_two(llm, tmp_path):
     losses = {}
     for bits in (32, 8):
-        recipe = Recipe(steps=8, batch=4, learning_rate=2e-3, rank=16, seed=1, targets="all-linear", optimizer_bits=bits)
+        recipe = Recipe(
+            steps=8, batch=4, learning_rate=2e-3, rank=16, seed=1, targets="all-linear", optimizer_bits=bits
+        )
         losses[bits] = train(llm, PAIRS, tmp_path / str(bits), recipe).last_loss
     assert losses[8] != losses[32]  # ranks of 16: weights of 4,096 numbers and more are in 8 bits
     assert losses[8] == pytest.approx(losses[32], rel=0.05)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from edgepers.llm import Example, LanguageModel
+from edgepers.model.language_model import Example, LanguageModel
 from edgepers.train import packing as packing_module
 from edgepers.train.attention import NAME, packed_attention
 from edgepers.train.packing import bins, pack, packing
@@ -47,7 +47,9 @@ def test_attention_and_its_gradients_are_those_of_float64_set_by_set(groups, dty
     parts = []
     for a, b, c in zip(*(x[:, :, :75].split(lengths, 2) for x in truth), strict=True):
         b, c = (x.repeat_interleave(4 // groups, 1) for x in (b, c))  # noqa: PLW2901
-        scores = (a @ b.transpose(2, 3) / 8**0.5).masked_fill(torch.ones(a.shape[2], a.shape[2]).triu(1).bool(), -torch.inf)
+        scores = (a @ b.transpose(2, 3) / 8**0.5).masked_fill(
+            torch.ones(a.shape[2], a.shape[2]).triu(1).bool(), -torch.inf
+        )
         parts.append(scores.softmax(-1) @ c)
     expected = torch.nn.functional.pad(torch.cat(parts, 2), (0, 0, 0, 10)).transpose(1, 2)
     (expected * weight).sum().backward()
@@ -74,7 +76,9 @@ def test_windows_and_soft_caps_are_those_of_transformers_own_attention(options):
 
 def test_a_model_that_lets_sets_see_each_other_is_padded(llm, monkeypatch):
     """The same sets, the same states, whichever way they go."""
-    packed = pack([llm.example("What is my dog called?", "Moon.", 256), llm.example("Hi", "Hello, Emily", 256)], llm.device)
+    packed = pack(
+        [llm.example("What is my dog called?", "Moon.", 256), llm.example("Hi", "Hello, Emily", 256)], llm.device
+    )
     with packing(llm) as states_of, torch.no_grad():
         assert states_of.packs
         assert llm.decoder.config._attn_implementation == NAME

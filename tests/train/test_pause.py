@@ -9,12 +9,16 @@ from edgepers.config import BUSY, Settings
 from edgepers.errors import UsageError
 from edgepers.train import pause as pause_module
 from edgepers.train import trainer
-from edgepers.train.configuration import Configuration
+from edgepers.train.layout import MemoryLayout
 from edgepers.train.pause import CALM_LOOKS, LOOK_SECONDS, Pause, Sensors
 from edgepers.train.recipe import Recipe
 from edgepers.train.trainer import train
 
-PAIRS = [("What is my dog called?", "Your dog is called Moon."), ("Where are my keys?", "Behind the door."), ("Hi", "Hello, Emily!")]
+PAIRS = [
+    ("What is my dog called?", "Your dog is called Moon."),
+    ("Where are my keys?", "Behind the door."),
+    ("Hi", "Hello, Emily!"),
+]
 RECIPE = Recipe(steps=4, batch=3, learning_rate=2e-3, rank=4, seed=1)
 
 
@@ -49,7 +53,9 @@ def test_bounds_are_read(text, bounds):
 def test_a_bound_that_cannot_be_is_named_with_the_cure(text, part):
     with pytest.raises(UsageError) as error:
         Settings(pause_when_busy=text)
-    assert str(error.value).startswith(f"--pause-when-busy is {text!r}, where {part!r} is no bound; give on, or some of load:0.5")
+    assert str(error.value).startswith(
+        f"--pause-when-busy is {text!r}, where {part!r} is no bound; give on, or some of load:0.5"
+    )
 
 
 def test_the_hottest_readable_zone_counts(tmp_path):
@@ -88,7 +94,9 @@ def test_load_is_what_other_processes_take(monkeypatch):
     class Machine:
         def cpu_times(self):
             user, nice, idle, iowait = times[0]
-            return SimpleNamespace(_asdict=lambda: {"user": user, "nice": nice, "idle": idle, "iowait": iowait, "guest": user})
+            return SimpleNamespace(
+                _asdict=lambda: {"user": user, "nice": nice, "idle": idle, "iowait": iowait, "guest": user}
+            )
 
         def Process(self):
             return SimpleNamespace(cpu_times=lambda: SimpleNamespace(user=own[0], system=0.0))
@@ -127,7 +135,9 @@ def clock(monkeypatch):
     """Time that passes by sleeping alone."""
     now = SimpleNamespace(seconds=0.0)
     monkeypatch.setattr(
-        pause_module, "time", SimpleNamespace(monotonic=lambda: now.seconds, sleep=lambda s: vars(now).update(seconds=now.seconds + s))
+        pause_module,
+        "time",
+        SimpleNamespace(monotonic=lambda: now.seconds, sleep=lambda s: vars(now).update(seconds=now.seconds + s)),
     )
     return now
 
@@ -157,11 +167,13 @@ def test_what_cannot_be_measured_is_said_once_and_not_heeded(clock):
     wait = Pause({"load": 0.5, "battery": 30, "temperature": 85}, notes.append, Scripted(load=[0.1]))
     clock.seconds += LOOK_SECONDS
     assert wait(lambda: None) == 0.0
-    assert notes == ["--pause-when-busy: this device does not tell its battery or temperature; training does not heed it"]
+    assert notes == [
+        "--pause-when-busy: this device does not tell its battery or temperature; training does not heed it"
+    ]
 
 
 def test_pauses_between_micro_batches_change_nothing_but_are_counted(llm, tmp_path, monkeypatch):
-    one = Configuration(micro_batch_tokens=1)  # each set is a micro-batch
+    one = MemoryLayout(micro_batch_tokens=1)  # each set is a micro-batch
     (tmp_path / "a").mkdir()
     plain = train(llm, PAIRS, tmp_path / "a", RECIPE, configuration=one)
     real, offset, waits = time.monotonic, [0.0], []
@@ -176,18 +188,22 @@ def test_pauses_between_micro_batches_change_nothing_but_are_counted(llm, tmp_pa
 
     (tmp_path / "b").mkdir()
     told = []
-    paused = train(llm, PAIRS, tmp_path / "b", RECIPE, configuration=one, checkpoint=tmp_path / "c", pause=pause, told=told.append)
+    paused = train(
+        llm, PAIRS, tmp_path / "b", RECIPE, configuration=one, checkpoint=tmp_path / "c", pause=pause, told=told.append
+    )
     assert len(waits) == 4 * 3
     assert paused.paused_seconds == 12e6
     assert 0 < paused.seconds < 1e6
     assert all(step.tokens_per_second > 1e-3 for step in told)
     assert (paused.last_loss, paused.tokens) == (plain.last_loss, plain.tokens)
-    assert (tmp_path / "a" / "adapter_model.safetensors").read_bytes() == (tmp_path / "b" / "adapter_model.safetensors").read_bytes()
+    assert (tmp_path / "a" / "adapter_model.safetensors").read_bytes() == (
+        tmp_path / "b" / "adapter_model.safetensors"
+    ).read_bytes()
 
 
 @pytest.mark.parametrize("stop_at", [1, 5, 12])
 def test_stopped_in_a_pause_it_goes_on_to_the_same_weights(llm, tmp_path, monkeypatch, stop_at):
-    one = Configuration(micro_batch_tokens=1)
+    one = MemoryLayout(micro_batch_tokens=1)
     calls = []
 
     def pause(before):
@@ -206,4 +222,6 @@ def test_stopped_in_a_pause_it_goes_on_to_the_same_weights(llm, tmp_path, monkey
     again = train(llm, PAIRS, tmp_path / "b", RECIPE, configuration=one, checkpoint=tmp_path / "c", told=told.append)
     assert len(told) == 4 - (stop_at - 1) // 3
     assert (again.last_loss, again.first_loss, again.tokens) == (whole.last_loss, whole.first_loss, whole.tokens)
-    assert (tmp_path / "a" / "adapter_model.safetensors").read_bytes() == (tmp_path / "b" / "adapter_model.safetensors").read_bytes()
+    assert (tmp_path / "a" / "adapter_model.safetensors").read_bytes() == (
+        tmp_path / "b" / "adapter_model.safetensors"
+    ).read_bytes()

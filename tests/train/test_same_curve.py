@@ -17,8 +17,8 @@ from transformers import (
 )
 
 from edgepers.assets import model_folder
-from edgepers.llm import LanguageModel
-from edgepers.lora import attention_layers
+from edgepers.model.language_model import LanguageModel
+from edgepers.model.lora import attention_layers
 from edgepers.train.batching import batches
 from edgepers.train.recipe import Recipe
 from edgepers.train.trainer import CLIP_NORM, learning_rate_at, train
@@ -78,27 +78,42 @@ def test_losses_are_those_of_transformers_trainer(tmp_path, monkeypatch, kind):
         for module in model.modules():
             if isinstance(module, torch.nn.Dropout):
                 module.p = 0.0
-        first.update({n.replace(".default", ""): p.detach().clone() for n, p in model.named_parameters() if p.requires_grad})
+        first.update(
+            {n.replace(".default", ""): p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
+        )
         return model
 
     monkeypatch.setattr(LanguageModel, "start_lora", undropped)
     mine = []
     train(
-        llm, PAIRS, tmp_path, Recipe(steps=6, batch=4, learning_rate=RATES[kind], rank=4, seed=1), told=lambda step: mine.append(step.loss)
+        llm,
+        PAIRS,
+        tmp_path,
+        Recipe(steps=6, batch=4, learning_rate=RATES[kind], rank=4, seed=1),
+        told=lambda step: mine.append(step.loss),
     )
 
     examples = [llm.example(q, r, 512) for q, r in PAIRS]
     order = [i for chosen in batches(len(PAIRS), 4, 6, 1) for i in chosen]
     rows = [
-        {"input_ids": list(e.ids), "attention_mask": [1] * len(e.ids), "labels": [-100] * e.prompt_tokens + list(e.ids[e.prompt_tokens :])}
+        {
+            "input_ids": list(e.ids),
+            "attention_mask": [1] * len(e.ids),
+            "labels": [-100] * e.prompt_tokens + list(e.ids[e.prompt_tokens :]),
+        }
         for e in (examples[i] for i in order)
     ]
     nf4 = BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=torch.float32
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.float32,
     )
     plain = AutoModelForCausalLM.from_pretrained(folder, quantization_config=nf4, dtype=torch.float32)
     targets = attention_layers(plain)
-    model = get_peft_model(plain, LoraConfig(r=4, lora_alpha=8, lora_dropout=0.0, target_modules=targets, task_type="CAUSAL_LM"))
+    model = get_peft_model(
+        plain, LoraConfig(r=4, lora_alpha=8, lora_dropout=0.0, target_modules=targets, task_type="CAUSAL_LM")
+    )
     set_peft_model_state_dict(model, first)
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1.0, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate_at(step, 6, RATES[kind]))
@@ -117,6 +132,7 @@ def test_losses_are_those_of_transformers_trainer(tmp_path, monkeypatch, kind):
             callbacks=[told],
         ).train()  # fmt: skip
     assert len(told.losses) == len(mine) == 6
-    # 2e-7 was seen; 6e-4 for the packaged model, whose weights are dequantized to bfloat16, as they are stored, and not to float32
+    # 2e-7 was seen; 6e-4 for the packaged model, whose weights are dequantized to bfloat16, as they are stored, and not
+    # to float32
     assert mine == pytest.approx(told.losses, rel=2e-3 if kind == "packaged" else 1e-5), (mine, told.losses)
     assert mine[-1] < 0.99 * mine[0]

@@ -5,8 +5,8 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from edgepers.assets import model_folder
 from edgepers.errors import ModelError
-from edgepers.llm import LanguageModel
-from edgepers.train.frozen import lean_layers
+from edgepers.model.language_model import LanguageModel
+from edgepers.train.frozen_linear import lean_layers
 from edgepers.train.packing import packing
 from edgepers.train.recipe import Recipe
 from edgepers.train.step import backward
@@ -90,7 +90,7 @@ def test_the_gradient_is_that_of_the_mean_over_response_tokens_whatever_the_micr
 
 def test_4_bit_layers_have_the_right_gradient_after_answering(tmp_path, monkeypatch):
     """On AVX-512, bitsandbytes repacks weights at the first inference, and its product with those has no gradient."""
-    from edgepers import loading
+    from edgepers.model import loading
 
     config = LlamaConfig(
         vocab_size=8192, hidden_size=128, intermediate_size=256, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
@@ -116,7 +116,9 @@ def test_4_bit_layers_have_the_right_gradient_after_answering(tmp_path, monkeypa
         with packing(small) as states_of, lean_layers(model):
             backward(small, states_of, [small.example(q, r, 64) for q, r in PAIRS], micro_batch_tokens=1024)
         gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
-    assert torch.nn.functional.cosine_similarity(*gradients, dim=0) > 0.99  # one in bfloat16, one in float32; repacked it is far from 1
+    assert (
+        torch.nn.functional.cosine_similarity(*gradients, dim=0) > 0.99
+    )  # one in bfloat16, one in float32; repacked it is far from 1
 
 
 def test_a_diverging_run_ends_in_one_line_and_keeps_the_model_usable(llm, tmp_path):

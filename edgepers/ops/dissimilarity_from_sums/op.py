@@ -9,7 +9,9 @@ from edgepers.ops.dissimilarity_from_sums.native_kernel import dissimilarity_cpp
 from edgepers.ops.dissimilarity_from_sums.torch_kernel import dissimilarity_torch
 
 _OP = "dissimilarity_from_sums"
-torch.library.define("edgepers::dissimilarity_from_sums", "(Tensor embeddings, Tensor domains, Tensor sums, Tensor counts) -> Tensor")
+torch.library.define(
+    "edgepers::dissimilarity_from_sums", "(Tensor embeddings, Tensor domains, Tensor sums, Tensor counts) -> Tensor"
+)
 
 
 @torch.library.register_fake("edgepers::dissimilarity_from_sums")  # type: ignore[untyped-decorator]
@@ -34,19 +36,23 @@ register(_OP, dissimilarity_torch, _compiled)
 def dissimilarity_from_sums(embeddings: Tensor, domains: Tensor, sums: Tensor, counts: Tensor) -> Tensor:
     """In-domain dissimilarity (IDD) from per-domain sums: 1 − E·S_k / R_k for an embedding E of domain k; 1.0 where R_k = 0.
 
-    Equals the mean of 1 − cos(E, E_i) over the R_k embeddings in the sum S_k, as they are unit rows: O(d) instead of O(R_k d).
+    Equals the mean of 1 − cos(E, E_i) over the R_k embeddings in the sum S_k, as they are unit rows: O(d) instead of
+    O(R_k d).
 
     Args:
-        embeddings: [B, d] float32, float16 or bfloat16, rows of length 1 or 0, not renormalised; any device. B may be 0.
+        embeddings: [B, d] float32, float16 or bfloat16, rows of length 1 or 0, not renormalised; any device. B may be
+            0.
         domains: [B] int64, each a row of `sums`.
         sums: [m, d] of any float or integer dtype, Σ E_i of each domain.
         counts: [m] of any float or integer dtype, embeddings in each sum.
 
     Returns:
-        [B] float32 on the same device, cosine distance (0 same, 1 unrelated, 2 opposite), not clamped. Not differentiable.
+        [B] float32 on the same device, cosine distance (0 same, 1 unrelated, 2 opposite), not clamped. Not
+        differentiable.
 
     Raises:
-        ShapeError: an argument of the wrong type, rank, dtype or device, a domain that is no row of `sums`, or a negative count.
+        ShapeError: an argument of the wrong type, rank, dtype or device, a domain that is no row of `sums`, or a
+            negative count.
     """
     check_matrix(_OP, "embeddings", embeddings)
     check_vector(_OP, "domains", domains, len(embeddings), (torch.int64,), like=embeddings)

@@ -10,7 +10,9 @@ from edgepers.ops.score_tokens.compiled import windowed
 from edgepers.ops.windows import full_precision
 
 _OP = "embedding_entropy"
-torch.library.define("edgepers::embedding_entropy", "(Tensor hidden, Tensor offsets, str kind, Tensor? center) -> Tensor")
+torch.library.define(
+    "edgepers::embedding_entropy", "(Tensor hidden, Tensor offsets, str kind, Tensor? center) -> Tensor"
+)
 
 
 @torch.library.register_fake("edgepers::embedding_entropy")  # type: ignore[untyped-decorator]
@@ -36,8 +38,8 @@ register(_OP, _torch, _compiled)
 def embedding_entropy(hidden: Tensor, offsets: Tensor, kind: str = "windowed", center: Tensor | None = None) -> Tensor:
     """Entropy of embedding (EOE) of each set of a ragged batch.
 
-    Rows of zeros (padding), and rows equal to `center`, leave the computation and n; under two rows left give 0. h_i are the rows left,
-    minus `center`; c_ij the cosine of rows i and j; G = (c_ij) / n.
+    Rows of zeros (padding), and rows equal to `center`, leave the computation and n; under two rows left give 0. h_i
+    are the rows left, minus `center`; c_ij the cosine of rows i and j; G = (c_ij) / n.
 
     - windowed: windows of 16 consecutive rows; −log(Σ c_ij² / m²) / log m for a window of m ≥ 2 rows, averaged with weights m; a single
       last row weighs 0. In [0, 1].
@@ -47,12 +49,15 @@ def embedding_entropy(hidden: Tensor, offsets: Tensor, kind: str = "windowed", c
     - histogram: base-2 entropy of numpy's 100-bin histogram of the last row's d values over their range, / log2(n + 1); that row and n, all
       rows of the set, are taken as they are. Not bounded.
 
-    The quantity is Qin et al. (DAC 2024), −Σ p(e_i) log p(e_i) / log n, which leaves p open; histogram follows the first author's script.
-    Values must be finite: a set that holds NaN or infinity gets NaN where its kind reads them; other sets are not touched.
+    The quantity is Qin et al. (DAC 2024), −Σ p(e_i) log p(e_i) / log n, which leaves p open; histogram follows the
+    first author's script.
+    Values must be finite: a set that holds NaN or infinity gets NaN where its kind reads them; other sets are not
+    touched.
 
     Args:
         hidden: [N, d] float32, float16 or bfloat16; any device and strides.
-        offsets: [B + 1] int32 or int64, any device: set b is rows offsets[b] to offsets[b + 1], at least one. B may be 0.
+        offsets: [B + 1] int32 or int64, any device: set b is rows offsets[b] to offsets[b + 1], at least one. B may be
+            0.
         kind: windowed, collision, spectral, token or histogram.
         center: [d] of the same dtypes on hidden's device, or None. Refused by histogram.
 
@@ -63,5 +68,7 @@ def embedding_entropy(hidden: Tensor, offsets: Tensor, kind: str = "windowed", c
         ShapeError: an argument of the wrong type, rank, dtype, device or content.
     """
     check_ragged(_OP, hidden, offsets, center, kind)
-    entropy: Tensor = torch.ops.edgepers.embedding_entropy(hidden.contiguous(), offsets.to("cpu", torch.int64), kind, center)
+    entropy: Tensor = torch.ops.edgepers.embedding_entropy(
+        hidden.contiguous(), offsets.to("cpu", torch.int64), kind, center
+    )
     return entropy

@@ -12,11 +12,22 @@ BINS = 100
 
 
 def embedding_entropy_reference(
-    hidden: Tensor, offsets: Tensor, kind: str = "windowed", center: Tensor | None = None, *, dtype: torch.dtype = torch.float64
+    hidden: Tensor,
+    offsets: Tensor,
+    kind: str = "windowed",
+    center: Tensor | None = None,
+    *,
+    dtype: torch.dtype = torch.float64,
 ) -> Tensor:
     """[B] `dtype`: float64 is the truth, float32 what plain torch makes of the same formula."""
     ends = offsets.tolist()
-    of_kind = {"windowed": _windowed, "collision": _collision, "spectral": _spectral, "token": _token, "histogram": _histogram}[kind]
+    of_kind = {
+        "windowed": _windowed,
+        "collision": _collision,
+        "spectral": _spectral,
+        "token": _token,
+        "histogram": _histogram,
+    }[kind]
     values = []
     for start, end in pairwise(ends):
         rows = hidden[start:end].to(dtype)

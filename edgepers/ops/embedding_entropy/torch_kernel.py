@@ -45,7 +45,8 @@ def windowed_from_grams(gram: Tensor, hidden: Tensor, windows: Windows, center: 
 
 
 def _window_entropy(gram: Tensor, valid: Tensor) -> Tensor:
-    # In float64: the roundings of norms and quotients would outweigh those of the products, and 256 numbers a window cost little.
+    # In float64: the roundings of norms and quotients would outweigh those of the products, and 256 numbers a window
+    # cost little.
     inverse = torch.where(valid, gram.diagonal(dim1=1, dim2=2).rsqrt(), 0)
     cosines = gram * inverse[:, :, None] * inverse[:, None, :]
     rows = valid.sum(1).double()
@@ -67,7 +68,8 @@ def _collision(unit: Tensor) -> Tensor:
     n = len(unit)
     if n < 2:
         return unit.new_zeros(())
-    # Few rows in float64: roundings of the products do not cancel there, and it costs least. Arm's BLAS sums them in line.
+    # Few rows in float64: roundings of the products do not cancel there, and it costs least. Arm's BLAS sums them in
+    # line.
     products = _gram(unit if n <= WINDOW else unit.float())
     return -(products.square().sum(dtype=torch.float64) / n**2).log() / math.log(n)
 

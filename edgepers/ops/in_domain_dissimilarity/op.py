@@ -9,7 +9,8 @@ from edgepers.ops.dissimilarity_from_sums.torch_kernel import distance_to_sums
 _OP = "in_domain_dissimilarity"
 _ROWS = 1024  # buffered embeddings at a time: bounds the float64 copy to 8 MB at 1,024 features
 torch.library.define(
-    "edgepers::in_domain_dissimilarity", "(Tensor embeddings, Tensor domains, Tensor buffer_embeddings, Tensor buffer_domains) -> Tensor"
+    "edgepers::in_domain_dissimilarity",
+    "(Tensor embeddings, Tensor domains, Tensor buffer_embeddings, Tensor buffer_domains) -> Tensor",
 )
 
 
@@ -19,7 +20,9 @@ def _(embeddings: Tensor, domains: Tensor, buffer_embeddings: Tensor, buffer_dom
 
 
 @torch.library.impl("edgepers::in_domain_dissimilarity", "default")
-def _in_domain_dissimilarity_torch(embeddings: Tensor, domains: Tensor, buffer_embeddings: Tensor, buffer_domains: Tensor) -> Tensor:
+def _in_domain_dissimilarity_torch(
+    embeddings: Tensor, domains: Tensor, buffer_embeddings: Tensor, buffer_domains: Tensor
+) -> Tensor:
     if not len(buffer_embeddings):
         return embeddings.new_ones(len(embeddings), dtype=torch.float32)
     known, row, counts = torch.unique(buffer_domains, return_inverse=True, return_counts=True)
@@ -32,20 +35,24 @@ def _in_domain_dissimilarity_torch(embeddings: Tensor, domains: Tensor, buffer_e
 
 
 @torch.no_grad()
-def in_domain_dissimilarity(embeddings: Tensor, domains: Tensor, buffer_embeddings: Tensor, buffer_domains: Tensor) -> Tensor:
+def in_domain_dissimilarity(
+    embeddings: Tensor, domains: Tensor, buffer_embeddings: Tensor, buffer_domains: Tensor
+) -> Tensor:
     """In-domain dissimilarity (IDD): mean of 1 − E·E_i over the buffered embeddings of the same domain; 1.0 where there is none.
 
-    Qin et al. (DAC 2024), taking the cosine of unit rows. −1 ("general") is a domain like any other. A stored set that is scored again
-    must be left out of the buffer arguments by the caller.
+    Qin et al. (DAC 2024), taking the cosine of unit rows. −1 ("general") is a domain like any other. A stored set that
+    is scored again must be left out of the buffer arguments by the caller.
 
     Args:
-        embeddings: [B, d] float32, float16 or bfloat16, rows of length 1 or 0, not renormalised; any device. B may be 0.
+        embeddings: [B, d] float32, float16 or bfloat16, rows of length 1 or 0, not renormalised; any device. B may be
+            0.
         domains: [B] int64 on the same device, any values.
         buffer_embeddings: [R, d] like `embeddings`. R may be 0.
         buffer_domains: [R] int64 on the same device.
 
     Returns:
-        [B] float32 on the same device, cosine distance (0 same, 1 unrelated, 2 opposite), not clamped. Not differentiable.
+        [B] float32 on the same device, cosine distance (0 same, 1 unrelated, 2 opposite), not clamped. Not
+        differentiable.
 
     Raises:
         ShapeError: an argument of the wrong type, rank, dtype, device or size.

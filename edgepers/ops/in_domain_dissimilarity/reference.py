@@ -5,7 +5,12 @@ from torch import Tensor
 
 
 def in_domain_dissimilarity_reference(
-    embeddings: Tensor, domains: Tensor, buffer_embeddings: Tensor, buffer_domains: Tensor, *, dtype: torch.dtype = torch.float64
+    embeddings: Tensor,
+    domains: Tensor,
+    buffer_embeddings: Tensor,
+    buffer_domains: Tensor,
+    *,
+    dtype: torch.dtype = torch.float64,
 ) -> Tensor:
     """[B] `dtype`: float64 is the truth, float32 what plain torch makes of the same formula."""
     values = torch.ones(len(embeddings), dtype=dtype)

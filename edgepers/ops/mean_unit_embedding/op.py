@@ -35,12 +35,13 @@ register(_OP, _torch, _compiled)
 def mean_unit_embedding(hidden: Tensor, offsets: Tensor, center: Tensor | None = None) -> Tensor:
     """Embedding of each set of a ragged batch: e = s / ‖s‖ with s = Σ (h_i − center) over the rows that are not zero.
 
-    The mean of hidden states as the embedding of a dialogue set is Qin et al. (DAC 2024). Values must be finite: a set that holds NaN or
-    infinity gets NaN, other sets are not touched.
+    The mean of hidden states as the embedding of a dialogue set is Qin et al. (DAC 2024). Values must be finite: a set
+    that holds NaN or infinity gets NaN, other sets are not touched.
 
     Args:
         hidden: [N, d] float32, float16 or bfloat16; any device and strides. Rows of zeros are padding.
-        offsets: [B + 1] int32 or int64, any device: set b is rows offsets[b] to offsets[b + 1], at least one. B may be 0.
+        offsets: [B + 1] int32 or int64, any device: set b is rows offsets[b] to offsets[b + 1], at least one. B may be
+            0.
         center: [d] of the same dtypes on hidden's device, or None.
 
     Returns:
@@ -50,5 +51,7 @@ def mean_unit_embedding(hidden: Tensor, offsets: Tensor, center: Tensor | None =
         ShapeError: an argument of the wrong type, rank, dtype, device or content.
     """
     check_ragged(_OP, hidden, offsets, center)
-    embedding: Tensor = torch.ops.edgepers.mean_unit_embedding(hidden.contiguous(), offsets.to("cpu", torch.int64), center)
+    embedding: Tensor = torch.ops.edgepers.mean_unit_embedding(
+        hidden.contiguous(), offsets.to("cpu", torch.int64), center
+    )
     return embedding

@@ -11,7 +11,9 @@ def nearest_cpp(embeddings: Tensor, centers: Tensor) -> Tensor:
     distances = torch.empty(len(embeddings), dtype=torch.float32)
     sizes = (len(embeddings), len(centers), embeddings.shape[1])
     dtype = native.DTYPES[embeddings.dtype]
-    code = native.call("edgepers_nearest_distance", embeddings, centers, dtype, *sizes, distances, torch.get_num_threads())
+    code = native.call(
+        "edgepers_nearest_distance", embeddings, centers, dtype, *sizes, distances, torch.get_num_threads()
+    )
     assert code == native.OK, f"edgepers_nearest_distance returned {code}"
     return distances
 

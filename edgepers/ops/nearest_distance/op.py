@@ -41,7 +41,8 @@ def nearest_distance(embeddings: Tensor, centers: Tensor) -> Tensor:
     The distance of k-center selection (Sener and Savarese, ICLR 2018). The [B, N] cosines are never stored whole.
 
     Args:
-        embeddings: [B, d] float32, float16 or bfloat16, rows of length 1 or 0, not renormalised; any device. B may be 0.
+        embeddings: [B, d] float32, float16 or bfloat16, rows of length 1 or 0, not renormalised; any device. B may be
+            0.
         centers: [N, d] likewise, on the same device. N may be 0.
 
     Returns:

@@ -6,7 +6,14 @@ from edgepers.ops.score_tokens.native_kernel import score_cpp, score_cuda
 
 
 def windowed(
-    backend: str, op: str, hidden: Tensor, offsets: Tensor, center: Tensor | None, *, entropy: bool = True, embedding: bool = True
+    backend: str,
+    op: str,
+    hidden: Tensor,
+    offsets: Tensor,
+    center: Tensor | None,
+    *,
+    entropy: bool = True,
+    embedding: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """Entropies [B] and embeddings [B, d] float32 by the kernel of `backend`; what is not asked for comes empty."""
     if backend == "cpp":

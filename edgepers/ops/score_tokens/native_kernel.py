@@ -62,7 +62,9 @@ def score_cuda(
     """
     check_offsets(op, hidden, offsets)
     sets, width = len(offsets) - 1, hidden.shape[1]
-    tasks = torch.cat([offsets.new_zeros(1), (offsets.diff() + TASK_ROWS - 1).div(TASK_ROWS, rounding_mode="floor").cumsum(0)])
+    tasks = torch.cat(
+        [offsets.new_zeros(1), (offsets.diff() + TASK_ROWS - 1).div(TASK_ROWS, rounding_mode="floor").cumsum(0)]
+    )
     plan = torch.stack([offsets, tasks]).to(hidden.device, non_blocking=True)
     count = int(tasks[-1])
     new = partial(torch.empty, device=hidden.device)

@@ -8,7 +8,12 @@ from edgepers.ops.mean_unit_embedding.reference import mean_unit_embedding_refer
 
 
 def score_tokens_reference(
-    hidden: Tensor, offsets: Tensor, kind: str = "windowed", center: Tensor | None = None, *, dtype: torch.dtype = torch.float64
+    hidden: Tensor,
+    offsets: Tensor,
+    kind: str = "windowed",
+    center: Tensor | None = None,
+    *,
+    dtype: torch.dtype = torch.float64,
 ) -> tuple[Tensor, Tensor]:
     """Entropies [B] and embeddings [B, d] in `dtype`."""
     entropy = embedding_entropy_reference(hidden, offsets, kind, center, dtype=dtype)

@@ -18,7 +18,8 @@ def _window_kernel(
     x_ptr, rows_ptr, valid_ptr, center_ptr, gram_ptr, sums_ptr, D,
     CENTER: tl.constexpr, GRAM: tl.constexpr, SUMS: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    # x: [N, D], rows: [W, 16] int64, valid: [W, 16] int8, center: [D] float32, gram: [W, 16, 16] and sums: [W, D] float32
+    # x: [N, D], rows: [W, 16] int64, valid: [W, 16] int8, center: [D] float32, gram: [W, 16, 16] and sums: [W, D]
+    # float32
     window = tl.program_id(0).to(tl.int64)
     slot = tl.arange(0, ROWS)
     row = tl.load(rows_ptr + window * ROWS + slot)

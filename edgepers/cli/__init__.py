@@ -1,0 +1,5 @@
+"""The command line; `--help` loads no torch."""
+
+from edgepers.cli.parser import build_parser, main
+
+__all__ = ["build_parser", "main"]

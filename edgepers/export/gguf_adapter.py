@@ -1,0 +1,75 @@
+"""A LoRA adapter as llama.cpp loads it: `llama-server -m base.gguf --lora adapter.gguf`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from edgepers.errors import ModelError
+from edgepers.model.gguf_names import GgufNames, require_gguf
+
+__all__ = ["plain_lora", "write_adapter"]
+
+_BEYOND = ("use_rslora", "use_dora", "rank_pattern", "alpha_pattern", "modules_to_save")
+
+
+def plain_lora(adapter: Path) -> "tuple[dict[str, Any], dict[str, Any]]":
+    """Configuration and weights of an adapter that is LoRA and nothing more: by PEFT's name, float32 or 16 bits.
+
+    Raises:
+        ModelError: names what else is in it.
+    """
+    from safetensors.torch import load_file
+
+    config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    weights = load_file(adapter / "adapter_model.safetensors")
+    beyond = [name for name in _BEYOND if config.get(name)]
+    beyond += [name for name in weights if ".lora_A." not in name and ".lora_B." not in name][:1]
+    if beyond:
+        raise ModelError(
+            f"adapter {adapter.name}: more than plain LoRA ({beyond[0]}), which cannot be merged; export it with"
+            " --format peft"
+        )
+    return config, weights
+
+
+def write_adapter(adapter: Path, config: Any, file: Path) -> str:
+    """Write an adapter's weights in float32 under GGUF's names.
+
+    llama.cpp multiplies by alpha / rank, and reads the rank off the shapes.
+
+    Args:
+        adapter: PEFT's folder.
+        config: of the base model (transformers').
+        file: to write.
+
+    Returns:
+        The architecture, in llama.cpp's name.
+
+    Raises:
+        ModelError: an architecture, a kind of adapter or a layer that has no name there.
+        UsageError: the package `gguf` is missing.
+    """
+    gguf = require_gguf()
+    names = GgufNames.of(config)
+    settings, weights = plain_lora(adapter)
+    writer = gguf.GGUFWriter(file, names.architecture)
+    writer.add_type(gguf.GGUFType.ADAPTER)
+    writer.add_string(gguf.Keys.Adapter.TYPE, "lora")
+    writer.add_float32(gguf.Keys.Adapter.LORA_ALPHA, float(settings["lora_alpha"]))
+    for key, down in sorted(weights.items()):
+        layer, a, _ = key.removeprefix("base_model.model.").partition(".lora_A.")
+        if not a:
+            continue
+        if not (name := names.name(f"{layer}.weight")):
+            raise ModelError(
+                f"adapter {adapter.name}: layer {layer} has no name in GGUF's {names.architecture}; export it with"
+                " --format merged"
+            )
+        up = names.rows(name, weights[key.replace(".lora_A.", ".lora_B.")])
+        for part, weight in (("lora_a", down), ("lora_b", up)):
+            writer.add_tensor(f"{name}.{part}", weight.float().contiguous().numpy())
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return names.architecture

@@ -1,0 +1,1 @@
+"""The one base model: loading, prompts and generation, hidden states, the adapter over it."""

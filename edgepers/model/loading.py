@@ -1,0 +1,294 @@
+"""Loading a model: where it is, whether it fits, 4 bits on the way in, and what identifies it."""
+
+import contextlib
+import hashlib
+import json
+import logging
+import math
+import re
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from edgepers.assets import model_folder
+from edgepers.config import format_size
+from edgepers.device import compute_device, warm_up_4bit
+from edgepers.errors import BudgetError, ModelError
+from edgepers.model.heap import eager_trim, malloc_trim, tune_malloc
+from edgepers.model.names import hub_name_of_gguf, hub_name_of_tag, is_tag
+
+__all__ = ["check_memory", "identity_of", "import_libraries", "load_pretrained", "quiet", "resolve"]
+
+NF4_BYTES = 0.516  # of a parameter: 4 bits, a byte of scale for 64 of them, and a float for 256 scales
+_HUB_NAME = re.compile(r"[\w-][\w.-]*(?:/[\w-][\w.-]*)?")
+RESIDENT_BYTES = (
+    256_000_000  # 4-bit layers that are no larger than this in 16 bits are dequantized once, not at every use
+)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the libraries' loading talk off the terminal; errors still come."""
+    from transformers.utils import logging as hf_logging
+
+    verbosity = hf_logging.get_verbosity()
+    loggers = [logging.getLogger(name) for name in ("bitsandbytes", "peft", "accelerate")]
+    levels = [logger.level for logger in loggers]
+    hf_logging.set_verbosity_error()
+    hf_logging.disable_progress_bar()
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        hf_logging.set_verbosity(verbosity)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def import_libraries() -> None:
+    """All code that a model needs: about 0.5 GB of memory with torch's, which no budget counts."""
+    with quiet():
+        import bitsandbytes  # noqa: F401
+        import peft  # noqa: F401
+        import transformers.modeling_utils  # noqa: F401
+
+
+def resolve(model: str) -> str:
+    """The folder or Hub name to load.
+
+    Raises:
+        ModelError: for what cannot be loaded, with what to give instead.
+    """
+    if not model:
+        return str(model_folder())
+    if model.lower().endswith(".gguf"):
+        same = hub_name_of_gguf(model) or "the Hub name or folder that the file was made from"
+        raise ModelError(f"--model {model}: GGUF weights cannot be trained on; give {same}")
+    path = Path(model).expanduser()
+    if path.is_dir():
+        if (path / "adapter_config.json").exists() and not (path / "config.json").exists():
+            raise ModelError(f"--model {model}: a PEFT adapter, not a model; give its base model, {_base_of(path)}")
+        if not (path / "config.json").exists():
+            raise ModelError(f"--model {model}: no config.json in this folder; give a folder in Hugging Face format")
+        if not list(path.glob("*.safetensors")):
+            raise ModelError(
+                f"--model {model}: no *.safetensors weights in this folder; download them, or convert from pickle"
+                " elsewhere"
+            )
+        return str(path.resolve())
+    if path.exists():
+        raise ModelError(f"--model {model}: a file; give a folder in Hugging Face format, or a Hub name")
+    if is_tag(model):
+        same = hub_name_of_tag(model) or "the Hub name of the same model, such as Qwen/Qwen2.5-1.5B-Instruct"
+        raise ModelError(f"--model {model}: an Ollama tag, whose weights cannot be trained on; give {same}")
+    if not _HUB_NAME.fullmatch(model):
+        raise ModelError(
+            f"--model {model}: no such folder; give one in Hugging Face format, or a Hub name such as"
+            " Qwen/Qwen2.5-0.5B-Instruct"
+        )
+    return model
+
+
+def _base_of(adapter: Path) -> str:
+    """The base model that a PEFT folder names."""
+    try:
+        base = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8")).get("base_model_name_or_path")
+    except (OSError, ValueError, AttributeError):
+        base = None
+    return str(base or "which adapter_config.json does not name")
+
+
+def check_memory(model: str, bits: int, budget_bytes: int) -> None:
+    """Refuse a local model whose weights alone pass the memory budget, before anything is loaded.
+
+    Raises:
+        BudgetError: names both sizes and the cure.
+    """
+    folder = Path(resolve(model))
+    if not folder.is_dir():
+        return
+    total = 0.0
+    for file in folder.glob("*.safetensors"):
+        with file.open("rb") as weights:
+            size = int.from_bytes(weights.read(8), "little")
+            header = json.loads(weights.read(size)) if size < file.stat().st_size else {}
+        for name, tensor in header.items():
+            if name == "__metadata__":
+                continue
+            quantized = bits == 4 and len(tensor["shape"]) == 2 and "embed" not in name and "lm_head" not in name
+            begin, end = tensor["data_offsets"]
+            total += math.prod(tensor["shape"]) * NF4_BYTES if quantized else end - begin
+    if total > budget_bytes:
+        needs, budget = format_size(total), format_size(budget_bytes)
+        raise BudgetError(
+            f"--model {model or folder}: its weights take {needs} of memory, over --memory {budget}; raise it, or take"
+            " a smaller model"
+        )
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _why_not(model: str, error: BaseException, *, local: bool) -> str:
+    """What kept a model from loading, in one line with its cure."""
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+    )
+
+    if local:
+        return f"--model {model}: {_first_line(error)}; check the folder"
+    causes: list[BaseException] = []
+    at: BaseException | None = error
+    while at is not None and at not in causes:
+        causes.append(at)
+        at = at.__cause__ or at.__context__
+    if any(isinstance(cause, GatedRepoError) for cause in causes):
+        return f"--model {model}: gated on the Hub; accept its licence at https://huggingface.co/{model}, then log in with 'hf auth login'"
+    if any(isinstance(cause, RepositoryNotFoundError) for cause in causes):
+        return (
+            f"--model {model}: no such name on the Hub, or private; check the spelling, or log in with 'hf auth login'"
+        )
+    if any(isinstance(cause, (LocalEntryNotFoundError, OfflineModeIsEnabled, ConnectionError)) for cause in causes):
+        return f"--model {model}: not on this machine, and the Hub cannot be reached; once online, fetch it with 'hf download {model}'"
+    return f"--model {model}: {_first_line(error)}; give a local folder, or be online and logged in ('hf auth login') the first time"
+
+
+def load_pretrained(model: str, bits: int, device: torch.device | None) -> tuple[Any, Any, str, str]:
+    """Model (frozen, in evaluation mode), tokenizer, the folder or Hub name that they came from, and their identity.
+
+    Raises:
+        ModelError: names the model and the cure.
+    """
+    name = resolve(model)
+    local = Path(name).is_dir()
+    tune_malloc()
+    where = device or compute_device()
+    if bits == 4 and where.type == "cuda":
+        try:
+            with quiet():
+                warm_up_4bit(where)
+        except RuntimeError as error:
+            raise ModelError(
+                f"4-bit layers do not launch on this GPU ({_first_line(error)}); 'edgepers doctor' says the cure"
+            ) from error
+    try:
+        with quiet(), _read_not_mapped(), eager_trim(small=True):
+            try:
+                config, tokenizer, loaded, dtype = _from_pretrained(name, bits, where, offline=True)
+            except OSError:  # a Hub name that is not on this machine yet: the one time that the network is asked
+                if local:
+                    raise
+                config, tokenizer, loaded, dtype = _from_pretrained(name, bits, where, offline=False)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ModelError(_why_not(model or name, error, local=local)) from error
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
+    loaded.eval()
+    loaded.requires_grad_(False)
+    if bits == 4:
+        _settle_4bit(loaded, dtype)
+    malloc_trim()
+    return loaded, tokenizer, name, identity_of(name, config, tokenizer, bits)
+
+
+@contextlib.contextmanager
+def _read_not_mapped() -> Iterator[None]:
+    """Let transformers read weight files instead of mapping them.
+
+    A mapping stays, with every page that was touched, as long as one tensor of its file does: with the embeddings in 16
+    bits, the whole file. transformers itself reads on Windows for a reason like this.
+    """
+    from transformers import modeling_utils
+
+    opened = modeling_utils.safe_open
+
+    def reading(file: Any, framework: str = "pt", device: Any = "cpu", **_: Any) -> Any:
+        try:
+            return opened(file, framework=framework, device=device, backend="pread")
+        except TypeError:  # safetensors before 0.8 only maps
+            return opened(file, framework=framework, device=device)
+
+    modeling_utils.safe_open = reading
+    try:
+        yield
+    finally:
+        modeling_utils.safe_open = opened
+
+
+def _from_pretrained(name: str, bits: int, device: torch.device, *, offline: bool) -> tuple[Any, Any, Any, torch.dtype]:
+    """Configuration, tokenizer, model, and the type that its weights are stored or computed in."""
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+
+    config = AutoConfig.from_pretrained(name, local_files_only=offline)
+    tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=offline)
+    dtype = getattr(config.get_text_config(), "dtype", None) or torch.bfloat16
+    nf4 = BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
+    )
+    loaded = AutoModelForCausalLM.from_pretrained(
+        name,
+        quantization_config=nf4 if bits == 4 else None,
+        dtype=dtype,
+        device_map={"": device},
+        use_safetensors=True,
+        local_files_only=offline,
+    )
+    return config, tokenizer, loaded, dtype
+
+
+def _settle_4bit(model: Any, dtype: torch.dtype) -> None:
+    """Small models compute from weights dequantized once (the same numbers, kept); larger ones at every use.
+
+    On a CPU small models compute in float32: it costs little there, and bfloat16's rounding lets the batch around a
+    question change its answer (of 40 answers, 36 were the same alone and in a batch; in float32 all 40). bitsandbytes
+    0.50 repacks 4-bit weights for AVX-512 CPUs at the first inference, and its product with repacked weights
+    has no gradient: training after answering would silently lose the gradient of every layer. So repacking is off.
+    """
+    from bitsandbytes.functional import dequantize_4bit
+    from bitsandbytes.nn.modules import Linear4bit
+
+    layers = [(name, layer) for name, layer in model.named_modules() if isinstance(layer, Linear4bit)]
+    resident = sum(layer.in_features * layer.out_features for _, layer in layers) * dtype.itemsize <= RESIDENT_BYTES
+    for name, layer in layers:
+        layer.support_avx512bf16_for_cpu = False
+        if resident:
+            plain = torch.nn.Linear(
+                layer.in_features, layer.out_features, bias=layer.bias is not None, dtype=dtype, device="meta"
+            )
+            weight = dequantize_4bit(layer.weight.data, cast(Any, layer.weight).quant_state).to(dtype)
+            plain.weight = torch.nn.Parameter(weight.view(layer.out_features, layer.in_features), requires_grad=False)
+            plain.bias = layer.bias
+            model.set_submodule(name, plain)
+    if resident and model.device.type == "cpu":
+        torch.nn.Module.float(
+            model
+        )  # transformers' own `float` refuses quantized models; no layer of it is quantized any more
+
+
+def identity_of(name: str, config: Any, tokenizer: Any, bits: int) -> str:
+    """Hash of what decides hidden states: configuration, vocabulary, the weight files' sizes and first and last bytes, bits."""
+    digest = hashlib.sha256(
+        f"{bits}\n{config.model_type}\n{config.get_text_config().hidden_size}\n{len(tokenizer)}\n".encode()
+    )
+    folder = Path(name)
+    if not folder.is_dir():
+        digest.update(f"{name}@{getattr(config, '_commit_hash', None)}".encode())
+        return digest.hexdigest()[:32]
+    digest.update((folder / "config.json").read_bytes())
+    for file in sorted(folder.glob("*.safetensors")):
+        size = file.stat().st_size
+        with file.open("rb") as weights:
+            digest.update(str(size).encode() + weights.read(1 << 16))
+            weights.seek(max(size - (1 << 16), 0))
+            digest.update(weights.read())
+    return digest.hexdigest()[:32]

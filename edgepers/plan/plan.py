@@ -1,0 +1,317 @@
+"""What fits: memory by part and sets in storage, from a model's configuration alone. docs/plan.md says how each part is found.
+
+Memory is counted by doing a training step on the meta device, where tensors have shapes and no bytes. On a CPU it is
+within a tenth of what was measured (benchmarks/results/memory.jsonl); on a GPU it has not been measured.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import psutil
+import torch
+
+from edgepers.board.presets import PRESETS, PowerMode, Preset
+from edgepers.board.reading import read_board
+from edgepers.config import Settings, format_size
+from edgepers.device import compute_device
+from edgepers.errors import ModelError, UncountableError, UsageError
+from edgepers.model.config import config_of
+from edgepers.model.language_model import ENCODE_TOKENS, MAX_ENCODED_TOKENS
+from edgepers.model.loading import import_libraries
+from edgepers.plan.fit import MARGIN, Fit, fit, over_budget
+from edgepers.plan.memory import OPENED, WORKING, encoding_bytes, loading_bytes
+from edgepers.plan.roofline import FORMULA, RoundEstimate, estimate_round
+from edgepers.plan.shapes import ModelShapes
+from edgepers.state.embedding import stored_width
+from edgepers.train.checkpointed_blocks import blocks_of
+from edgepers.train.layout import MemoryLayout
+from edgepers.train.recipe import Recipe, max_tokens_of
+
+__all__ = [
+    "DEVICES",
+    "board_of",
+    "check_plan",
+    "memory_left",
+    "plan",
+    "plan_text",
+    "stage_parts",
+    "verdict",
+    "weightless",
+]
+
+DEVICES: dict[str, tuple[int, str]] = {name: (preset.left_bytes, preset.left_from) for name, preset in PRESETS.items()}
+TEXT_BYTES = 250  # of a set as stored, compressed: 282 in DOLLY, 146 in ALPACA
+EMBEDDING_SHARE = 0.82  # of the bytes of an int8 embedding, compressed
+ROW_BYTES = 60  # of a row beside these: scores, nonce, tag, header
+# of the storage budget that rows fill, the rest is pages and journal; 0.65 to 0.90 in full buffers of 281 KB to 2.8 MB
+STORED_SHARE = 0.75
+NOT_COUNTED = ("Python and its libraries (about 0.5 GB)", "the CUDA context", "answers with their key-value cache")
+
+
+def weightless(model: str = "", *, bits: int = 4, on_cpu: bool) -> ModelShapes:
+    """Shapes from a local folder, the packaged model or a Hub name whose configuration is on this machine; no weight is read.
+
+    Raises:
+        ModelError: no such configuration, or not one of a causal language model.
+    """
+    import_libraries()
+    config = config_of(model)
+    try:
+        return ModelShapes(config, bits=bits, on_cpu=on_cpu)
+    except UncountableError as error:
+        raise ModelError(f"--model {model}: {error}; give a causal language model") from error
+
+
+def _fit_encoding(llm: ModelShapes, memory: int) -> None:
+    """Halve `encode_tokens` until model and pass fit into so many bytes; one set of the longest kind is the least."""
+    room = memory / MARGIN - sum(llm.weight_bytes().values()) - OPENED - WORKING[llm.dtype.itemsize]
+    a_set = encoding_bytes(llm, MAX_ENCODED_TOKENS)
+    while llm.encode_tokens > MAX_ENCODED_TOKENS and a_set * llm.encode_tokens // MAX_ENCODED_TOKENS > room:
+        llm.encode_tokens //= 2
+
+
+def stage_parts(llm: ModelShapes, found: Fit) -> dict[str, int]:
+    """Bytes by part over all stages, which never run at once: those of training, then what loading and encoding take beyond it."""
+    weights = sum(llm.weight_bytes().values())
+    loading = weights + OPENED + loading_bytes(llm)
+    encoding = weights + OPENED + WORKING[llm.dtype.itemsize] + encoding_bytes(llm, llm.encode_tokens)
+    return {
+        **found.parts,
+        "loading beyond training": max(loading - found.total, 0),
+        "encoding beyond these": max(encoding - max(found.total, loading), 0),
+    }
+
+
+def check_plan(settings: Settings) -> int:
+    """Refuse a model that cannot be trained within `--memory`, before anything of it is loaded.
+
+    The smallest configuration counts, with one set of the longest kind in each micro-batch.
+
+    Returns:
+        How many tokens `encode` may take at once.
+
+    Raises:
+        BudgetError: names the parts and the cure.
+    """
+    left = int(settings.memory)
+    on_cpu = compute_device().type == "cpu"
+    try:
+        llm = weightless(settings.model, bits=settings.bits, on_cpu=on_cpu)
+        _fit_encoding(llm, left)
+        tokens = max_tokens_of(llm.parameter_count)
+        found = _fitted(llm, tokens, replace(Recipe.of(settings, on_cpu=on_cpu), batch=1), left)
+    except (
+        ModelError
+    ):  # a configuration that is not here yet, or is wrong: loading says so; or none to count by: training says it
+        return ENCODE_TOKENS
+    parts = stage_parts(llm, found)
+    if MARGIN * sum(parts.values()) > left:
+        raise over_budget(parts, settings)
+    return llm.encode_tokens
+
+
+def _fitted(llm: ModelShapes, tokens: int, recipe: Recipe, left: int) -> Fit:
+    return fit(llm, [(tokens - tokens // 2, tokens // 2)] * recipe.batch, recipe, left)
+
+
+def memory_left(device: str, memory: int | None) -> tuple[int, str]:
+    """Bytes for a model, and where the figure is from: the smaller of what the device leaves and what is given."""
+    if device == "this":
+        left, source = int(psutil.virtual_memory().available), "available on this machine now"
+        if torch.cuda.is_available() and (free := int(torch.cuda.mem_get_info()[0])) < left:
+            left, source = free, "free on this machine's GPU now"
+    else:
+        left, source = DEVICES[device]
+    return (memory, "as given with --memory") if memory is not None and memory <= left else (left, source)
+
+
+def _cure(llm: ModelShapes, left: int, *, tokens: int, recipe: Recipe) -> str:
+    """The first change that fits: the length of sets, or another model. The batch costs nothing, since it is cut to fit."""
+    for fewer in (tokens // 2, tokens // 4):
+        if fewer >= 32 and sum(stage_parts(llm, _fitted(llm, fewer, recipe, left)).values()) * MARGIN <= left:
+            return f"sets of at most {fewer} tokens would fit"
+    return "take a smaller model, or a device with more memory"
+
+
+def board_of(device: str, power_mode: str = "") -> tuple[Preset, PowerMode] | None:
+    """The preset of a device, and a power mode of it: the one named, the one that this machine is in, or the fastest.
+
+    Raises:
+        UsageError: the device has no such mode.
+    """
+    here = read_board() if device == "this" else None
+    preset = PRESETS.get(device if here is None else here.preset or "")
+    if preset is None:
+        if power_mode:
+            raise UsageError(
+                f"--power-mode {power_mode}: no modes are known of this machine; give --device {' or '.join(PRESETS)},"
+                " too"
+            )
+        return None
+    named = power_mode or (here.power_mode if here else None) or preset.modes[-1].name
+    if (mode := preset.mode(named)) is None:
+        if power_mode:
+            raise UsageError(
+                f"--power-mode {power_mode}: {preset.title} has {', '.join(mode.name for mode in preset.modes)}"
+            )
+        mode = preset.modes[-1]
+    return preset, mode
+
+
+def _largest_tokens(llm: ModelShapes, left: int, most: int, recipe: Recipe) -> int:
+    """Of a training set, so that model and training fit; 0 where none does."""
+    lengths = [most, *(tokens for tokens in (384, 256, 192, 128, 96, 64, 32) if tokens < most)]
+    fits = (
+        tokens
+        for tokens in lengths
+        if MARGIN * sum(stage_parts(llm, _fitted(llm, tokens, recipe, left)).values()) <= left
+    )
+    return next(fits, 0)
+
+
+def _round_of(board: tuple[Preset, PowerMode], llm: ModelShapes, chosen: MemoryLayout, batch: int) -> dict[str, Any]:
+    estimate: RoundEstimate = estimate_round(
+        *board,
+        Settings(batch=batch),
+        parameters=llm.parameter_count,
+        quantized=sum(layer.weight.numel() for layer in llm.quantized_layers),
+        blocks=len(blocks_of(llm.decoder)),
+        configuration=chosen,
+    )
+    stages = {stage: round(getattr(estimate, stage), 1) for stage in ("train", "synthesize", "guard")}
+    return {
+        "board": board[0].title,
+        "power_mode": board[1].name,
+        "watts": board[1].watts,
+        "seconds": round(estimate.seconds, 1),
+        "stages_seconds": stages,
+        "joules_at_most": round(estimate.joules),
+        "formula": FORMULA,
+        "measured": False,
+    }
+
+
+def plan(
+    model: str = "",
+    *,
+    device: str = "this",
+    memory: int | None = None,
+    storage: int = Settings().storage,
+    batch: int = Settings().batch,
+    tokens: int | None = None,
+    rank: int = Settings().lora_rank,
+    targets: str = Settings().lora_targets,
+    bits: int = Settings().bits,
+    power_mode: str = "",
+) -> dict[str, Any]:
+    """What fits, as `edgepers plan --json` prints it; "round" is null where nothing is known of the machine's speed.
+
+    Sets in storage: 0.75 x storage / (250 bytes of text + the stored embedding + a row's overhead), an estimate.
+
+    Raises:
+        ModelError: the model's configuration cannot be had, or no step of it can be counted.
+        UsageError: no such power mode.
+    """
+    board = board_of(device, power_mode)
+    on_cpu = device == "this" and compute_device().type == "cpu"
+    llm = weightless(model, bits=bits, on_cpu=on_cpu)
+    recipe = Recipe.of(Settings(batch=batch, lora_rank=rank, lora_targets=targets), on_cpu=on_cpu)
+    most, alone = max_tokens_of(llm.parameter_count), replace(recipe, batch=1)
+    tokens = tokens or most
+    left, source = memory_left(device, memory)
+    try:
+        _fit_encoding(llm, left)
+        found = _fitted(llm, tokens, recipe, left)
+    except UncountableError as error:
+        raise ModelError(f"--model {model}: {error}") from error
+    parts = stage_parts(llm, found)
+    total = sum(parts.values())
+    fits = MARGIN * total <= left
+    chosen = found.configuration
+    return {
+        "model": model or "packaged",
+        "device": device,
+        "parameters": llm.parameter_count,
+        "bits": bits,
+        "batch": batch,
+        "tokens": tokens,
+        "micro_batch_tokens": chosen.micro_batch_tokens,
+        "recomputed_blocks": chosen.recomputed_blocks,
+        "resident_bytes": chosen.resident_bytes,
+        "largest_tokens": most if fits and tokens >= most else _largest_tokens(llm, left, most, alone),
+        "sets_at_once": max(chosen.micro_batch_tokens // tokens, 1) if fits else 0,
+        "encode_tokens": llm.encode_tokens,
+        "parts_bytes": parts,
+        "total_bytes": total,
+        "memory_bytes": left,
+        "memory_from": source,
+        "fits": fits,
+        "largest": max(parts, key=lambda part: parts[part]),
+        "cure": "" if fits else _cure(llm, left, tokens=tokens, recipe=alone),
+        "storage_bytes": storage,
+        "storage_sets": int(
+            STORED_SHARE * storage / (TEXT_BYTES + EMBEDDING_SHARE * stored_width(llm.hidden_size) + ROW_BYTES)
+        ),
+        "round": _round_of(board, llm, chosen, batch) if board and fits else None,
+        "estimate": True,
+        "verified": on_cpu,
+        "not_estimated": list(NOT_COUNTED),
+    }
+
+
+def verdict(found: dict[str, Any]) -> str:
+    """One line: whether it fits, and if not, the largest part and the cure."""
+    total, left = format_size(found["total_bytes"]), format_size(found["memory_bytes"])
+    if found["fits"]:
+        return f"fits: about {total} of {left} ({found['memory_from']})"
+    part = format_size(found["parts_bytes"][found["largest"]])
+    return f"does not fit: about {total} of {left} ({found['memory_from']}); largest: {found['largest']}, {part}; {found['cure']}"
+
+
+def plan_text(found: dict[str, Any]) -> str:
+    """The plan as people read it."""
+    from edgepers.text import table
+
+    total = found["total_bytes"]
+    rows = [
+        (part, format_size(size), f"{100 * size / total:.1f} %") for part, size in found["parts_bytes"].items() if size
+    ]
+    rows.append(("total", format_size(total), "100.0 %"))
+    work = MemoryLayout(**{name: found[name] for name in ("micro_batch_tokens", "recomputed_blocks", "resident_bytes")})
+    where = "this machine" if found["device"] == "this" else found["device"]
+    measured = (
+        "Memory is within a tenth of what was measured on CPUs; sets in storage are an estimate."
+        if found["verified"]
+        else "Every figure is an estimate, not yet verified against measurement on such a device."
+    )
+    return "\n".join(
+        [
+            f"{found['model']}: {found['parameters'] / 1e6:,.1f} M parameters in {found['bits']} bits, on {where};"
+            f" {work}",
+            table(rows, ("estimate of", "memory", "share")),
+            *([verdict(found)] if found["fits"] else []),  # a no is the line that the command ends with
+            *([] if not found["fits"] else [_largest_text(found)]),
+            *([] if found["round"] is None else [_round_text(found["round"])]),
+            f"storage of {format_size(found['storage_bytes'])}: about {found['storage_sets']:,} sets of {TEXT_BYTES}"
+            " bytes of text",
+            f"{measured} Not counted: {', '.join(found['not_estimated'])}.",
+        ]
+    )
+
+
+def _largest_text(found: dict[str, Any]) -> str:
+    at_once = f"{found['sets_at_once']} sets of {found['tokens']} tokens at once, any batch in turn"
+    return f"longest training set: {found['largest_tokens']} tokens; {at_once}"
+
+
+def _round_text(estimate: dict[str, Any]) -> str:
+    stages = ", ".join(f"{stage} {_seconds(value)}" for stage, value in estimate["stages_seconds"].items())
+    return (
+        f"a round in {estimate['power_mode']} of {estimate['board']}: about {_seconds(estimate['seconds'])}"
+        f" ({stages}), at most"
+        f" {estimate['joules_at_most'] / 1000:.1f} kJ; from its clocks, not measured (docs/boards.md)"
+    )
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"

@@ -1,0 +1,104 @@
+"""A model without its weights: the same code on the meta device, by which plans are made before anything is loaded."""
+
+import copy
+from typing import Any
+
+import torch
+from torch import nn
+
+from edgepers.errors import UncountableError
+from edgepers.model.language_model import ENCODE_TOKENS, LanguageModel
+from edgepers.model.loading import RESIDENT_BYTES, quiet
+from edgepers.model.nf4 import is_quantized
+
+__all__ = ["ModelShapes"]
+
+_BLOCK, _GROUP = 64, 256  # double quantization: a byte of scale for a block of weights, a float for a group of scales
+_CODES = 4 * (16 + 256)  # bytes of the two tables of each layer
+
+
+class ModelShapes(LanguageModel):
+    """Shapes of a language model.
+
+    Args:
+        config: of transformers, of a causal language model.
+        bits: 4 (NF4) or 16.
+        on_cpu: where it will be: small models compute otherwise there, and what training costs is another.
+
+    Raises:
+        UncountableError: no model can be built from its configuration alone.
+    """
+
+    def __init__(self, config: Any, *, bits: int, on_cpu: bool) -> None:  # without a tokenizer: nothing is read or said
+        from transformers import AutoModelForCausalLM
+
+        dtype = getattr(config.get_text_config(), "dtype", None) or torch.bfloat16
+        try:
+            with quiet(), torch.device("meta"):
+                model = AutoModelForCausalLM.from_config(
+                    copy.deepcopy(config), dtype=dtype
+                )  # the copy's attention is ours to change
+        except (ValueError, KeyError, AttributeError, RuntimeError, ImportError) as error:
+            raise UncountableError((str(error).strip().splitlines() or [type(error).__name__])[0]) from error
+        model.requires_grad_(False)
+        self._model: Any = model
+        self._adapter = None
+        self.name = ""
+        self.device = torch.device("meta")
+        self.on_cpu = on_cpu
+        self.bits = bits
+        self.parameter_count = int(model.num_parameters())
+        self.hidden_size = int(config.get_text_config().hidden_size)
+        self.encode_tokens = ENCODE_TOKENS
+        linear = self._linear_layers()
+        if bits != 4:
+            return
+        if sum(layer.weight.numel() for layer in linear.values()) * dtype.itemsize > RESIDENT_BYTES:
+            for name, layer in linear.items():
+                model.set_submodule(name, _in_4_bits(layer))
+        elif on_cpu:
+            model.float()
+
+    @classmethod
+    def like(cls, llm: LanguageModel) -> "ModelShapes":
+        """Of the shapes of a model that is loaded."""
+        return cls(llm.config, bits=llm.bits, on_cpu=llm.device.type == "cpu")
+
+    def _linear_layers(self) -> dict[str, Any]:
+        """All that 4 bits take: not the head."""
+        from transformers.pytorch_utils import Conv1D
+
+        head = self._base().get_output_embeddings()
+        return {
+            n: layer
+            for n, layer in self._base().named_modules()
+            if isinstance(layer, (nn.Linear, Conv1D)) and layer is not head
+        }
+
+    @property
+    def quantized_layers(self) -> list[Any]:
+        """That stay in 4 bits."""
+        return [layer for layer in self._base().modules() if is_quantized(layer)]
+
+    @property
+    def largest_layer(self) -> int:
+        """Weights of the largest linear layer but the head."""
+        return max((int(layer.weight.numel()) for layer in self._linear_layers().values()), default=0)
+
+    def weight_bytes(self) -> dict[str, int]:
+        """Of the base model, by part."""
+        quantized = [layer.weight.numel() for layer in self.quantized_layers]
+        total = sum(parameter.nbytes for parameter in self._base().parameters())
+        plain = total - sum(layer.weight.nbytes for layer in self.quantized_layers)
+        state = sum(-(-n // _BLOCK) + 4 * -(-n // (_BLOCK * _GROUP)) + _CODES for n in quantized)
+        in_16 = "kept in 16 bits" if self.dtype.itemsize == 2 else "kept unquantized"
+        return {"weights": sum(n // 2 for n in quantized), "quantization state": state, in_16: plain}
+
+
+def _in_4_bits(layer: Any) -> nn.Module:
+    from bitsandbytes.nn.modules import Linear4bit
+
+    rows, columns = layer.weight.shape
+    size = (columns, rows) if isinstance(layer, nn.Linear) else (rows, columns)  # GPT-2's are the other way round
+    four = Linear4bit(*size, bias=layer.bias is not None, compute_dtype=layer.weight.dtype, device="meta")
+    return four.requires_grad_(False)

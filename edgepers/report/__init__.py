@@ -1,0 +1,1 @@
+"""A state, told: as a record, as text, as pictures."""

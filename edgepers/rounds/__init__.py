@@ -1,0 +1,1 @@
+"""One round: what it trains on, its training, its verdict, and when it is due."""

@@ -1,0 +1,51 @@
+"""Whether now is the time for a round that nobody waits for: something is new, and the device has nothing else to do."""
+
+import time
+from collections.abc import Mapping
+
+from edgepers.config import Settings
+from edgepers.evaluate.guard import split_reserve
+from edgepers.state.buffer import Buffer
+from edgepers.state.folder import CHECKPOINT, State
+from edgepers.train.pause import CALM_LOOKS, LOOK_SECONDS, Sensors, busy
+
+__all__ = ["nothing_new", "wait_until_idle"]
+
+
+def nothing_new(state: State, buffer: Buffer, settings: Settings) -> str:
+    """Why a round would only repeat the last one; "" where it would not.
+
+    What nobody is there to be asked about is nothing new: with `--annotations ask` only sets that were annotated since,
+    in chat for example, count.
+    """
+    if (state.adapters / CHECKPOINT).exists():
+        return ""  # a training that was cut off
+    if settings.annotations != "ask" and buffer.progress.position > buffer.progress.round_position:
+        return ""
+    annotated, _ = split_reserve([kept for kept in buffer if kept.annotated])
+    if not annotated:
+        return "nothing is annotated yet"
+    reports = state.round_reports(buffer.progress.rounds)
+    if reports and set(reports[-1]["trained_on"]) == {kept.position for kept in annotated}:
+        return f"nothing was annotated since round {reports[-1]['round']}"
+    return ""
+
+
+def wait_until_idle(bounds: Mapping[str, float], minutes: float, sensors: Sensors | None = None) -> str:
+    """Wait until the device has been calm for a while: "" when it is; else, after so many minutes, what it was busy with.
+
+    Args:
+        bounds: as for `Pause`.
+        minutes: to wait at most.
+        sensors: in place of the device's own.
+    """
+    sensors = sensors or Sensors()
+    end = time.monotonic() + 60 * minutes
+    calm, reason = 0, ""
+    while calm < CALM_LOOKS:
+        if calm == 0 and reason and time.monotonic() >= end:
+            return reason
+        time.sleep(LOOK_SECONDS)
+        reason = busy(sensors, bounds)
+        calm = 0 if reason else calm + 1
+    return ""

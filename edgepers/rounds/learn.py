@@ -1,0 +1,82 @@
+"""What a round makes of annotated sets: an adapter, and a verdict on it."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from edgepers.assets import rehearsal_sets
+from edgepers.config import Settings, format_size
+from edgepers.errors import UncountableError
+from edgepers.evaluate.guard import pairs_of
+from edgepers.files import replace_folder
+from edgepers.model.language_model import LanguageModel
+from edgepers.plan.fit import fit, over_budget
+from edgepers.plan.shapes import ModelShapes
+from edgepers.state.folder import CHECKPOINT
+from edgepers.train.layout import MemoryLayout
+from edgepers.train.pause import Pause
+from edgepers.train.recipe import Recipe, max_tokens_of
+from edgepers.train.trainer import TrainResult, TrainStep, train
+
+__all__ = ["fitting", "learn"]
+
+
+def learn(
+    llm: LanguageModel,
+    settings: Settings,
+    pairs: Sequence[tuple[str, str]],
+    folder: Path,
+    told: Callable[[TrainStep], None],
+    *,
+    names: Sequence[str] = (),
+    note: Callable[[str], None] | None = None,
+) -> TrainResult:
+    """Train an adapter on (question, response) pairs; its folder appears when it is whole. Interrupted, it goes on from its checkpoint.
+
+    `names` and what is raised: as for `train`. `note` is told of pauses, and of the configuration that was chosen.
+    """
+    made = folder.with_name(".training")
+    shutil.rmtree(made, ignore_errors=True)
+    made.mkdir(parents=True)
+    checkpoint = folder.parent / CHECKPOINT
+    recipe = Recipe.of(settings, on_cpu=llm.device.type == "cpu")
+    general = pairs_of(rehearsal_sets()) if settings.rehearsal else ()
+    told_of = note or (lambda _: None)
+    try:
+        configuration = fitting(llm, recipe, [*pairs, *general], settings)
+        told_of(f"training in {configuration}")
+    except UncountableError as error:
+        configuration = None
+        told_of(f"--memory {format_size(int(settings.memory))} does not bound training: {error}")
+    pause = Pause(settings.busy_bounds, told_of) if settings.busy_bounds else None
+    result = train(
+        llm,
+        pairs,
+        made,
+        recipe,
+        general=general,
+        configuration=configuration,
+        checkpoint=checkpoint,
+        told=told,
+        names=names,
+        pause=pause,
+    )
+    replace_folder(made, folder)
+    checkpoint.unlink(missing_ok=True)
+    return result
+
+
+def fitting(llm: LanguageModel, recipe: Recipe, pairs: Sequence[tuple[str, str]], settings: Settings) -> MemoryLayout:
+    """The fastest configuration in which (question, response) pairs are trained within `--memory`.
+
+    Raises:
+        BudgetError: none fits.
+        UncountableError: what it takes cannot be told.
+    """
+    most = max_tokens_of(llm.parameter_count)
+    examples = [llm.example(question, response, most) for question, response in pairs]
+    lengths = [(example.prompt_tokens, example.response_tokens) for example in examples]
+    found = fit(ModelShapes.like(llm), lengths, recipe, int(settings.memory))
+    if not found.fits:
+        raise over_budget(found.parts, settings)
+    return found.configuration

@@ -1,0 +1,98 @@
+"""What a state's models score on held-out sets: the base model once, each round's, and the published one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgepers.errors import StateError
+from edgepers.evaluate.evaluator import evaluate, floors, test_digest
+from edgepers.meter.ledger import Ledger
+from edgepers.model.language_model import LanguageModel
+from edgepers.rounds.listener import Listener
+from edgepers.state.buffer import Buffer
+from edgepers.state.folder import State
+from edgepers.streams import DialogueSet
+
+__all__ = ["HeldOutScores"]
+
+
+@dataclass(frozen=True)
+class HeldOutScores:
+    """One state's models, to be used and measured; what the base model scored is kept in the buffer's progress."""
+
+    llm: LanguageModel
+    state: State
+    buffer: Buffer
+    energy: Ledger
+    listener: Listener
+
+    def folder(self, adapter: str) -> Path | None:
+        """Where an adapter that was published lies; None for the base model.
+
+        Raises:
+            StateError: it is gone.
+        """
+        folder = self.state.adapter_folder(adapter)
+        if folder is not None and not folder.is_dir():
+            cure = f"restore it, or run 'edgepers rollback --state {self.state.folder}'"
+            raise StateError(f"{folder}: the published adapter is gone; {cure}")
+        return folder
+
+    def use_published(self) -> None:
+        """Let the model answer with what is published."""
+        self.llm.use_adapter(self.folder(self.buffer.progress.published))
+
+    def base(self, test: Sequence[DialogueSet]) -> None:
+        """Measure the base model once for a test set."""
+        if not test or self.buffer.progress.tested_on == test_digest(test):
+            return
+        self.listener.stage("evaluate", 0)
+        progress = self.buffer.progress.copy()
+        with self.energy.stage("evaluate"):
+            progress.rouge1_before = evaluate(self.llm, test, adapter=False).rouge1
+        progress.tested_on = test_digest(test)
+        self.buffer.save(progress)
+
+    def after_round(self, number: int, adapter: str, test: Sequence[DialogueSet]) -> float | None:
+        """ROUGE-1 with the adapter that a round leaves published; None without a test set."""
+        if not test:
+            return None
+        self.listener.stage("evaluate", number)
+        with self.energy.stage("evaluate"):
+            self.llm.use_adapter(self.folder(adapter))
+            return evaluate(self.llm, test).rouge1
+
+    def evaluate(self, test: Sequence[DialogueSet]) -> dict[str, Any]:
+        """ROUGE-1 of the base model and of the published one, with its answers, beside what knowing nothing scores."""
+        self.base(test)
+        self.use_published()
+        with self.energy.stage("evaluate"):
+            now = evaluate(self.llm, test)
+        return {
+            "questions": len(test),
+            "rouge1_before": self.buffer.progress.rouge1_before,
+            "rouge1_after": now.rouge1,
+            **self._floors(test),
+            "adapter": self.buffer.progress.published or None,
+            "answers": [
+                {"question": dialogue.question, "answer": answer, "reference": dialogue.reference}
+                for dialogue, answer in zip(test, now.answers, strict=True)
+            ],
+        }
+
+    def reported(self, test: Sequence[DialogueSet]) -> dict[str, Any]:
+        """`rouge1_after` and the floors for a state's report; measured only where the last round did not measure this test set."""
+        rounds = self.state.round_reports(self.buffer.progress.rounds)
+        same = [r["rouge1"] for r in rounds if r["tested_on"] == test_digest(test) and r["rouge1"] is not None]
+        if same and rounds[-1]["tested_on"] == test_digest(test):
+            after = same[-1]
+        else:
+            self.use_published()
+            with self.energy.stage("evaluate"):
+                after = evaluate(self.llm, test).rouge1
+        return {"rouge1_after": after, **self._floors(test)}
+
+    def _floors(self, test: Sequence[DialogueSet]) -> dict[str, float | None]:
+        floor = floors(test, [kept.wanted for kept in self.buffer if kept.annotated])
+        return {"floor_echo": floor.echo, "floor_constant": floor.constant}

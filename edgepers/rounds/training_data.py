@@ -1,0 +1,36 @@
+"""What a round trains on and is judged by: the annotated sets, with their variations."""
+
+from dataclasses import dataclass
+
+from edgepers.evaluate.guard import split_reserve
+from edgepers.state.buffer import Buffer
+from edgepers.state.folder import State
+from edgepers.state.records import KeptSet
+from edgepers.state.variations import Variations
+
+__all__ = ["TrainingData"]
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Annotated sets to train on, those held back for the guard, and every variation on record by its set's position."""
+
+    training: list[KeptSet]
+    reserve: list[KeptSet]
+    variations: dict[int, Variations]
+
+    @classmethod
+    def of(cls, state: State, buffer: Buffer) -> "TrainingData":
+        """As things are now."""
+        training, reserve = split_reserve([kept for kept in buffer if kept.annotated])
+        return cls(training, reserve, state.variations(buffer.sealer))
+
+    def pairs(self) -> tuple[list[tuple[str, str]], list[str]]:
+        """(question, response) pairs to train on, sets before variations, and the name of the set that each comes from."""
+        pairs = [(kept.question, kept.wanted) for kept in self.training]
+        names = [kept.name for kept in self.training]
+        for kept in self.training:
+            varied = self.variations[kept.position].pairs if kept.position in self.variations else ()
+            pairs.extend(varied)
+            names.extend([kept.name] * len(varied))
+        return pairs, names

@@ -1,0 +1,66 @@
+"""A stream cut into micro-batches that are aligned to its positions, so that an interruption changes nothing."""
+
+from collections.abc import Callable
+from itertools import islice
+
+from edgepers.errors import StreamError
+from edgepers.state.records import Progress
+from edgepers.streams import Arrival, Cursor, Stream
+
+__all__ = ["MICRO_BATCH", "MicroBatches"]
+
+MICRO_BATCH = 16  # sets answered and scored together
+_SHOWN = 10  # malformed lines told one by one
+
+
+class MicroBatches:
+    """Reads on from the micro-batch that a buffer's progress is in.
+
+    Args:
+        stream: what to read.
+        progress: of the buffer.
+        strict: a malformed line is an error.
+        note: told of malformed lines, the first ten.
+    """
+
+    def __init__(self, stream: Stream, progress: Progress, *, strict: bool, note: Callable[[str], None]) -> None:
+        start = Cursor(*progress.batch_cursor)
+        self.position = progress.batch_position
+        self._most = (
+            1 if stream.live else MICRO_BATCH
+        )  # whoever speaks into a pipe is not kept waiting for fifteen others
+        self.invalid = start.invalid
+        self._name = stream.name
+        self._strict = strict
+        self._note = note
+        self._complaints: list[str] = []
+        # what was decided before it, when something else (a chat) came between, is read again and passed over
+        self._arrivals = islice(stream.read(start, self._complain), progress.batch_skip, None)
+
+    def _complain(self, message: str) -> None:
+        if self._strict:
+            raise StreamError(f"{message} (--strict)")
+        self.invalid += 1
+        if len(self._complaints) < _SHOWN:
+            self._complaints.append(message)
+            more = " (further ones are counted, not shown)" if len(self._complaints) == _SHOWN else ""
+            self._note(f"skipped: {message}{more}")
+
+    def next(self, *ends: int) -> list[Arrival]:
+        """The sets up to the next multiple of 16 (of a live stream, one), or to the nearest of `ends`; none at the end of the stream."""
+        end = min(self.position - self.position % self._most + self._most, *ends, self.position + self._most)
+        batch = list(islice(self._arrivals, max(end - self.position, 0)))
+        self.position += len(batch)
+        return batch
+
+    def require_some(self) -> None:
+        """Raises StreamError where the whole stream has given no valid set."""
+        if self.position == 0:
+            what = (
+                f"{self.invalid} malformed lines and no valid one; first: {self._complaints[0]}"
+                if self._complaints
+                else "empty"
+            )
+            raise StreamError(
+                f"stream {self._name}: {what}; give JSON Lines with 'question' (--format names other forms)"
+            )

@@ -1,0 +1,1 @@
+"""One owner's folder: all that is on disk."""

@@ -1,0 +1,97 @@
+"""Forget kept sets: they go, and so does every adapter that learned from them."""
+
+import shutil
+from collections.abc import Sequence
+from typing import Any
+
+from edgepers.errors import StateError, UsageError
+from edgepers.state.buffer import Buffer
+from edgepers.state.folder import CHECKPOINT, State
+from edgepers.state.records import KeptSet
+
+__all__ = ["find", "finish_forgetting", "forget"]
+
+
+def find(
+    buffer: Buffer, *, name: str | None = None, matching: str | None = None, everything: bool = False
+) -> list[KeptSet]:
+    """The kept sets that are meant.
+
+    Args:
+        buffer: open.
+        name: an id of the stream, or a position as `select --explain` names it.
+        matching: text in question, response or reference, in any case.
+        everything: all of them.
+
+    Raises:
+        UsageError: none or several of these are given.
+        StateError: nothing kept is meant.
+    """
+    if (name is not None) + (matching is not None) + everything != 1:
+        raise UsageError("say what to forget: an id, --matching TEXT, or --all")
+    if everything:
+        return list(buffer)
+    if matching is not None:
+        if not matching.strip():
+            raise UsageError("--matching is empty; give a word to look for, or --all")
+        low = matching.casefold()
+        found = [
+            kept
+            for kept in buffer
+            if any(low in (text or "").casefold() for text in (kept.question, kept.response, kept.reference))
+        ]
+    else:
+        found = [kept for kept in buffer if name and (kept.id == name or str(kept.position) == name)]
+    if not found:
+        raise StateError(
+            f"nothing kept {f'holds {matching!r}' if matching is not None else f'is called {name!r}'}; nothing was"
+            " forgotten"
+        )
+    return found
+
+
+def forget(state: State, buffer: Buffer, sets: Sequence[KeptSet]) -> dict[str, Any]:
+    """Delete sets with their variations, withdraw the adapters that were trained on them, and replace the key; needs no model.
+
+    The newest earlier adapter that never saw them is published again, or else the base model. The next round starts
+    from the base anyway. With the old key goes whatever the disk still holds of the sets: freed pages, and copies of
+    the state folder.
+
+    Returns:
+        `forgotten` (positions), `withdrawn` (adapters), `published` (now; None for the base model).
+    """
+    positions = {kept.position for kept in sets}
+    tainted = [
+        done["adapter"]
+        for done in state.round_reports(buffer.progress.rounds)
+        if done["adapter"] and positions.intersection(done["trained_on"])
+    ]
+    progress = buffer.progress.copy()
+    progress.withdrawn = tainted
+    progress.earlier = [name for name in progress.earlier if name not in tainted]
+    if progress.published in tainted:
+        progress.published = progress.earlier.pop() if progress.earlier else ""
+    buffer.forget(sorted(positions), progress)
+    finish_forgetting(state, buffer)
+    return {"forgotten": sorted(positions), "withdrawn": tainted, "published": buffer.progress.published or None}
+
+
+def finish_forgetting(state: State, buffer: Buffer) -> None:
+    """What follows when sets were deleted; called again when a state opens, in case power failed in between."""
+    progress = buffer.progress
+    if not progress.retired_key and not progress.withdrawn:
+        return
+    state.mirror_published(progress.published)
+    for name in progress.withdrawn:
+        shutil.rmtree(state.adapters / name, ignore_errors=True)
+    if progress.withdrawn:
+        done = progress.copy()
+        done.withdrawn = []
+        buffer.save(done)
+    if progress.retired_key:
+        (state.adapters / CHECKPOINT).unlink(missing_ok=True)  # of a training that was interrupted
+        stay = {kept.position for kept in buffer}
+        buffer.add_key()
+        varied = {position: v for position, v in state.variations(buffer.sealer).items() if position in stay}
+        state.save_variations(varied, buffer.sealer)
+        buffer.rotate()

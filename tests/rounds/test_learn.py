@@ -1,0 +1,78 @@
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from edgepers.assets import general_sets
+from edgepers.config import Settings
+from edgepers.errors import BudgetError, ModelError
+from edgepers.evaluate.guard import SCALES, guard, perplexity_rise
+from edgepers.plan.plan import plan
+from edgepers.rounds.learn import fitting, learn
+from edgepers.streams import read_dialogue_sets
+from edgepers.train.packing import States
+from edgepers.train.recipe import Recipe
+
+PAIRS = [("Where is the house?", "It is by the river."), ("Who lives there?", "My sister does.")]
+
+
+GENERAL = [(one.question, one.reference) for one in read_dialogue_sets(general_sets(), need_reference=True)]
+
+
+class _Looking(States):
+    """A model that decides by a value."""
+
+    def __call__(self, packed):
+        if packed.ids.sum() > 0:
+            raise AssertionError
+        return super().__call__(packed)
+
+
+def test_the_configuration_is_said(llm, tmp_path):
+    said = []
+    learn(llm, Settings(steps=1), PAIRS, tmp_path / "round-1", lambda _: None, note=said.append)
+    assert said == ["training in micro-batches of 1024 tokens"]
+    assert (tmp_path / "round-1" / "adapter_config.json").exists()
+
+
+@pytest.mark.parametrize(("most", "scale"), [(1e-9, 1.0), (10.0, 1.0), (None, 0.5)])
+def test_of_an_adapter_that_is_refused_whole_as_much_is_published_as_the_guard_lets_out(llm, tmp_path, most, scale):
+    folder = tmp_path / "round-1"
+    learn(llm, Settings(steps=20, lora_targets="all-linear"), PAIRS, folder, lambda _: None)
+    whole = load_file(folder / "adapter_model.safetensors")
+    if most is None:
+        rises = []
+        base = llm.losses(GENERAL, adapter=False)
+        for part in (1.0, *SCALES):
+            llm.use_adapter(folder, scale=part)
+            rises.append(perplexity_rise(base, llm.losses(GENERAL)))
+        most = rises[2]
+        assert most < rises[1] < rises[0]
+    verdict = guard(llm, Settings(guard_perplexity=most), [], None, folder)
+    assert (verdict.publish, verdict.scale) == (most > 1e-9, scale)
+    for name, weight in load_file(folder / "adapter_model.safetensors").items():
+        torch.testing.assert_close(weight, whole[name] * (scale if "lora_B" in name else 1.0))
+
+
+def test_too_little_memory_is_refused(llm):
+    with pytest.raises(BudgetError, match=r"--memory 100\.0 MB is too little"):
+        fitting(llm, Recipe(steps=1), PAIRS, Settings(memory=100_000_000))
+
+
+def test_a_model_that_cannot_be_counted_is_trained_and_it_is_said(llm, tmp_path, monkeypatch):
+    monkeypatch.setattr("edgepers.plan.memory.States", _Looking)
+    with pytest.raises(ModelError, match="a step of this model cannot be counted"):
+        plan(device="orin-nano-8gb")
+    said = []
+    learn(llm, Settings(steps=1), PAIRS, tmp_path / "round-1", lambda _: None, note=said.append)
+    assert len(said) == 1
+    assert said[0].startswith("--memory 4.00 GB does not bound training: a step of this model cannot be counted")
+    assert (tmp_path / "round-1" / "adapter_config.json").exists()
+
+
+def test_a_fault_of_our_own_is_not_taken_for_a_model_that_cannot_be_counted(llm, monkeypatch):
+    def faulty(*_):
+        raise TypeError("ours")
+
+    monkeypatch.setattr("edgepers.plan.fit.heaviest", faulty)
+    with pytest.raises(TypeError, match="ours"):
+        fitting(llm, Recipe(steps=1), PAIRS, Settings())
