@@ -3,12 +3,22 @@
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields, replace
-from typing import Any, get_type_hints
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, get_args, get_type_hints
 
 from edgepers.errors import UsageError
 
-__all__ = ["MIN_STORAGE_BYTES", "PAPER", "POLICIES", "Settings", "format_size", "parse_size"]
+__all__ = [
+    "ENTROPIES",
+    "FORMATS",
+    "MIN_STORAGE_BYTES",
+    "PAPER",
+    "POLICIES",
+    "Settings",
+    "format_size",
+    "option_name",
+    "parse_size",
+]
 
 MIN_STORAGE_BYTES = 48_000  # below it the journal's reserve leaves no room for a record of ordinary length
 POLICIES = ("quality", "aging", "density", "random", "fifo", "kcenter", "longest", "loss")
@@ -21,7 +31,6 @@ EXPORT_FORMATS = ("peft", "gguf", "merged")
 EXPORT_ONTO = ("quantized", "original")
 LORA_TARGETS = ("attention", "all-linear")
 OPTIMIZERS = ("auto", "adamw", "adamw8bit")
-PLAN_DEVICES = ("orin-nano-8gb", "orin-nx-16gb", "orin-agx-64gb", "this")
 
 _UNITS = {
     "": 1,
@@ -71,9 +80,9 @@ def option(default: Any, help: str, *, choices: tuple[str, ...] | None = None, g
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """How a state works. Written to its edgepers.toml; what is given again later replaces what is there."""
+    """How a state works. Written to its edgepers.toml; what is given again later replaces what is there; None is unset."""
 
-    model: str = option("", "local folder or Hub name of the base model; empty: the packaged small model")
+    model: str | None = option(None, "local folder or Hub name of the base model; unset: the packaged small model")
     bits: int = option(4, "4: NF4 with double quantization; 16: none")
     storage: Size = option(Size(281_000), "most bytes on disk for everything kept, such as 281KB")
     memory: Size = option(
@@ -82,7 +91,7 @@ class Settings:
     every: int = option(200, "valid dialogue sets between two rounds")
     policy: str = option("random", "who enters the buffer and who leaves", choices=POLICIES)
     entropy: str = option("windowed", "reading of the entropy of embedding", choices=ENTROPIES)
-    lexicons: str = option("", "folder with one <domain>.txt of words per domain; empty: the packaged ones")
+    lexicons: str | None = option(None, "folder with one <domain>.txt of words per domain; unset: the packaged ones")
     scored_text: str = option("response", "text that is scored beside the question", choices=("response", "reference"))
     protect_annotated: bool = option(True, "annotated sets leave only when nothing else can")
     annotations: str = option(
@@ -92,12 +101,12 @@ class Settings:
     generations: int = option(3, "variations asked of the model for each annotated set; 0: none")
     synthesize: str = option("question", "what is varied", choices=("question", "pair"))
     steps: int = option(100, "optimizer steps of a round")
-    epochs: int = option(0, "passes over the training sets instead of a fixed number of steps; 0: use steps")
+    epochs: int | None = option(None, "passes over the training sets, instead of a fixed number of steps")
     batch: int = option(16, "training sets in one optimizer step, at most")
-    step_tokens: int = option(
-        0, "tokens of the sets of one optimizer step, about, however many sets they are; 0: --batch sets"
+    step_tokens: int | None = option(
+        None, "tokens of the sets of one optimizer step, about, however many sets they are; unset: --batch sets"
     )
-    learning_rate: float = option(0.0, "peak learning rate; 0: by the model's size")
+    learning_rate: float | None = option(None, "peak learning rate; unset: by the model's size")
     optimizer: str = option(
         "auto", "AdamW's moments in 32 bits, or in 8 (adamw8bit); auto: in 8 on a GPU", choices=OPTIMIZERS
     )
@@ -110,34 +119,36 @@ class Settings:
     lora_targets: str = option(
         "attention", "layers that the adapter changes: q, k, v, o, or every linear layer", choices=LORA_TARGETS
     )
-    lora_layers: str = option(
-        "all", "all: the adapter is on every block; top:K: on the K uppermost, and those below run once for each set"
+    lora_layers: int | None = option(
+        None, "the adapter is on so many uppermost blocks, and those below run once for each set; unset: on every block"
     )
     rehearsal: int = option(
         4, "general sets in each step on which the adapter is held to what the base model says; 0: none"
     )
     guard: bool = option(True, "keep an adapter aside that is worse on annotated sets held in reserve")
-    guard_perplexity: float = option(
-        0.0, "most that general perplexity may rise over the base model's, as a share; 0: by the model's size"
+    guard_perplexity: float | None = option(
+        None, "most that general perplexity may rise over the base model's, as a share; unset: by the model's size"
     )
     keep_adapters: int = option(3, "newest adapters kept on disk, the published one always among them")
     seed: int = option(0, "seed of every random choice")
-    format: str = option(
-        "", "form of the stream's records; empty: detected from the first of them", choices=("", *FORMATS)
+    format: str | None = option(
+        None, "form of the stream's records; unset: detected from the first of them", choices=FORMATS
     )
-    key_file: str = option("", "file outside the state that holds its key; empty: in your configuration folder")
-    durability: str = option(
-        "every", "every: each admission is a commit of its own; batch:N: up to N of a micro-batch share one"
+    key_file: str | None = option(
+        None, "file outside the state that holds its key; unset: in your configuration folder"
+    )
+    admissions_per_commit: int = option(
+        1, "admissions of a micro-batch that may share one commit; 1: each is durable by itself"
     )
     passphrase: bool = option(False, "wrap a new state's key with a passphrase: EDGEPERS_PASSPHRASE, or asked for")
-    pause_when_busy: str = option(
-        "",
-        "training waits while the device is busy: on, or bounds such as load:0.5,battery:30,temperature:85 (share of"
-        " the cores that other"
-        " programs take, percent left unplugged, degrees Celsius)",
+    pause_when_busy: bool = option(False, "training waits while the device is busy, by the three bounds that follow")
+    busy_load: float = option(0.5, "busy is: other programs take more than this share of the cores")
+    busy_battery: float = option(30.0, "busy is: unplugged, with less than so many percent in the battery")
+    busy_temperature: float = option(85.0, "busy is: hotter than so many degrees Celsius")
+    stream: str | None = option(None, "stream file last read: where gold annotation looks references up", given=False)
+    preset: str | None = option(
+        None, "paper: every choice as in Qin et al. (DAC 2024) where it is known", choices=("paper",)
     )
-    stream: str = option("", "stream file last read: where gold annotation looks references up", given=False)
-    preset: str = option("", "paper: every choice as in Qin et al. (DAC 2024) where it is known", choices=("", "paper"))
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be right.
@@ -146,52 +157,29 @@ class Settings:
             UsageError: names the option, its value and the limit.
         """
         for f in fields(self):
-            choices = f.metadata["choices"]
-            if choices and getattr(self, f.name) not in choices:
-                raise UsageError(
-                    f"--{f.name.replace('_', '-')} {getattr(self, f.name)!r} is unknown; choose"
-                    f" {', '.join(c for c in choices if c)}"
-                )
-        for name, least in _LEAST.items():
-            if getattr(self, name) < least:
-                raise UsageError(f"--{name.replace('_', '-')} is {getattr(self, name)}; the least is {least}")
+            value, choices, name = getattr(self, f.name), f.metadata["choices"], option_name(f.name)
+            if value is None:
+                continue
+            if choices and value not in choices:
+                raise UsageError(f"{name} {value!r} is unknown; choose {', '.join(choices)}")
+            if isinstance(value, float) and not math.isfinite(value):
+                raise UsageError(f"{name} is {value}; give a number")
+            if value == "":
+                raise UsageError(f"{name} is empty; give a value, or none to unset it")
+            least, most = _LIMITS.get(f.name, (None, None))
+            if least is not None and value < least:
+                raise UsageError(f"{name} is {value}; the least is {least}")
+            if most is not None and value > most:
+                raise UsageError(f"{name} is {value}; the most is {most}")
         if self.bits not in (4, 16):
             raise UsageError(f"--bits is {self.bits}; choose 4 (NF4) or 16 (none)")
         if self.storage < MIN_STORAGE_BYTES:
             raise UsageError(f"--storage is {format_size(self.storage)}; the least is {format_size(MIN_STORAGE_BYTES)}")
-        if self.admissions_a_commit < 1:
-            raise UsageError(f"--durability is {self.durability!r}; give every, or batch:N with N of at least 1")
-        if self.top_layers < 0:
-            raise UsageError(f"--lora-layers is {self.lora_layers!r}; give all, or top:K with K of at least 1")
-        if (wrong := _wrong_bound(self.pause_when_busy)) is not None:
-            raise UsageError(
-                f"--pause-when-busy is {self.pause_when_busy!r}, where {wrong!r} is no bound; give on, or some of"
-                " load:0.5 (above 0, at"
-                f" most 1), battery:30 (percent), temperature:85 (degrees Celsius), with commas between, or nothing"
-            )
-        if not math.isfinite(self.learning_rate):
-            raise UsageError(
-                f"--learning-rate is {self.learning_rate}; give a number such as 2e-4, or 0 for the model's own"
-            )
-
-    @property
-    def admissions_a_commit(self) -> int:
-        """Of `durability`; 0 for what is neither "every" nor "batch:N"."""
-        match = re.fullmatch(r"batch:(\d{1,6})", self.durability)
-        return int(match[1]) if match else int(self.durability == "every")
-
-    @property
-    def top_layers(self) -> int:
-        """Of `lora_layers`: 0 for all, -1 for what is neither "all" nor "top:K"."""
-        match = re.fullmatch(r"top:([1-9]\d{0,3})", self.lora_layers)
-        return int(match[1]) if match else -(self.lora_layers != "all")
 
     @property
     def busy_bounds(self) -> dict[str, float]:
-        """Of `pause_when_busy`, by sensor; none where it is off."""
-        if self.pause_when_busy == "on":
-            return dict(BUSY)
-        return {name: float(value) for name, _, value in map(_parted, self.pause_when_busy.split(",")) if name}
+        """What counts as busy, by sensor: "load" (a share), "battery" (percent), "temperature" (degrees Celsius)."""
+        return {"load": self.busy_load, "battery": self.busy_battery, "temperature": self.busy_temperature}
 
     @classmethod
     def make(cls, given: Mapping[str, Any], saved: Mapping[str, Any] | None = None) -> "Settings":
@@ -203,55 +191,42 @@ class Settings:
             raise UsageError(f"unknown setting: {error}") from None
 
     @classmethod
-    def hints(cls) -> dict[str, type]:
-        """Name and type of each setting."""
-        return get_type_hints(cls)
+    def hints(cls) -> dict[str, tuple[type, bool]]:
+        """Type of each setting by name, and whether it may be unset (None)."""
+        found = {}
+        for name, hint in get_type_hints(cls).items():
+            kinds = [kind for kind in get_args(hint) or (hint,) if kind is not type(None)]
+            found[name] = (kinds[0], len(get_args(hint)) > len(kinds))
+        return found
 
 
-BUSY = {"load": 0.5, "battery": 30.0, "temperature": 85.0}  # what `on` means
-_MOST = {"load": 1.0, "battery": 100.0, "temperature": 150.0}
+def option_name(setting: str) -> str:
+    """A setting as the command line has it: `lora_rank` -> `--lora-rank`."""
+    return "--" + setting.replace("_", "-")
 
 
-def _parted(bound: str) -> tuple[str, str, str]:
-    name, colon, value = bound.partition(":")
-    return name.strip(), colon, value.strip()
-
-
-def _wrong_bound(text: str) -> str | None:
-    """The part of `--pause-when-busy` that is no bound; None where all are."""
-    if text in ("", "on"):
-        return None
-    seen = set()
-    for bound in text.split(","):
-        name, _, value = _parted(bound)
-        if (
-            name not in BUSY
-            or name in seen
-            or not re.fullmatch(r"\d+(\.\d+)?|\.\d+", value)
-            or not 0 < float(value) <= _MOST[name]
-        ):
-            return bound
-        seen.add(name)
-    return None
-
-
-_LEAST = {
-    "every": 1,
-    "annotations_per_round": 0,
-    "generations": 0,
-    "steps": 1,
-    "epochs": 0,
-    "batch": 1,
-    "step_tokens": 0,
-    "learning_rate": 0.0,
-    "guard_perplexity": 0.0,
-    "lora_rank": 1,
-    "rehearsal": 0,
-    "keep_adapters": 1,
-    "memory": 100_000_000,
+# Least and most of a setting, where there are such.
+_LIMITS: dict[str, tuple[float | None, float | None]] = {
+    "every": (1, None),
+    "annotations_per_round": (0, 10_000),
+    "generations": (0, 100),
+    "steps": (1, 1_000_000),
+    "epochs": (1, 10_000),
+    "batch": (1, 100_000),
+    "step_tokens": (1, 100_000_000),
+    "learning_rate": (1e-12, 10.0),
+    "guard_perplexity": (0.0, None),
+    "lora_rank": (1, 4096),
+    "lora_layers": (1, 10_000),
+    "rehearsal": (0, 10_000),
+    "keep_adapters": (1, 10_000),
+    "admissions_per_commit": (1, 999_999),
+    "busy_load": (0.01, 1.0),
+    "busy_battery": (1, 100.0),
+    "busy_temperature": (1, 150.0),
+    "memory": (100_000_000, None),
+    "seed": (-(2**62), 2**62),
 }
-
-assert all(f.default is not MISSING for f in fields(Settings))
 
 # What is known of the paper's choices: its text, figures and the first author's script. Round length, batch, epochs and
 # learning rate are remembered, not seen (docs/method.md); everything kept is annotated, since bytes limit learning

@@ -8,13 +8,11 @@ EdgepersError            exit 1: a known failure, one line, with its cure
 │   └── UncountableError a model whose memory cannot be told before it is used
 ├── StateError           a state folder that is missing, busy, damaged or of another kind
 │   └── BusyError        another process works on it
-├── BudgetError          bytes of storage or memory that do not suffice
-│   └── MicroBatchHalvedError   memory ran out in training, which goes on with less when it is asked for again
-└── VerdictError         a question that was answered with no; the answer is with it
+└── BudgetError          bytes of storage or memory that do not suffice
+    └── MicroBatchHalvedError   memory ran out in training, which goes on with less when it is asked for again
 """
 
 from collections.abc import Callable
-from typing import Any
 
 __all__ = [
     "BudgetError",
@@ -27,7 +25,6 @@ __all__ = [
     "StreamError",
     "UncountableError",
     "UsageError",
-    "VerdictError",
     "nothing_yet",
 ]
 
@@ -87,14 +84,6 @@ class MicroBatchHalvedError(BudgetError):
         self.micro_batch_tokens = micro_batch_tokens
         self.round = ""
         self.hand_over: Callable[[], None] = lambda: None
-
-
-class VerdictError(EdgepersError):
-    """A question that was answered with no, such as whether a model fits; `answer` is what --json prints."""
-
-    def __init__(self, line: str, answer: dict[str, Any]) -> None:
-        super().__init__(line)
-        self.answer = answer
 
 
 def nothing_yet(folder: object) -> StateError:

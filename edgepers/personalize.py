@@ -84,7 +84,7 @@ class Personalizer:
     ) -> None:
         self.state = State(state)
         self.settings = self.state.settled(settings)
-        lexicons = load_lexicons(Path(self.settings.lexicons) if self.settings.lexicons else None)
+        lexicons = load_lexicons(None if self.settings.lexicons is None else Path(self.settings.lexicons))
         if llm is None:
             import_libraries()
         self.meter = MemoryMeter(self.settings.memory)
@@ -96,7 +96,7 @@ class Personalizer:
             self.settings.storage,
             keys=key_source(self.settings),
             quarantine=quarantine,
-            batch=self.settings.admissions_a_commit,
+            batch=self.settings.admissions_per_commit,
         )
         with contextlib.ExitStack() as undo:
             undo.callback(self.buffer.close)

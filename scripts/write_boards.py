@@ -66,9 +66,10 @@ def cell(found: dict[str, Any]) -> str:
 def row(model: str) -> str:
     """One model on every board, in its fastest mode."""
     from edgepers.board.presets import PRESETS
+    from edgepers.config import Settings
     from edgepers.plan.plan import plan
 
-    found = [plan(model, device=device) for device in PRESETS]
+    found = [plan(Settings(model=model), device=device) for device in PRESETS]
     return f"| {model} | {found[0]['parameters'] / 1e9:.2f} B | " + " | ".join(map(cell, found)) + " |"
 
 

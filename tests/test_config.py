@@ -1,7 +1,9 @@
 import pytest
 
+from edgepers.cli import build_parser
 from edgepers.config import PAPER, Settings, format_size, parse_size
 from edgepers.errors import UsageError
+from edgepers.state.folder import State
 
 
 @pytest.mark.parametrize(
@@ -38,6 +40,10 @@ def test_format_size_uses_powers_of_1000():
         ("bits", 8, "--bits is 8"),
         ("learning_rate", float("nan"), "--learning-rate is nan"),
         ("annotations_per_round", -1, "--annotations-per-round is -1"),
+        ("lora_rank", 1_000_000, "--lora-rank is 1000000; the most is 4096"),
+        ("epochs", 0, "--epochs is 0; the least is 1"),
+        ("model", "", "--model is empty; give a value, or none to unset it"),
+        ("preset", "mine", "--preset 'mine' is unknown; choose paper"),
     ],
 )
 def test_settings_refuse_what_cannot_be_right(name, value, says):
@@ -51,3 +57,17 @@ def test_what_is_given_beats_the_preset_beats_what_is_saved():
     assert not settings.guard
     again = Settings.make({"batch": 8}, {f: getattr(settings, f) for f in Settings.hints()})
     assert (again.preset, again.batch, again.every, again.guard) == ("paper", 8, 100, False)
+
+
+def test_what_is_unset_is_none_on_the_command_line_and_in_the_saved_file(tmp_path):
+    state = State(tmp_path)
+    state.save_settings(Settings(learning_rate=1e-3, lora_layers=2))
+    saved = state.saved_settings()
+    assert (saved["learning_rate"], saved["lora_layers"], "epochs" in saved) == (1e-3, 2, False)
+    line = ["select", "s.jsonl", "--state", "x", "--learning-rate", "none", "--epochs", "3"]
+    given = vars(build_parser().parse_args(line))
+    settings = Settings.make({"learning_rate": given["learning_rate"], "epochs": given["epochs"]}, saved)
+    assert (settings.learning_rate, settings.lora_layers, settings.epochs) == (None, 2, 3)
+    state.save_settings(settings)
+    assert "# learning_rate is unset" in (tmp_path / "edgepers.toml").read_text(encoding="utf-8")
+    assert "learning_rate" not in state.saved_settings()

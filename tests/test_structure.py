@@ -102,3 +102,11 @@ def test_tests_mirror_the_package_path_for_path():
     for folder in sorted({file.parent for file in (ROOT / "tests").rglob("test_*.py")} - {ROOT / "tests"}):
         path = folder.relative_to(ROOT / "tests")
         assert (PACKAGE / path).is_dir() or (ROOT / path).is_dir(), path
+
+
+def test_what_tests_import_of_each_other_is_there():
+    for file in (ROOT / "tests").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tests"):
+                path = ROOT.joinpath(*str(node.module).split("."))
+                assert path.is_dir() or path.with_suffix(".py").is_file(), f"{file}: {node.module}"

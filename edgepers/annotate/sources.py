@@ -43,12 +43,12 @@ def source_of(settings: Settings, stream: Stream | None) -> Source:
         return ask()
     if named != "gold":
         return from_file(named)
-    if stream is None and not settings.stream:
+    if stream is None and settings.stream is None:
         raise UsageError(
             "--annotations gold needs the stream's file again, and this state has read none; give ask or a file of"
             " answers"
         )
-    return gold(stream or open_stream(settings.stream, settings.format))
+    return gold(stream or open_stream(str(settings.stream), settings.format))
 
 
 def gold(stream: Stream) -> Source:

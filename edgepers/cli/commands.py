@@ -1,13 +1,17 @@
-"""What the command line does: each function takes parsed arguments, calls the library, prints, and returns what --json prints."""
+"""What each command does: it takes parsed arguments, calls the library, and returns a record and its text.
+
+Results are printed by `main` alone; what is said on the way goes to standard error.
+"""
 
 import argparse
 import json
 import sys
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edgepers.config import Settings, format_size
-from edgepers.errors import BusyError, UsageError, VerdictError
+from edgepers.errors import BusyError, UsageError
 
 if TYPE_CHECKING:  # --help loads no torch
     from edgepers.annotate.sources import Source
@@ -16,10 +20,18 @@ if TYPE_CHECKING:  # --help loads no torch
     from edgepers.state.folder import State
 
 
+class Outcome(NamedTuple):
+    """What a command found: the record that --json prints, the text that people read, and why the answer is no."""
+
+    record: dict[str, Any]
+    text: str = ""
+    failure: str = ""
+
+
 def _given(args: argparse.Namespace) -> dict[str, Any]:
     """The settings that are given on the command line."""
     names = {f.name for f in fields(Settings)}
-    return {k: v for k, v in vars(args).items() if k in names and k != "stream"}
+    return {name: value for name, value in vars(args).items() if name in names - {"stream"}}
 
 
 def _open(
@@ -75,21 +87,25 @@ def _check_files(args: argparse.Namespace) -> None:
         )
 
 
-def run(args: argparse.Namespace) -> dict[str, Any]:
+def run(args: argparse.Namespace) -> Outcome:
+    from edgepers.report.summary import run_summary
+
     _check_files(args)
     with _open(args, make=True, total=args.limit) as owner:
         report = owner.run(args.stream, test=args.eval, limit=args.limit, strict=args.strict)
-    return _shown(args, report, "run_summary")
+    return Outcome(report, run_summary(report))
 
 
-def select(args: argparse.Namespace) -> dict[str, Any]:
+def select(args: argparse.Namespace) -> Outcome:
+    from edgepers.report.summary import run_summary
+
     _check_files(args)
     with _open(args, make=True, total=args.limit) as owner:
         report = owner.select(args.stream, limit=args.limit, strict=args.strict)
-    return _shown(args, report, "run_summary")
+    return Outcome(report, run_summary(report))
 
 
-def annotate(args: argparse.Namespace) -> dict[str, Any]:
+def annotate(args: argparse.Namespace) -> Outcome:
     _check_files(args)
     with _open(args) as owner:
         if args.requests:
@@ -97,89 +113,79 @@ def annotate(args: argparse.Namespace) -> dict[str, Any]:
                 {"id": kept.id, "question": kept.question, "response": kept.response, "reference": ""}
                 for kept in owner.requests()
             ]
-            if not args.json:
-                print("\n".join(json.dumps(request, ensure_ascii=False) for request in requests))
-            return {"requests": requests}
+            lines = (json.dumps(request, ensure_ascii=False) for request in requests)
+            return Outcome({"requests": requests}, "\n".join(lines))
         outcomes = owner.annotate()
         left = len(owner.requests())
-    if not args.json:
-        print(f"answers: {outcomes or 'none'}; {left} requests still open")
-    return {"outcomes": outcomes, "open": left}
+    return Outcome({"outcomes": outcomes, "open": left}, f"answers: {outcomes or 'none'}; {left} requests still open")
 
 
-def synthesize(args: argparse.Namespace) -> dict[str, Any]:
+def synthesize(args: argparse.Namespace) -> Outcome:
     with _open(args) as owner:
         made = owner.synthesize()
-    if not args.json:
-        for question, response in made["pairs"]:
-            print(f"{question}\n    -> {response}")
-        print(f"{made['synthesized']} variations of {made['sets']} sets kept; refused: {made['refused'] or 'none'}")
-    return made
+    lines = [f"{question}\n    -> {response}" for question, response in made["pairs"]]
+    refused = made["refused"] or "none"
+    lines.append(f"{made['synthesized']} variations of {made['sets']} sets kept; refused: {refused}")
+    return Outcome(made, "\n".join(lines))
 
 
-def train(args: argparse.Namespace) -> dict[str, Any]:
+def train(args: argparse.Namespace) -> Outcome:
     _check_files(args)
     with _open(args) as owner:
         done = owner.train(test=args.eval)
-    return _shown_round(args, done)
+    return Outcome(done, _rows(done))
 
 
-def round(args: argparse.Namespace) -> dict[str, Any]:
+def round_now(args: argparse.Namespace) -> Outcome:
     _check_files(args)
     if args.when_idle is not None:
         return _round_when_idle(args)
     with _open(args) as owner:
         done = owner.round(test=args.eval)
-    return _shown_round(args, done)
+    return Outcome(done, _rows(done))
 
 
-def _round_when_idle(args: argparse.Namespace) -> dict[str, Any]:
-    """The round, or why there was none: for a timer both are fine."""
-    from edgepers.config import BUSY
+def _round_when_idle(args: argparse.Namespace) -> Outcome:
+    """Do the round, or say why there was none: for a timer both are fine."""
     from edgepers.rounds.idle import nothing_new, wait_until_idle
 
     state, _, opened = _open_buffer(args)
-    given = {name: vars(args)[name] for name in ("annotations", "pause_when_busy") if name in args}
-    settings = Settings.make(given, state.saved_settings())
+    settings = Settings.make(_given(args), state.saved_settings())
     with opened as buffer:
         reason = nothing_new(state, buffer, settings)
-    reason = reason or wait_until_idle(settings.busy_bounds or BUSY, args.when_idle)
+    reason = reason or wait_until_idle(settings.busy_bounds, args.when_idle)
     if not reason:
         try:
             with _open(args) as owner:
-                return _shown_round(args, owner.round(test=args.eval))
+                done = owner.round(test=args.eval)
+            return Outcome(done, _rows(done))
         except BusyError as error:
             reason = str(error)
-    if not args.json:
-        print(f"no round: {reason}")
-    return {"round": None, "reason": reason}
+    return Outcome({"round": None, "reason": reason}, f"no round: {reason}")
 
 
-def _shown_round(args: argparse.Namespace, done: dict[str, Any]) -> dict[str, Any]:
-    if not args.json:
-        from edgepers.text import table
+def _rows(record: dict[str, Any]) -> str:
+    """One line a field."""
+    from edgepers.text import table
 
-        print(table([(key, "-" if value is None else value) for key, value in done.items()]))
-    return done
+    return table([(key, "-" if value is None else value) for key, value in record.items()])
 
 
-def evaluate(args: argparse.Namespace) -> dict[str, Any]:
+def evaluate(args: argparse.Namespace) -> Outcome:
+    from edgepers.text import table
+
     _check_files(args)
     with _open(args) as owner:
         found = owner.evaluate(args.eval)
-    if not args.json:
-        from edgepers.text import table
-
-        keys = ("questions", "rouge1_before", "rouge1_after", "floor_echo", "floor_constant", "adapter")
-        print(
-            table([(key, f"{found[key]:.4f}" if isinstance(found[key], float) else found[key] or "-") for key in keys])
-        )
-    return found
+    keys = ("questions", "rouge1_before", "rouge1_after", "floor_echo", "floor_constant", "adapter")
+    rows = [(key, f"{found[key]:.4f}" if isinstance(found[key], float) else found[key] or "-") for key in keys]
+    return Outcome(found, table(rows))
 
 
-def status(args: argparse.Namespace) -> dict[str, Any]:
+def status(args: argparse.Namespace) -> Outcome:
     from edgepers.report.overview import overview
     from edgepers.report.report import report
+    from edgepers.report.summary import status_summary
 
     state, settings, opened = _open_buffer(args)
     with opened as buffer:
@@ -190,45 +196,42 @@ def status(args: argparse.Namespace) -> dict[str, Any]:
 
         write_picture(args.plot, state_picture, found)
         print(f"picture: {args.plot}", file=sys.stderr)
-    return _shown(args, found, "status_summary")
+    return Outcome(found, status_summary(found))
 
 
-def rollback(args: argparse.Namespace) -> dict[str, Any]:
+def rollback(args: argparse.Namespace) -> Outcome:
     from edgepers.state.rollback import roll_back
 
     state, _, opened = _open_buffer(args, write=True)
     with opened as buffer:
         done = roll_back(state, buffer)
-    if not args.json:
-        print(f"withdrawn: {done['withdrawn']}; published now: {done['published'] or 'the base model'}")
-    return done
+    return Outcome(done, f"withdrawn: {done['withdrawn']}; published now: {done['published'] or 'the base model'}")
 
 
-def chat(args: argparse.Namespace) -> dict[str, Any]:
+def chat(args: argparse.Namespace) -> Outcome:
     from edgepers.annotate.sources import ask
     from edgepers.chat.terminal import chat
 
     with _open(args, make=True, source=ask()) as owner:
-        return chat(owner, write=sys.stderr if args.json else None)
+        return Outcome(chat(owner, write=sys.stderr if args.json else None))
 
 
-def forget(args: argparse.Namespace) -> dict[str, Any]:
+def forget(args: argparse.Namespace) -> Outcome:
     from edgepers.state.forget import find, finish_forgetting, forget
 
     state, _, opened = _open_buffer(args, write=True)
     with opened as buffer:
         finish_forgetting(state, buffer)
         done = forget(state, buffer, find(buffer, name=args.id, matching=args.matching, everything=args.all))
-    if not args.json:
-        withdrawn = ", ".join(done["withdrawn"])
-        print(
-            f"forgotten: {len(done['forgotten'])} sets; withdrawn adapters: {withdrawn or 'none'}; "
-            f"published now: {done['published'] or 'the base model'}"
-        )
-    return done
+    withdrawn = ", ".join(done["withdrawn"]) or "none"
+    return Outcome(
+        done,
+        f"forgotten: {len(done['forgotten'])} sets; withdrawn adapters: {withdrawn};"
+        f" published now: {done['published'] or 'the base model'}",
+    )
 
 
-def lexicon(args: argparse.Namespace) -> dict[str, Any]:
+def lexicon(args: argparse.Namespace) -> Outcome:
     from dataclasses import asdict
 
     from edgepers.select.lexicon import PACKAGED, load_lexicons
@@ -256,33 +259,27 @@ def lexicon(args: argparse.Namespace) -> dict[str, Any]:
     files = write_suggestions(args.out, found, args.stream, beside) if args.out else []
     if invalid:
         print(f"edgepers: skipped {invalid} malformed lines; first: {first}", file=sys.stderr)
-    if not args.json:
-        print(found.summary())
-        if found.domains and files:
-            print(f"written to {args.out}; edit and rename them, then give --lexicons {args.out}")
-    return {**asdict(found), "invalid": invalid, "files": [str(file) for file in files]}
+    text = found.summary()
+    if found.domains and files:
+        text += f"\nwritten to {args.out}; edit and rename them, then give --lexicons {args.out}"
+    return Outcome({**asdict(found), "invalid": invalid, "files": [str(file) for file in files]}, text)
 
 
-def export(args: argparse.Namespace) -> dict[str, Any]:
+def export(args: argparse.Namespace) -> Outcome:
     from edgepers.export.export import export
 
     state, settings, opened = _open_buffer(args)
     with opened as buffer:
         published = buffer.progress.published
     done = export(state, settings, published, args.out, form=args.format, adapter=args.adapter, onto=args.onto)
-    if not args.json:
-        print(
-            f"{done['out']}: adapter {done['adapter']} of {done['base']}, {done['format']},"
-            f" {format_size(done['bytes'])}"
-        )
-    return done
+    what = f"adapter {done['adapter']} of {done['base']}, {done['format']}, {format_size(done['bytes'])}"
+    return Outcome(done, f"{done['out']}: {what}")
 
 
-def guard(args: argparse.Namespace) -> dict[str, Any]:
+def guard(args: argparse.Namespace) -> Outcome:
     from edgepers.evaluate.guard import split_reserve
     from edgepers.evaluate.served import guard_served
     from edgepers.export.export import adapter_folder
-    from edgepers.text import table
 
     state, settings, opened = _open_buffer(args)
     with opened as buffer:
@@ -291,14 +288,11 @@ def guard(args: argparse.Namespace) -> dict[str, Any]:
     done = guard_served(
         settings, [(kept.question, kept.wanted) for kept in reserve], adapter, args.served, merged=args.merged
     )
-    if not args.json:
-        print(table([(key, "-" if value is None else value) for key, value in done.items()]))
-    if not done["passes"]:
-        raise VerdictError(f"adapter {done['adapter']} on {args.served}: {done['reason']}", done)
-    return done
+    failure = "" if done["passes"] else f"adapter {done['adapter']} on {args.served}: {done['reason']}"
+    return Outcome(done, _rows(done), failure)
 
 
-def export_data(args: argparse.Namespace) -> dict[str, Any]:
+def export_data(args: argparse.Namespace) -> Outcome:
     from edgepers.state.owner_data import owner_data, write_owner_data
 
     state, _, opened = _open_buffer(args)
@@ -306,41 +300,30 @@ def export_data(args: argparse.Namespace) -> dict[str, Any]:
         records = list(owner_data(state, buffer))
     if args.out is not None:
         write_owner_data(args.out, records)
-        if not args.json:
-            print(f"{args.out}: {len(records)} sets, readable by whoever has the file")
-        return {"sets": len(records), "out": str(args.out)}
-    if not args.json:
-        print("\n".join(json.dumps(record, ensure_ascii=False) for record in records))
-    return {"sets": len(records), "records": records}
+        text = f"{args.out}: {len(records)} sets, readable by whoever has the file"
+        return Outcome({"sets": len(records), "out": str(args.out)}, text)
+    lines = (json.dumps(record, ensure_ascii=False) for record in records)
+    return Outcome({"sets": len(records), "records": records}, "\n".join(lines))
 
 
-def plan(args: argparse.Namespace) -> dict[str, Any]:
-    from edgepers.plan.plan import plan, plan_text, verdict
+def plan(args: argparse.Namespace) -> Outcome:
+    from edgepers.plan.plan import plan
+    from edgepers.plan.text import plan_text, verdict
 
+    given = _given(args)
+    memory = given.pop("memory", None)
     found = plan(
-        args.model,
-        device=args.device,
-        memory=args.memory,
-        storage=args.storage,
-        batch=args.batch,
-        tokens=args.tokens,
-        rank=args.lora_rank,
-        targets=args.lora_targets,
-        power_mode=args.power_mode,
+        Settings.make(given), device=args.device, memory=memory, tokens=args.tokens, power_mode=args.power_mode
     )
     if args.plot is not None:
         from edgepers.report.pictures import plan_picture, write_picture
 
         write_picture(args.plot, plan_picture, found)
         print(f"picture: {args.plot}", file=sys.stderr)
-    if not args.json:
-        print(plan_text(found))
-    if not found["fits"]:
-        raise VerdictError(verdict(found), found)
-    return found
+    return Outcome(found, plan_text(found), "" if found["fits"] else verdict(found))
 
 
-def profile(args: argparse.Namespace) -> dict[str, Any]:
+def profile(args: argparse.Namespace) -> Outcome:
     from edgepers.cli.profile import check_out, profile, profile_text, write_profile
 
     def note(text: str) -> None:
@@ -349,29 +332,23 @@ def profile(args: argparse.Namespace) -> dict[str, Any]:
     check_out(args.out)
     found = profile(args.stream, Settings.make(_given(args)), sets=args.sets, note=note)
     files = write_profile(args.out, found, note)
-    if not args.json:
-        print(profile_text(found))
-        print(f"\nwritten: {', '.join(map(str, files))}")
-    return found
+    return Outcome(found, f"{profile_text(found)}\n\nwritten: {', '.join(map(str, files))}")
 
 
-def doctor(args: argparse.Namespace) -> dict[str, Any]:
+def doctor(args: argparse.Namespace) -> Outcome:
     from edgepers.doctor import examine, findings_text, report, report_text
 
     findings = examine(args.state)
     found = report(findings)
     if args.report:
         found["report"] = report_text(findings, args.state)
-    if not args.json:
-        print(found["report"] if args.report else findings_text(findings), end="" if args.report else "\n")
-    if found["failed"]:
-        raise VerdictError(
-            f"{len(found['failed'])} of {len(findings)} checks failed: {', '.join(found['failed'])}", found
-        )
-    return found
+    text = found["report"].rstrip("\n") if args.report else findings_text(findings)
+    failed = found["failed"]
+    failure = f"{len(failed)} of {len(findings)} checks failed: {', '.join(failed)}" if failed else ""
+    return Outcome(found, text, failure)
 
 
-def systemd(args: argparse.Namespace) -> dict[str, Any]:
+def systemd(args: argparse.Namespace) -> Outcome:
     from edgepers.rounds.systemd import service_of, units, write_units
     from edgepers.state.folder import State
 
@@ -380,20 +357,13 @@ def systemd(args: argparse.Namespace) -> dict[str, Any]:
     if args.out is not None:
         write_units(args.out, made)
         print(f"written to {args.out}: {', '.join(made)}", file=sys.stderr)
-    if not args.json:
-        print("\n".join(f"# --- {name}\n{text}" for name, text in made.items()), end="")
-    return {"units": made, "memory_high_bytes": service.planned_bytes, "memory_max_bytes": service.memory_bytes}
+    text = "\n".join(f"# --- {name}\n{unit}" for name, unit in made.items()).rstrip("\n")
+    return Outcome(
+        {"units": made, "memory_high_bytes": service.planned_bytes, "memory_max_bytes": service.memory_bytes}, text
+    )
 
 
-def demo(args: argparse.Namespace) -> dict[str, Any]:
+def demo(args: argparse.Namespace) -> Outcome:
     from edgepers.cli.demo import demo
 
-    return demo(args.out, seed=args.seed, say=(lambda text: print(text, file=sys.stderr)) if args.json else print)
-
-
-def _shown(args: argparse.Namespace, report: dict[str, Any], summary: str) -> dict[str, Any]:
-    if not args.json:
-        from edgepers.report import summary as summaries
-
-        print(getattr(summaries, summary)(report))
-    return report
+    return Outcome(demo(args.out, seed=args.seed, say=partial(print, file=sys.stderr) if args.json else print))

@@ -1,7 +1,9 @@
 """The command line: what can be asked for. `commands.py` does it; `--help` loads no torch."""
 
 import argparse
+import errno
 import json
+import os
 import resource
 import signal
 import sys
@@ -12,18 +14,55 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from edgepers import __version__
-from edgepers.cli import commands as actions
+from edgepers.board.presets import PRESETS
+from edgepers.cli import commands
 from edgepers.cli.restart import can_restart, restart
-from edgepers.config import EXPORT_FORMATS, EXPORT_ONTO, LORA_TARGETS, PLAN_DEVICES, Settings, Size, parse_size
-from edgepers.errors import EdgepersError, MicroBatchHalvedError, UsageError, VerdictError
+from edgepers.config import EXPORT_FORMATS, EXPORT_ONTO, Settings, Size, option_name, parse_size
+from edgepers.errors import EdgepersError, MicroBatchHalvedError, UsageError
 from edgepers.model.heap import tune_malloc
 
 __all__ = ["build_parser", "main"]
 
+# Settings that a measured round depends on, and those that decide what one takes.
 PROFILED = (
-    "model", "bits", "storage", "memory", "policy", "annotations_per_round", "generations", "batch", "lora_rank", "lora_targets",
-    "lora_layers", "rehearsal", "format", "seed",
-)  # fmt: skip
+    "model",
+    "bits",
+    "storage",
+    "memory",
+    "policy",
+    "annotations_per_round",
+    "generations",
+    "batch",
+    "lora_rank",
+    "lora_targets",
+    "lora_layers",
+    "rehearsal",
+    "lexicons",
+    "scored_text",
+    "format",
+    "seed",
+)
+PLANNED = (
+    "model",
+    "bits",
+    "storage",
+    "memory",
+    "annotations_per_round",
+    "generations",
+    "steps",
+    "epochs",
+    "batch",
+    "step_tokens",
+    "optimizer",
+    "liger",
+    "fused",
+    "lora_rank",
+    "lora_targets",
+    "lora_layers",
+    "rehearsal",
+    "guard",
+)
+_UNSET = "none"  # on the command line: no value
 _STOPPED = "stopped; everything decided so far is kept, and the same command goes on from there"
 
 
@@ -56,7 +95,8 @@ def _count(text: str) -> int:
 def _add_settings(parser: argparse.ArgumentParser) -> None:
     """All settings, as options of their own group."""
     group = parser.add_argument_group(
-        "settings", "kept in the state's edgepers.toml; what is given again replaces what is there"
+        "settings",
+        "kept in the state's edgepers.toml; what is given again replaces what is there, and none unsets it",
     )
     _add_options(group, [f.name for f in fields(Settings) if f.metadata["given"]])
 
@@ -67,19 +107,33 @@ def _add_options(group: argparse._ActionsContainer, names: Sequence[str]) -> Non
     for f in fields(Settings):
         if f.name not in names:
             continue
-        name, hint = "--" + f.name.replace("_", "-"), hints[f.name]
+        kind, may_be_unset = hints[f.name]
         default = _plain_size(f.default) if isinstance(f.default, Size) else f.default
-        text = f"{f.metadata['help']}" + ("" if default == "" else f" (default {default})")
+        text = str(f.metadata["help"]) + ("" if default is None else f" (default {default})")
         if f.metadata["choices"]:
-            text = f"{text}; one of {', '.join(c for c in f.metadata['choices'] if c)}"
+            text = f"{text}; one of {', '.join(f.metadata['choices'])}"
         text = text.replace("%", "%%")
-        if hint is bool:
-            group.add_argument(name, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=text)
+        if kind is bool:
+            action = argparse.BooleanOptionalAction
+            group.add_argument(option_name(f.name), action=action, default=argparse.SUPPRESS, help=text)
         else:
-            metavar = {Size: "SIZE", int: "N", float: "X", str: "TEXT"}[hint]
             group.add_argument(
-                name, type=_size if hint is Size else hint, metavar=metavar, default=argparse.SUPPRESS, help=text
+                option_name(f.name),
+                type=_reader(_size if kind is Size else kind, may_be_unset=may_be_unset),
+                metavar={Size: "SIZE", int: "N", float: "X", str: "TEXT"}[kind],
+                default=argparse.SUPPRESS,
+                help=text,
             )
+
+
+def _reader(kind: Callable[[str], Any], *, may_be_unset: bool) -> Callable[[str], Any]:
+    """Read an option's value; "none" unsets what may be unset."""
+
+    def read(text: str) -> Any:
+        return None if may_be_unset and text == _UNSET else kind(text)
+
+    read.__name__ = getattr(kind, "__name__", "value").strip("_")  # argparse names it where the text is no such value
+    return read
 
 
 def _command(
@@ -88,6 +142,7 @@ def _command(
     help: str,
     example: str,
     *,
+    run: Callable[[argparse.Namespace], commands.Outcome],
     state: bool = True,
     settings: bool = True,
 ) -> argparse.ArgumentParser:
@@ -108,7 +163,7 @@ def _command(
         sub.add_argument(
             "--quarantine", action="store_true", help="set kept sets aside that cannot be read, instead of stopping"
         )
-    sub.set_defaults(run=getattr(actions, name.replace("-", "_")))
+    sub.set_defaults(run=run)
     return sub
 
 
@@ -118,6 +173,7 @@ def _add_chain(command: Callable[..., argparse.ArgumentParser]) -> None:
         "demo",
         "show the whole chain on the packaged model and sample stream",
         "edgepers demo --out my-demo",
+        run=commands.demo,
         state=False,
         settings=False,
     )
@@ -133,11 +189,13 @@ def _add_chain(command: Callable[..., argparse.ArgumentParser]) -> None:
         "run",
         "read a stream: select, and rounds of annotate, synthesize, train, guard, publish",
         "edgepers run stream.jsonl --state my-state --annotations gold --eval test.jsonl",
+        run=commands.run,
     )
     select = command(
         "select",
         "read a stream and keep what the policy keeps; no rounds",
         "edgepers select stream.jsonl --state my-state --storage 281KB",
+        run=commands.select,
     )
     for sub in (run, select):
         sub.add_argument(
@@ -154,28 +212,39 @@ def _add_chain(command: Callable[..., argparse.ArgumentParser]) -> None:
             help="say for each set in one line why it was kept or dropped, and against which",
         )
     annotate = command(
-        "annotate", "ask the owner about kept responses", "edgepers annotate --state my-state --annotations ask"
+        "annotate",
+        "ask the owner about kept responses",
+        "edgepers annotate --state my-state --annotations ask",
+        run=commands.annotate,
     )
     annotate.add_argument(
         "--requests",
         action="store_true",
         help="only list what would be asked, as JSON Lines to fill in and give to --annotations",
     )
-    command("synthesize", "write variations of annotated sets", "edgepers synthesize --state my-state")
+    command(
+        "synthesize",
+        "write variations of annotated sets",
+        "edgepers synthesize --state my-state",
+        run=commands.synthesize,
+    )
     train = command(
         "train",
         "train an adapter on what is annotated, guard it, publish it",
         "edgepers train --state my-state --eval test.jsonl",
+        run=commands.train,
     )
     round_ = command(
         "round",
         "one round now: annotate, synthesize, train, guard, publish",
         "edgepers round --state my-state --annotations ask",
+        run=commands.round_now,
     )
     evaluate = command(
         "evaluate",
         "measure ROUGE-1 of the base model and of the published one",
         "edgepers evaluate --state my-state --eval test.jsonl",
+        run=commands.evaluate,
     )
     round_.add_argument(
         "--when-idle",
@@ -199,11 +268,13 @@ def _add_owner(command: Callable[..., argparse.ArgumentParser]) -> None:
         "chat",
         "talk to the published model; it learns as you talk",
         "edgepers chat --state my-state",
+        run=commands.chat,
     )
     forget = command(
         "forget",
         "forget kept sets; adapters that learned from them are withdrawn",
         "edgepers forget --state my-state --matching dog",
+        run=commands.forget,
         settings=False,
     )
     forget.add_argument(
@@ -215,6 +286,7 @@ def _add_owner(command: Callable[..., argparse.ArgumentParser]) -> None:
         "export-data",
         "write everything kept, in the clear, for its owner",
         "edgepers export-data --state my-state --out mine.jsonl",
+        run=commands.export_data,
         settings=False,
     )
     export_data.add_argument("--out", type=Path, metavar="FILE", help="JSON Lines to write (default: standard output)")
@@ -222,12 +294,22 @@ def _add_owner(command: Callable[..., argparse.ArgumentParser]) -> None:
         "--quarantine", action="store_true", help="set kept sets aside that cannot be read, instead of stopping"
     )
     status = command(
-        "status", "what the state holds", "edgepers status --state my-state --plot my-state.png", settings=False
+        "status",
+        "what the state holds",
+        "edgepers status --state my-state --plot my-state.png",
+        run=commands.status,
+        settings=False,
     )
     status.add_argument(
         "--plot", type=Path, metavar="FILE", help="draw it, too (PNG, SVG or PDF; needs the extra 'plot')"
     )
-    command("rollback", "publish what was published before", "edgepers rollback --state my-state", settings=False)
+    command(
+        "rollback",
+        "publish what was published before",
+        "edgepers rollback --state my-state",
+        run=commands.rollback,
+        settings=False,
+    )
 
 
 def _add_tools(command: Callable[..., argparse.ArgumentParser]) -> None:
@@ -236,6 +318,7 @@ def _add_tools(command: Callable[..., argparse.ArgumentParser]) -> None:
         "lexicon",
         "suggest lexicons: words of a stream that set a new domain apart",
         "edgepers lexicon suggest stream.jsonl --domains 3 --out my-lexicons --with-packaged",
+        run=commands.lexicon,
         state=False,
         settings=False,
     )
@@ -267,6 +350,7 @@ def _add_tools(command: Callable[..., argparse.ArgumentParser]) -> None:
         "export",
         "write the published adapter, or the model with it merged in, for other programs",
         "edgepers export --state my-state --format merged --out my-model",
+        run=commands.export,
         settings=False,
     )
     export.add_argument(
@@ -296,6 +380,7 @@ def _add_tools(command: Callable[..., argparse.ArgumentParser]) -> None:
         "guard",
         "judge an adapter again on the quantized weights that llama.cpp or Ollama serves",
         "edgepers guard --state my-state --served base-Q4_K_M.gguf",
+        run=commands.guard,
         settings=False,
     )
     guard.add_argument("--served", required=True, type=Path, metavar="FILE", help="the GGUF file of the base model")
@@ -314,6 +399,7 @@ def _add_profile(command: Callable[..., argparse.ArgumentParser]) -> None:
         "profile",
         "measure a model here: latency, memory and energy by stage, in a round that leaves nothing behind",
         "edgepers profile --sets 16 --steps 2 --out my-profile",
+        run=commands.profile,
         state=False,
         settings=False,
     )
@@ -328,7 +414,7 @@ def _add_profile(command: Callable[..., argparse.ArgumentParser]) -> None:
     profile.add_argument(
         "--steps", type=_count, default=10, metavar="N", help="optimizer steps that are measured (default 10)"
     )
-    _add_options(profile, PROFILED)
+    _add_options(profile.add_argument_group("settings", "as for run"), PROFILED)
 
 
 def _add_checks(command: Callable[..., argparse.ArgumentParser]) -> None:
@@ -337,38 +423,18 @@ def _add_checks(command: Callable[..., argparse.ArgumentParser]) -> None:
         "plan",
         "estimate what fits: memory by part, and sets in storage",
         "edgepers plan --device orin-nano-8gb --batch 8",
+        run=commands.plan,
         state=False,
         settings=False,
     )
-    given = Settings()
     plan.add_argument(
-        "--model",
-        default="",
-        metavar="TEXT",
-        help="local folder, or Hub name: one of ten that ship, or on this machine",
+        "--device", default="this", choices=(*PRESETS, "this"), help="where it is to run (default this machine)"
     )
     plan.add_argument(
-        "--device", default="this", choices=PLAN_DEVICES, help="where it is to run (default this machine)"
-    )
-    plan.add_argument(
-        "--power-mode",
-        default="",
-        metavar="NAME",
-        help="of the device, such as 15W (default the fastest, or this machine's)",
+        "--power-mode", metavar="NAME", help="of the device, such as 15W (default the fastest, or this machine's)"
     )
     plan.add_argument(
         "--plot", type=Path, metavar="FILE", help="draw memory by part under the device's line (needs the extra 'plot')"
-    )
-    plan.add_argument("--memory", type=_size, metavar="SIZE", help="most bytes of memory, where the device leaves more")
-    plan.add_argument(
-        "--storage",
-        type=_size,
-        default=given.storage,
-        metavar="SIZE",
-        help=f"as for run (default {_plain_size(given.storage)})",
-    )
-    plan.add_argument(
-        "--batch", type=_count, default=given.batch, metavar="N", help=f"as for run (default {given.batch})"
     )
     plan.add_argument(
         "--tokens",
@@ -376,14 +442,14 @@ def _add_checks(command: Callable[..., argparse.ArgumentParser]) -> None:
         metavar="N",
         help="tokens of the longest training set (default: the most that training takes)",
     )
-    plan.add_argument(
-        "--lora-rank", type=_count, default=given.lora_rank, metavar="N", help=f"as for run (default {given.lora_rank})"
+    _add_options(
+        plan.add_argument_group("settings", "as for run; --memory counts where the device leaves more"), PLANNED
     )
-    plan.add_argument("--lora-targets", default=given.lora_targets, choices=LORA_TARGETS, help="as for run")
     doctor = command(
         "doctor",
         "check what this machine has and can do, with the cure for what it lacks",
         "edgepers doctor --state my-state",
+        run=commands.doctor,
         state=False,
         settings=False,
     )
@@ -397,6 +463,7 @@ def _add_service(command: Callable[..., argparse.ArgumentParser]) -> None:
         "systemd",
         "print a systemd service and timer that do a round when the device is idle",
         "edgepers systemd --state my-state --at 02:30",
+        run=commands.systemd,
         settings=False,
     )
     systemd.add_argument(
@@ -443,15 +510,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1])
     )  # a core file would hold what was decrypted
     try:
-        result: dict[str, Any] = args.run(args)
+        outcome: commands.Outcome = args.run(args)
         if args.json:
-            print(json.dumps(result, ensure_ascii=False, allow_nan=False))
+            print(json.dumps(outcome.record, ensure_ascii=False, allow_nan=False))
+        elif outcome.text:
+            print(outcome.text)
         sys.stdout.flush()
-        return 0
-    except VerdictError as error:
-        if args.json:
-            print(json.dumps(error.answer, ensure_ascii=False, allow_nan=False))
-        failure, code = str(error), 1
+        if not outcome.failure:
+            return 0
+        failure, code = outcome.failure, 1
     except UsageError as error:
         failure, code = str(error), 2
     except MicroBatchHalvedError as error:
@@ -466,6 +533,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.close()  # the reader has gone; there is nobody to tell
         return 1
     except OSError as error:
-        failure, code = f"{error.filename or 'disk'}: {error.strerror or error}; nothing kept was harmed", 1
+        if (known := _os_failure(error, args)) is None:
+            raise
+        failure, code = known, 1
     print(f"edgepers: {failure}", file=sys.stderr)
     return code
+
+
+def _os_failure(error: OSError, args: argparse.Namespace) -> str | None:
+    """One line about a full disk, or about a path that was given; None for what a traceback should explain."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{error.filename or 'disk'}: {error.strerror}; free some space, and the same command goes on from there"
+    if error.filename is None:
+        return None
+    file = Path(os.fsdecode(error.filename)).absolute()
+    given = [Path(value).absolute() for value in vars(args).values() if isinstance(value, str | Path)]
+    if not any(file == path or path in file.parents for path in given):
+        return None
+    return f"{error.filename}: {error.strerror}; check that path and its permissions"

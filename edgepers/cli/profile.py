@@ -29,6 +29,7 @@ from edgepers.privacy.keyring import key_source
 from edgepers.report.pictures import profile_picture
 from edgepers.report.report import versions
 from edgepers.rounds.listener import Listener
+from edgepers.select.lexicon import load_lexicons
 from edgepers.select.selector import Selector
 from edgepers.state.buffer import Buffer
 from edgepers.state.records import KeptSet
@@ -169,15 +170,14 @@ def _answer_times(llm: LanguageModel, chosen: Sequence[DialogueSet]) -> tuple[li
     return [each[0] for each in times], [seconds for each in times for seconds in each[1:]]
 
 
-class _Timed:
-    """An encoder that notes what encoding takes; all else is the model's."""
+class _TimedEncoder:
+    """The model as the selector uses it, with the seconds that each call of `encode` took."""
 
     def __init__(self, llm: LanguageModel) -> None:
         self._llm = llm
+        self.identity, self.hidden_size = llm.identity, llm.hidden_size
+        self.losses = llm.losses  # for policies that need the loss of a response
         self.seconds: list[float] = []
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._llm, name)
 
     def encode(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         began = time.perf_counter()
@@ -192,10 +192,18 @@ def _selector_times(
     llm: LanguageModel, chosen: Sequence[DialogueSet], folder: Path, settings: Settings
 ) -> tuple[list[float], list[float]]:
     """Seconds of each set's encoding, and of all else until it is decided, durably where it is kept."""
-    encoder, seconds = _Timed(llm), []
+    encoder, seconds = _TimedEncoder(llm), []
     keys = key_source(replace(settings, key_file=str(folder.with_suffix(".key"))))
-    with Buffer(folder, settings.storage, keys=keys, batch=settings.admissions_a_commit) as buffer:
-        selector = Selector(buffer, encoder, policy=settings.policy, entropy=settings.entropy, seed=settings.seed)
+    with Buffer(folder, settings.storage, keys=keys, batch=settings.admissions_per_commit) as buffer:
+        selector = Selector(
+            buffer,
+            encoder,
+            policy=settings.policy,
+            entropy=settings.entropy,
+            scored_text=settings.scored_text,
+            lexicons=load_lexicons(None if settings.lexicons is None else Path(settings.lexicons)),
+            seed=settings.seed,
+        )
         for number, dialogue in enumerate(chosen):
             response = dialogue.response or dialogue.reference or dialogue.question
             arrival = Arrival(replace(dialogue, response=response), Cursor(number), Cursor(number + 1))

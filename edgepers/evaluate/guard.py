@@ -24,6 +24,7 @@ __all__ = [
     "default_perplexity_rise",
     "guard",
     "judge",
+    "most_perplexity_rise",
     "pairs_of",
     "perplexity_rise",
     "split_reserve",
@@ -77,6 +78,11 @@ def default_perplexity_rise(parameters: int) -> float:
     data (benchmarks/LOG.md); what rises further has been damaged.
     """
     return 0.25 if parameters < 50_000_000 else 0.05
+
+
+def most_perplexity_rise(settings: Settings, parameters: int) -> float:
+    """The most that general perplexity may rise, as a share: as set, or by the model's size."""
+    return default_perplexity_rise(parameters) if settings.guard_perplexity is None else settings.guard_perplexity
 
 
 def perplexity_rise(base: Sequence[float], after: Sequence[float]) -> float:
@@ -144,7 +150,7 @@ def guard(
     llm.use_adapter(published)
     before = llm.losses(own)
     base, general_base = llm.losses(own, adapter=False), llm.losses(general, adapter=False)
-    most = settings.guard_perplexity or default_perplexity_rise(llm.parameter_count)
+    most = most_perplexity_rise(settings, llm.parameter_count)
 
     def judged(scale: float) -> Verdict:
         llm.use_adapter(new, scale=scale)

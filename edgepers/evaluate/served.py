@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from edgepers.assets import general_sets
 from edgepers.config import Settings
 from edgepers.errors import ModelError
-from edgepers.evaluate.guard import default_perplexity_rise, judge, pairs_of, perplexity_rise
+from edgepers.evaluate.guard import judge, most_perplexity_rise, pairs_of, perplexity_rise
 from edgepers.model.gguf_names import GgufNames, require_gguf
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def guard_served(
         base, general_base = measured(llm)
         llm.use_adapter(adapter)
     after, general_after = measured(llm)
-    most = settings.guard_perplexity or default_perplexity_rise(llm.parameter_count)
+    most = most_perplexity_rise(settings, llm.parameter_count)
     verdict = judge(base, base, after, perplexity_rise(general_base, general_after), most)
     return {
         "adapter": adapter.name,

@@ -20,16 +20,16 @@ def shipped_models() -> dict[str, dict[str, Any]]:
     return found
 
 
-def config_of(model: str) -> Any:
-    """Of a local folder (config.json is enough), the packaged model (""), or a Hub name: on this machine, or one that ships.
+def config_of(model: str | None) -> Any:
+    """Of a local folder (config.json is enough), the packaged model (None), or a Hub name: on this machine, or one that ships.
 
     Raises:
         ModelError: no such configuration, or one that cannot be read.
     """
     from transformers import AutoConfig
 
-    folder = Path(model).expanduser()
-    name = str(folder) if model and (folder / "config.json").exists() else resolve(model)
+    folder = None if model is None else Path(model).expanduser()
+    name = str(folder) if folder and (folder / "config.json").exists() else resolve(model)
     try:
         with quiet():
             return AutoConfig.from_pretrained(name, local_files_only=True)
@@ -37,6 +37,8 @@ def config_of(model: str) -> Any:
         if Path(name).is_dir():
             raise ModelError(f"--model {model}: {str(error).splitlines()[0]}; check its config.json") from error
         shipped = shipped_models()
+        if model is None:
+            raise ModelError(f"{name}: the packaged model is damaged; install edgepers again") from error
         if model in shipped:
             return AutoConfig.for_model(**shipped[model], dtype="bfloat16")
         cure = f"fetch it with 'hf download {model} config.json'"

@@ -75,7 +75,7 @@ class LanguageModel:
         contiguous_head(model)
 
     @classmethod
-    def load(cls, model: str = "", *, bits: int = 4, device: torch.device | None = None) -> "LanguageModel":
+    def load(cls, model: str | None = None, *, bits: int = 4, device: torch.device | None = None) -> "LanguageModel":
         """Load a local folder or Hub name, in NF4 with double quantization or, with `bits=16`, as stored.
 
         Raises:
@@ -110,7 +110,7 @@ class LanguageModel:
         with self._model.disable_adapter() if self._adapter is not None else contextlib.nullcontext():
             yield
 
-    def start_lora(self, rank: int, seed: int, targets: str = "attention", top: int = 0) -> Any:
+    def start_lora(self, rank: int, seed: int, targets: str = "attention", top: int | None = None) -> Any:
         """The model with a fresh LoRA adapter to train (alpha = 2 x rank, dropout 0.05); `use_adapter(None)` ends it.
 
         "attention" puts it on every linear layer of attention (q, k, v, o, fused or not), as the paper does;
@@ -140,7 +140,7 @@ class LanguageModel:
                     lora_alpha=2 * rank,
                     lora_dropout=0.05,
                     target_modules=attention if targets == "attention" else targets,
-                    layers_to_transform=list(range(blocks - top, blocks)) if 0 < top < blocks else None,
+                    layers_to_transform=list(range(blocks - top, blocks)) if top is not None and top < blocks else None,
                     task_type="CAUSAL_LM",
                 ),
             )

@@ -59,13 +59,13 @@ def import_libraries() -> None:
         import transformers.modeling_utils  # noqa: F401
 
 
-def resolve(model: str) -> str:
+def resolve(model: str | None) -> str:
     """The folder or Hub name to load.
 
     Raises:
         ModelError: for what cannot be loaded, with what to give instead.
     """
-    if not model:
+    if model is None:
         return str(model_folder())
     if model.lower().endswith(".gguf"):
         same = hub_name_of_gguf(model) or "the Hub name or folder that the file was made from"
@@ -104,7 +104,7 @@ def _base_of(adapter: Path) -> str:
     return str(base or "which adapter_config.json does not name")
 
 
-def check_memory(model: str, bits: int, budget_bytes: int) -> None:
+def check_memory(model: str | None, bits: int, budget_bytes: int) -> None:
     """Refuse a local model whose weights alone pass the memory budget, before anything is loaded.
 
     Raises:
@@ -163,7 +163,7 @@ def _why_not(model: str, error: BaseException, *, local: bool) -> str:
     return f"--model {model}: {_first_line(error)}; give a local folder, or be online and logged in ('hf auth login') the first time"
 
 
-def load_pretrained(model: str, bits: int, device: torch.device | None) -> tuple[Any, Any, str, str]:
+def load_pretrained(model: str | None, bits: int, device: torch.device | None) -> tuple[Any, Any, str, str]:
     """Model (frozen, in evaluation mode), tokenizer, the folder or Hub name that they came from, and their identity.
 
     Raises:

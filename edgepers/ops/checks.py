@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from edgepers.config import ENTROPIES
 from edgepers.errors import ShapeError
 
-KINDS = ("windowed", "collision", "spectral", "token", "histogram")
 FLOATS = (torch.float32, torch.float16, torch.bfloat16)
 NUMBERS = (*FLOATS, torch.float64, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
@@ -50,8 +50,8 @@ def check_ragged(op: str, hidden: Any, offsets: Any, center: Any, kind: Any = "w
     _check(op, "offsets", offsets, 1, (torch.int32, torch.int64))
     if offsets.shape[0] == 0:
         raise ShapeError(f"{op}: offsets is empty; an empty batch has offsets [0]")
-    if kind not in KINDS:
-        raise ShapeError(f"{op}: kind is {kind!r}; use one of {', '.join(KINDS)}")
+    if kind not in ENTROPIES:
+        raise ShapeError(f"{op}: kind is {kind!r}; use one of {', '.join(ENTROPIES)}")
     if center is None:
         return
     check_vector(op, "center", center, hidden.shape[1], FLOATS, like=hidden)

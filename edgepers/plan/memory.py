@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -27,6 +28,8 @@ from edgepers.train.step import backward
 
 __all__ = ["AdapterBytes", "StepBytes", "encoding_bytes", "loading_bytes", "step_bytes", "training_parts"]
 
+_OURS = __name__.partition(".")[0]
+_CALLED = {"torch", "bitsandbytes"}
 _SCALES = 64  # weights that share a scale in NF4; double quantization makes float32 scales of them at every use
 
 
@@ -84,12 +87,25 @@ def _shaped_weight(layer: Any) -> Callable[[], Tensor]:
 
 @contextlib.contextmanager
 def _countable() -> Iterator[None]:
-    """What a model's own code does on the meta device is known by no other name than that it failed."""
+    """Turn a failure of the model's own code on the meta device into UncountableError; a fault of ours stays what it is.
+
+    A model that looks into values fails in any of these ways, since meta tensors have none. Whose code failed is told by
+    the innermost frame outside torch and bitsandbytes, which only do as they are called.
+    """
     try:
         yield
     except (TypeError, ValueError, KeyError, AttributeError, AssertionError, RuntimeError) as error:
+        if _failed_in(error) == _OURS:
+            raise
         what = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UncountableError(f"a step of this model cannot be counted without its weights ({what[:100]})") from error
+
+
+def _failed_in(error: BaseException) -> str:
+    """The package of the innermost frame that is neither a library's that is called, nor the tracker's around every call."""
+    modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    packages = [module.partition(".")[0] for module in modules if module != MemoryTracker.__module__]
+    return next((package for package in reversed(packages) if package not in _CALLED), "")
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ import torch
 
 from edgepers.board.presets import PRESETS, PowerMode, Preset
 from edgepers.board.reading import read_board
-from edgepers.config import Settings, format_size
+from edgepers.config import Settings
 from edgepers.device import compute_device
 from edgepers.errors import ModelError, UncountableError, UsageError
 from edgepers.model.config import config_of
@@ -33,10 +33,8 @@ __all__ = [
     "check_plan",
     "memory_left",
     "plan",
-    "plan_text",
+    "shapes_of",
     "stage_parts",
-    "verdict",
-    "weightless",
 ]
 
 DEVICES: dict[str, tuple[int, str]] = {name: (preset.left_bytes, preset.left_from) for name, preset in PRESETS.items()}
@@ -48,7 +46,7 @@ STORED_SHARE = 0.75
 NOT_COUNTED = ("Python and its libraries (about 0.5 GB)", "the CUDA context", "answers with their key-value cache")
 
 
-def weightless(model: str = "", *, bits: int = 4, on_cpu: bool) -> ModelShapes:
+def shapes_of(model: str | None = None, *, bits: int = 4, on_cpu: bool) -> ModelShapes:
     """Shapes from a local folder, the packaged model or a Hub name whose configuration is on this machine; no weight is read.
 
     Raises:
@@ -96,13 +94,12 @@ def check_plan(settings: Settings) -> int:
     left = int(settings.memory)
     on_cpu = compute_device().type == "cpu"
     try:
-        llm = weightless(settings.model, bits=settings.bits, on_cpu=on_cpu)
+        llm = shapes_of(settings.model, bits=settings.bits, on_cpu=on_cpu)
         _fit_encoding(llm, left)
         tokens = max_tokens_of(llm.parameter_count)
         found = _fitted(llm, tokens, replace(Recipe.of(settings, on_cpu=on_cpu), batch=1), left)
-    except (
-        ModelError
-    ):  # a configuration that is not here yet, or is wrong: loading says so; or none to count by: training says it
+    except ModelError:
+        # a configuration that is not here yet, or is wrong: loading says so; or none to count by: training says it
         return ENCODE_TOKENS
     parts = stage_parts(llm, found)
     if MARGIN * sum(parts.values()) > left:
@@ -133,7 +130,7 @@ def _cure(llm: ModelShapes, left: int, *, tokens: int, recipe: Recipe) -> str:
     return "take a smaller model, or a device with more memory"
 
 
-def board_of(device: str, power_mode: str = "") -> tuple[Preset, PowerMode] | None:
+def board_of(device: str, power_mode: str | None = None) -> tuple[Preset, PowerMode] | None:
     """The preset of a device, and a power mode of it: the one named, the one that this machine is in, or the fastest.
 
     Raises:
@@ -169,10 +166,12 @@ def _largest_tokens(llm: ModelShapes, left: int, most: int, recipe: Recipe) -> i
     return next(fits, 0)
 
 
-def _round_of(board: tuple[Preset, PowerMode], llm: ModelShapes, chosen: MemoryLayout, batch: int) -> dict[str, Any]:
+def _round_of(
+    board: tuple[Preset, PowerMode], llm: ModelShapes, chosen: MemoryLayout, settings: Settings
+) -> dict[str, Any]:
     estimate: RoundEstimate = estimate_round(
         *board,
-        Settings(batch=batch),
+        settings,
         parameters=llm.parameter_count,
         quantized=sum(layer.weight.numel() for layer in llm.quantized_layers),
         blocks=len(blocks_of(llm.decoder)),
@@ -192,30 +191,33 @@ def _round_of(board: tuple[Preset, PowerMode], llm: ModelShapes, chosen: MemoryL
 
 
 def plan(
-    model: str = "",
+    settings: Settings | None = None,
     *,
     device: str = "this",
     memory: int | None = None,
-    storage: int = Settings().storage,
-    batch: int = Settings().batch,
     tokens: int | None = None,
-    rank: int = Settings().lora_rank,
-    targets: str = Settings().lora_targets,
-    bits: int = Settings().bits,
-    power_mode: str = "",
+    power_mode: str | None = None,
 ) -> dict[str, Any]:
     """What fits, as `edgepers plan --json` prints it; "round" is null where nothing is known of the machine's speed.
 
     Sets in storage: 0.75 x storage / (250 bytes of text + the stored embedding + a row's overhead), an estimate.
 
+    Args:
+        settings: of the state that is planned; None: the defaults. Its `memory` is not read.
+        device: one of `DEVICES`, or "this" machine.
+        memory: most bytes, where the device leaves more.
+        tokens: of the longest training set; None: the most that training takes.
+        power_mode: of the device; None: the one in force here, or the fastest.
+
     Raises:
         ModelError: the model's configuration cannot be had, or no step of it can be counted.
         UsageError: no such power mode.
     """
+    settings = settings or Settings()
     board = board_of(device, power_mode)
     on_cpu = device == "this" and compute_device().type == "cpu"
-    llm = weightless(model, bits=bits, on_cpu=on_cpu)
-    recipe = Recipe.of(Settings(batch=batch, lora_rank=rank, lora_targets=targets), on_cpu=on_cpu)
+    llm = shapes_of(settings.model, bits=settings.bits, on_cpu=on_cpu)
+    recipe = Recipe.of(settings, on_cpu=on_cpu)
     most, alone = max_tokens_of(llm.parameter_count), replace(recipe, batch=1)
     tokens = tokens or most
     left, source = memory_left(device, memory)
@@ -223,17 +225,17 @@ def plan(
         _fit_encoding(llm, left)
         found = _fitted(llm, tokens, recipe, left)
     except UncountableError as error:
-        raise ModelError(f"--model {model}: {error}") from error
+        raise ModelError(f"--model {settings.model}: {error}") from error
     parts = stage_parts(llm, found)
     total = sum(parts.values())
     fits = MARGIN * total <= left
     chosen = found.configuration
     return {
-        "model": model or "packaged",
+        "model": settings.model or "packaged",
         "device": device,
         "parameters": llm.parameter_count,
-        "bits": bits,
-        "batch": batch,
+        "bits": settings.bits,
+        "batch": settings.batch,
         "tokens": tokens,
         "micro_batch_tokens": chosen.micro_batch_tokens,
         "recomputed_blocks": chosen.recomputed_blocks,
@@ -248,70 +250,12 @@ def plan(
         "fits": fits,
         "largest": max(parts, key=lambda part: parts[part]),
         "cure": "" if fits else _cure(llm, left, tokens=tokens, recipe=alone),
-        "storage_bytes": storage,
+        "storage_bytes": settings.storage,
         "storage_sets": int(
-            STORED_SHARE * storage / (TEXT_BYTES + EMBEDDING_SHARE * stored_width(llm.hidden_size) + ROW_BYTES)
+            STORED_SHARE * settings.storage / (TEXT_BYTES + EMBEDDING_SHARE * stored_width(llm.hidden_size) + ROW_BYTES)
         ),
-        "round": _round_of(board, llm, chosen, batch) if board and fits else None,
+        "round": _round_of(board, llm, chosen, settings) if board and fits else None,
         "estimate": True,
         "verified": on_cpu,
         "not_estimated": list(NOT_COUNTED),
     }
-
-
-def verdict(found: dict[str, Any]) -> str:
-    """One line: whether it fits, and if not, the largest part and the cure."""
-    total, left = format_size(found["total_bytes"]), format_size(found["memory_bytes"])
-    if found["fits"]:
-        return f"fits: about {total} of {left} ({found['memory_from']})"
-    part = format_size(found["parts_bytes"][found["largest"]])
-    return f"does not fit: about {total} of {left} ({found['memory_from']}); largest: {found['largest']}, {part}; {found['cure']}"
-
-
-def plan_text(found: dict[str, Any]) -> str:
-    """The plan as people read it."""
-    from edgepers.text import table
-
-    total = found["total_bytes"]
-    rows = [
-        (part, format_size(size), f"{100 * size / total:.1f} %") for part, size in found["parts_bytes"].items() if size
-    ]
-    rows.append(("total", format_size(total), "100.0 %"))
-    work = MemoryLayout(**{name: found[name] for name in ("micro_batch_tokens", "recomputed_blocks", "resident_bytes")})
-    where = "this machine" if found["device"] == "this" else found["device"]
-    measured = (
-        "Memory is within a tenth of what was measured on CPUs; sets in storage are an estimate."
-        if found["verified"]
-        else "Every figure is an estimate, not yet verified against measurement on such a device."
-    )
-    return "\n".join(
-        [
-            f"{found['model']}: {found['parameters'] / 1e6:,.1f} M parameters in {found['bits']} bits, on {where};"
-            f" {work}",
-            table(rows, ("estimate of", "memory", "share")),
-            *([verdict(found)] if found["fits"] else []),  # a no is the line that the command ends with
-            *([] if not found["fits"] else [_largest_text(found)]),
-            *([] if found["round"] is None else [_round_text(found["round"])]),
-            f"storage of {format_size(found['storage_bytes'])}: about {found['storage_sets']:,} sets of {TEXT_BYTES}"
-            " bytes of text",
-            f"{measured} Not counted: {', '.join(found['not_estimated'])}.",
-        ]
-    )
-
-
-def _largest_text(found: dict[str, Any]) -> str:
-    at_once = f"{found['sets_at_once']} sets of {found['tokens']} tokens at once, any batch in turn"
-    return f"longest training set: {found['largest_tokens']} tokens; {at_once}"
-
-
-def _round_text(estimate: dict[str, Any]) -> str:
-    stages = ", ".join(f"{stage} {_seconds(value)}" for stage, value in estimate["stages_seconds"].items())
-    return (
-        f"a round in {estimate['power_mode']} of {estimate['board']}: about {_seconds(estimate['seconds'])}"
-        f" ({stages}), at most"
-        f" {estimate['joules_at_most'] / 1000:.1f} kJ; from its clocks, not measured (docs/boards.md)"
-    )
-
-
-def _seconds(seconds: float) -> str:
-    return f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"

@@ -74,7 +74,7 @@ class KeySource:
 
 def key_source(settings: Settings) -> KeySource:
     """Where a state with these settings has its keys."""
-    return KeySource(Path(settings.key_file) if settings.key_file else None, settings.passphrase)
+    return KeySource(None if settings.key_file is None else Path(settings.key_file), settings.passphrase)
 
 
 class KeyRing:

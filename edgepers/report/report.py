@@ -41,7 +41,7 @@ def report(state: State, buffer: Buffer, settings: Settings) -> dict[str, Any]:
         "published": progress.published or None,
         "rouge1_before": progress.rouge1_before,
         **total_energy(rounds, read_pending(state.pending_energy, progress.rounds + 1)),
-        "preset": settings.preset or None,
+        "preset": settings.preset,
         "policy": settings.policy,
         "seed": settings.seed,
     }

@@ -3,11 +3,12 @@
 import time
 from collections.abc import Mapping
 
+from edgepers.board.sensors import Sensors, busy
 from edgepers.config import Settings
 from edgepers.evaluate.guard import split_reserve
 from edgepers.state.buffer import Buffer
 from edgepers.state.folder import CHECKPOINT, State
-from edgepers.train.pause import CALM_LOOKS, LOOK_SECONDS, Sensors, busy
+from edgepers.train.pause import CALM_LOOKS, LOOK_SECONDS
 
 __all__ = ["nothing_new", "wait_until_idle"]
 

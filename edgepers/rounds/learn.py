@@ -48,7 +48,7 @@ def learn(
     except UncountableError as error:
         configuration = None
         told_of(f"--memory {format_size(int(settings.memory))} does not bound training: {error}")
-    pause = Pause(settings.busy_bounds, told_of) if settings.busy_bounds else None
+    pause = Pause(settings.busy_bounds, told_of) if settings.pause_when_busy else None
     result = train(
         llm,
         pairs,

@@ -89,13 +89,7 @@ def _planned(settings: Settings) -> int | None:
     from edgepers.plan.plan import plan
 
     try:
-        found = plan(
-            settings.model,
-            bits=settings.bits,
-            batch=settings.batch,
-            memory=int(settings.memory),
-            targets=settings.lora_targets,
-        )
+        found = plan(settings, memory=int(settings.memory))
     except EdgepersError:
         return None
     return int(min(MARGIN * found["total_bytes"], settings.memory)) + LIBRARIES_BYTES
@@ -141,7 +135,7 @@ def _service(service: Service) -> str:
     )
     high = [f"MemoryHigh={service.planned_bytes}"] if service.planned_bytes else []
     groups = [f"SupplementaryGroups={' '.join(service.groups)}"] if service.groups else []
-    command = f"{_word(service.python)} -m edgepers round --state {_word(service.state)} --when-idle {WAIT_MINUTES} --pause-when-busy on"
+    command = f"{_word(service.python)} -m edgepers round --state {_word(service.state)} --when-idle {WAIT_MINUTES} --pause-when-busy"
     return "\n".join(
         [
             "[Unit]",

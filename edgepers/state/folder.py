@@ -65,12 +65,13 @@ class State:
         for name, value in values.items():
             if name not in hints:
                 raise StateError(f"{self._toml}: unknown setting {name!r}; remove the line")
-            wanted = int if hints[name] is Size else hints[name]
+            kind, _ = hints[name]
+            wanted = int if kind is Size else kind
             if not isinstance(value, (int, float) if wanted is float else wanted) or (
                 wanted is not bool and isinstance(value, bool)
             ):
                 raise StateError(f"{self._toml}: {name} = {value!r} is not of type {wanted.__name__}; mend the line")
-        return {name: Size(value) if hints[name] is Size else value for name, value in values.items()}
+        return {name: Size(value) if hints[name][0] is Size else value for name, value in values.items()}
 
     def settled(self, settings: Settings | None) -> Settings:
         """What to work with: the settings given, with the saved stream where they name none, or those saved; files by their whole names.
@@ -82,7 +83,7 @@ class State:
         now = (
             Settings.make({}, saved)
             if settings is None
-            else replace(settings, stream=settings.stream or saved.get("stream", ""))
+            else replace(settings, stream=settings.stream or saved.get("stream"))
         )
         for name in ("model", "bits", "seed"):
             if saved.get(name, getattr(now, name)) != getattr(now, name):
@@ -96,7 +97,7 @@ class State:
     def save_settings(self, settings: Settings) -> None:
         """Write edgepers.toml, each setting under its help."""
         values = asdict(settings)
-        lines = [f"# {f.metadata['help']}\n{f.name} = {_toml(values[f.name])}\n" for f in fields(Settings)]
+        lines = [f"# {f.metadata['help']}\n{_toml_line(f.name, values[f.name])}\n" for f in fields(Settings)]
         text = "\n".join(lines)
         if not self.exists() or self._toml.read_text(encoding="utf-8") != text:
             replace_file(self._toml, text)
@@ -162,8 +163,12 @@ class State:
         replace_file(self._variations, _KEY.pack(sealer.key) + sealer.seal(text.encode(), "variations"))
 
 
-def _resolved(file: str) -> str:
-    return str(Path(file).expanduser().resolve()) if file else ""
+def _resolved(file: str | None) -> str | None:
+    return None if file is None else str(Path(file).expanduser().resolve())
+
+
+def _toml_line(name: str, value: object) -> str:
+    return f"# {name} is unset" if value is None else f"{name} = {_toml(value)}"
 
 
 def _toml(value: object) -> str:

@@ -33,7 +33,7 @@ class FileStream:
         StreamError: no such file, or not text.
     """
 
-    def __init__(self, path: str | Path, form: str = "", note: Callable[[str], None] = said_nothing) -> None:
+    def __init__(self, path: str | Path, form: str | None = None, note: Callable[[str], None] = said_nothing) -> None:
         self.name = str(path)
         self.live = False
         self._path = None if self.name == "-" else Path(path)

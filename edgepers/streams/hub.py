@@ -37,7 +37,7 @@ class HubStream:
 
     live = False
 
-    def __init__(self, source: str, form: str = "", note: Callable[[str], None] = said_nothing) -> None:
+    def __init__(self, source: str, form: str | None = None, note: Callable[[str], None] = said_nothing) -> None:
         match = _NAME.fullmatch(source)
         assert match is not None
         self.name = source

@@ -14,13 +14,15 @@ __all__ = ["open_stream", "read_dialogue_sets"]
 
 
 def open_stream(
-    source: str | Path | Stream | Iterable[DialogueSet], form: str = "", note: Callable[[str], None] = said_nothing
+    source: str | Path | Stream | Iterable[DialogueSet],
+    form: str | None = None,
+    note: Callable[[str], None] = said_nothing,
 ) -> Stream:
     """A stream from a path, `-`, a Hugging Face data set's name, dialogue sets, or a stream.
 
     Args:
         source: what to read.
-        form: the form of its records by name; "" detects it.
+        form: the form of its records by name; None detects it.
         note: told what form was detected.
     """
     if isinstance(source, (str, Path)):

@@ -23,17 +23,17 @@ class Reading:
 
     Args:
         name: of the stream, for messages.
-        form: forced by name; "" detects it from the first record that has the fields of one.
+        form: forced by name; None detects it from the first record that has the fields of one.
         note: told the detected form in one line; edgepers' own goes without saying.
     """
 
-    def __init__(self, name: str, form: str = "", note: Callable[[str], None] = said_nothing) -> None:
-        if form and form not in FORMS:
+    def __init__(self, name: str, form: str | None = None, note: Callable[[str], None] = said_nothing) -> None:
+        if form is not None and form not in FORMS:
             raise StreamError(f"--format {form!r} is unknown; choose {', '.join(FORMS)}, or leave it out to detect it")
         self._name = name
         self._forced = form
         self._note = note
-        self._form = FORMS[form] if form else None
+        self._form = None if form is None else FORMS[form]
         self._checked = False
 
     @property

@@ -29,13 +29,13 @@ class Recipe:
 
     Attributes:
         steps: optimizer steps.
-        epochs: passes over the sets instead; 0: use steps.
+        epochs: passes over the sets instead of so many steps; None: steps.
         batch: sets of one optimizer step, at most.
-        step_tokens: of one optimizer step's sets, about, whatever their number; 0: `batch` sets.
-        learning_rate: at its peak; 0: by the model's size.
+        step_tokens: of one optimizer step's sets, about, whatever their number; None: `batch` sets.
+        learning_rate: at its peak; None: by the model's size.
         rank: of LoRA; alpha is twice the rank.
         targets: "attention" or "all-linear".
-        top: the adapter is on so many uppermost blocks, and those below run once for each set; 0: on all.
+        top: the adapter is on so many uppermost blocks, and those below run once for each set; None: on all.
         rehearsal: general sets beside those of each step.
         optimizer_bits: of AdamW's moments, 32 or 8.
         liger: norms and gated products by Liger-Kernel.
@@ -44,13 +44,13 @@ class Recipe:
     """
 
     steps: int
-    epochs: int = 0
+    epochs: int | None = None
     batch: int = 16
-    step_tokens: int = 0
-    learning_rate: float = 0.0
+    step_tokens: int | None = None
+    learning_rate: float | None = None
     rank: int = 8
     targets: str = "attention"
-    top: int = 0
+    top: int | None = None
     rehearsal: int = 0
     optimizer_bits: int = 32
     liger: bool = False
@@ -62,27 +62,36 @@ class Recipe:
         """That of a round; AdamW's moments are in 8 bits on a GPU unless it is said otherwise."""
         eight = settings.optimizer == "adamw8bit" or (settings.optimizer == "auto" and not on_cpu)
         return cls(
-            steps=settings.steps, epochs=settings.epochs, batch=settings.batch, step_tokens=settings.step_tokens,
-            learning_rate=settings.learning_rate, rank=settings.lora_rank, targets=settings.lora_targets, top=settings.top_layers,
-            rehearsal=settings.rehearsal, optimizer_bits=8 if eight else 32, liger=settings.liger, fused=settings.fused,
+            steps=settings.steps,
+            epochs=settings.epochs,
+            batch=settings.batch,
+            step_tokens=settings.step_tokens,
+            learning_rate=settings.learning_rate,
+            rank=settings.lora_rank,
+            targets=settings.lora_targets,
+            top=settings.lora_layers,
+            rehearsal=settings.rehearsal,
+            optimizer_bits=8 if eight else 32,
+            liger=settings.liger,
+            fused=settings.fused,
             seed=settings.seed,
-        )  # fmt: skip
+        )
 
     def steps_for(self, lengths: Sequence[int]) -> int:
         """Optimizer steps for sets of so many tokens each."""
-        if not self.epochs:
+        if self.epochs is None:
             return self.steps
-        if self.step_tokens:
+        if self.step_tokens is not None:
             return math.ceil(self.epochs * sum(lengths) / self.step_tokens)
         return self.epochs * math.ceil(len(lengths) / min(self.batch, len(lengths)))
 
     def plan(self, lengths: Sequence[int], steps: int) -> list[list[int]]:
         """Which of these sets each step takes."""
-        if self.step_tokens:
+        if self.step_tokens is not None:
             return list(batches_of_tokens(lengths, self.step_tokens, steps, self.seed))
         return list(batches(len(lengths), self.batch, steps, self.seed))
 
     def most_sets(self, lengths: Sequence[int]) -> int:
         """Of one step: own ones of these lengths, and rehearsed ones."""
-        own = math.ceil(self.step_tokens / min(lengths)) if self.step_tokens else self.batch
+        own = self.batch if self.step_tokens is None else math.ceil(self.step_tokens / min(lengths))
         return own + self.rehearsal

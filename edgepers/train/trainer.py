@@ -322,7 +322,7 @@ def _prepared(
     """Put a fresh adapter on the model and everything else in place; leaving gives the model back as it was."""
     lengths = [len(example.ids) for example in examples]
     steps = recipe.steps_for(lengths)
-    peak = recipe.learning_rate or default_learning_rate(llm.parameter_count)
+    peak = default_learning_rate(llm.parameter_count) if recipe.learning_rate is None else recipe.learning_rate
     with contextlib.ExitStack() as stack:
         if configuration.lean_heap:
             stack.enter_context(eager_trim(small=llm.dtype.itemsize == 4))

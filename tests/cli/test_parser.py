@@ -141,9 +141,9 @@ def test_help_loads_no_torch():
         (["run", "-", "--state", "S", "--annotations", "gold"], 2, "standard input"),
         (["run", "STREAM", "--state", "S", "--memory", "100MB", "--bits", "3"], 2, "--bits is 3"),
         (
-            ["run", "STREAM", "--state", "S", "--pause-when-busy", "fan:3"],
+            ["run", "STREAM", "--state", "S", "--busy-load", "3"],
             2,
-            "--pause-when-busy is 'fan:3', where 'fan:3' is no bound",
+            "--busy-load is 3.0; the most is 1.0",
         ),
         (["run", "STREAM"], 2, "--state"),
         (["status", "--state", "S"], 1, "nothing there yet; make it with"),

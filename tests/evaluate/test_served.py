@@ -4,8 +4,8 @@ import json
 
 import pytest
 import torch
-from tests.test_export import state_with_adapter
-from tests.test_families import PAIRS, make
+from tests.export.test_export import state_with_adapter
+from tests.model.test_families import PAIRS, make
 
 from edgepers.assets import sample_stream
 from edgepers.cli.parser import main

@@ -4,7 +4,7 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
-from tests.test_families import make
+from tests.model.test_families import make
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from edgepers.assets import model_folder, sample_stream

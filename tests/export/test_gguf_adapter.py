@@ -7,7 +7,7 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
-from tests.test_families import PAIRS, make
+from tests.model.test_families import PAIRS, make
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from edgepers.cli.parser import main
@@ -112,7 +112,7 @@ def test_rows_go_there_and_back_in_the_order_that_llama_cpp_has():
 
 
 def test_export_writes_it_with_its_card(tmp_path, llm, capsys):
-    from tests.test_export import state_with_adapter
+    from tests.export.test_export import state_with_adapter
 
     state = state_with_adapter(tmp_path / "state", llm, steps=2)
     out = tmp_path / "out"

@@ -5,7 +5,7 @@ from transformers import AutoConfig
 
 from edgepers.errors import ModelError
 from edgepers.model.config import config_of, shipped_models
-from edgepers.plan.plan import weightless
+from edgepers.plan.plan import shapes_of
 
 PARAMETERS = {  # as the models' pages on the Hub count them, a tied head once
     "Qwen/Qwen2.5-0.5B-Instruct": 494_032_768,
@@ -28,7 +28,7 @@ def _nothing_on_this_machine(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("model", PARAMETERS)
 def test_a_shipped_model_has_as_many_parameters_as_its_card_says(model):
-    llm = weightless(model, on_cpu=False)
+    llm = shapes_of(model, on_cpu=False)
     assert llm.parameter_count == PARAMETERS[model]
     assert llm.dtype.itemsize == 2
 

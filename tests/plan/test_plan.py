@@ -13,14 +13,14 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from edgepers.assets import model_folder
 from edgepers.board.reading import read_board
 from edgepers.cli.parser import main
-from edgepers.config import PLAN_DEVICES, Settings, Size
+from edgepers.config import Settings, Size
 from edgepers.errors import BudgetError, ModelError, UsageError
 from edgepers.model.config import shipped_models
 from edgepers.model.loading import RESIDENT_BYTES
 from edgepers.plan import plan as planning
 from edgepers.plan.fit import MARGIN, fit, heaviest
 from edgepers.plan.memory import step_bytes, training_parts
-from edgepers.plan.plan import DEVICES, check_plan, memory_left, plan, weightless
+from edgepers.plan.plan import check_plan, memory_left, plan, shapes_of
 from edgepers.train import fit as fitting
 from edgepers.train.layout import MemoryLayout
 from edgepers.train.recipe import Recipe
@@ -88,7 +88,7 @@ def test_a_plan_is_near_what_a_training_takes(tmp_path, model):
     done = subprocess.run([sys.executable, "-c", MEASURE, name, tmp_path], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     tokens, measured = map(int, done.stdout.split()[-2:])
-    llm = weightless(str(name), on_cpu=True)
+    llm = shapes_of(str(name), on_cpu=True)
     step, adapter = step_bytes(llm, [(tokens - tokens // 2, tokens // 2)] * 4, ATTENTION, MemoryLayout())
     predicted = sum(training_parts(step, adapter, llm.dtype.itemsize, lean_heap=True).values()) + sum(
         llm.weight_bytes().values()
@@ -100,7 +100,7 @@ def test_a_plan_is_near_what_a_training_takes(tmp_path, model):
 
 
 def test_parts_of_a_3b_shape_are_those_computed_by_hand(llama_3b):
-    llm = weightless(llama_3b, on_cpu=True)
+    llm = shapes_of(llama_3b, on_cpu=True)
     linear = 28 * (3072 * (3072 + 1024 + 1024 + 3072) + 3 * 3072 * 8192)
     assert (llm.parameter_count, llm.largest_layer) == (3_212_749_824, 3072 * 8192)
     weights = llm.weight_bytes()
@@ -118,14 +118,14 @@ def test_parts_of_a_3b_shape_are_those_computed_by_hand(llama_3b):
 
 
 def test_small_models_are_dequantized_once_and_in_float32_on_a_cpu():
-    here, there = (weightless(on_cpu=on_cpu) for on_cpu in (True, False))
+    here, there = (shapes_of(on_cpu=on_cpu) for on_cpu in (True, False))
     assert here.parameter_count * 2 < RESIDENT_BYTES
     assert here.weight_bytes() == {"weights": 0, "quantization state": 0, "kept unquantized": 4 * here.parameter_count}
     assert there.weight_bytes()["kept in 16 bits"] == 2 * here.parameter_count
 
 
 def test_more_of_anything_takes_more(shallow):
-    llm = weightless(shallow, on_cpu=True)
+    llm = shapes_of(shallow, on_cpu=True)
     none = MemoryLayout()
 
     def peak(sets, trained=ATTENTION, configuration=none):
@@ -152,7 +152,7 @@ def test_the_heaviest_micro_batch_has_the_longest_sets():
 
 
 def test_less_memory_is_met_by_what_costs_least_time(shallow):
-    llm = weightless(shallow, on_cpu=True)
+    llm = shapes_of(shallow, on_cpu=True)
     lengths = [(64, 64)] * 16
     plenty = fit(llm, lengths, ATTENTION, 30_000_000_000)
     assert plenty.configuration == MemoryLayout(
@@ -172,7 +172,7 @@ def test_less_memory_is_met_by_what_costs_least_time(shallow):
 
 
 def test_what_is_chosen_costs_hardly_more_than_the_best_of_everything_that_fits():
-    llm = weightless(on_cpu=True)  # in float32: no weights to keep dequantized
+    llm = shapes_of(on_cpu=True)  # in float32: no weights to keep dequantized
     lengths = [(20, 30)] * 12 + [(100, 60)] * 3 + [(150, 90)]
     ways = {}
     for tokens, blocks in itertools.product((1024, 512, 256), (0, 2, 4, 6, 8)):
@@ -224,13 +224,12 @@ def test_what_is_chosen_costs_hardly_more_than_the_best_of_everything_that_fits(
 def test_families_are_planned_from_their_configuration(tmp_path, monkeypatch, config, layers):
     monkeypatch.setattr("edgepers.plan.shapes.RESIDENT_BYTES", 0)
     (tmp_path / "config.json").write_text(json.dumps(config))
-    llm = weightless(str(tmp_path), on_cpu=True)
+    llm = shapes_of(str(tmp_path), on_cpu=True)
     assert len(llm.quantized_layers) == layers * llm.decoder.config.num_hidden_layers
-    assert plan(str(tmp_path), tokens=64)["parts_bytes"]["activations"] > 0
+    assert plan(Settings(model=str(tmp_path)), tokens=64)["parts_bytes"]["activations"] > 0
 
 
 def test_what_a_device_leaves_and_what_is_given_bound_it(monkeypatch):
-    assert set(PLAN_DEVICES) == {*DEVICES, "this"}
     assert memory_left("orin-nano-8gb", None)[0] == 5_200_000_000
     assert memory_left("orin-nano-8gb", 10**9) == (10**9, "as given with --memory")
     assert memory_left("orin-nano-8gb", 10**11)[0] == 5_200_000_000
@@ -286,11 +285,11 @@ def test_a_model_that_is_not_here_says_how_to_get_its_configuration(tmp_path, mo
         AutoConfig, "from_pretrained", lambda *args, **options: (_ for _ in ()).throw(OSError("not cached"))
     )
     with pytest.raises(ModelError, match=r"hf download owner/name config\.json"):
-        weightless("owner/name", on_cpu=True)
+        shapes_of("owner/name", on_cpu=True)
     monkeypatch.undo()
     (tmp_path / "config.json").write_text('{"model_type": "no-such-thing"}')
     with pytest.raises(ModelError, match=r"check its config\.json"):
-        weightless(str(tmp_path), on_cpu=True)
+        shapes_of(str(tmp_path), on_cpu=True)
 
 
 def test_a_plan_of_a_board_estimates_a_round_in_its_power_mode():
@@ -316,9 +315,9 @@ def test_this_machine_has_a_round_where_it_is_a_board(tmp_path, monkeypatch):
 
 
 def test_the_longest_set_that_fits_is_found(shallow):
-    plenty = plan(shallow, device="orin-agx-64gb")
+    plenty = plan(Settings(model=shallow), device="orin-agx-64gb")
     assert (plenty["largest_tokens"], plenty["sets_at_once"]) == (512, 2)
-    least = plan(shallow, device="orin-nano-8gb", memory=900_000_000)
+    least = plan(Settings(model=shallow), device="orin-nano-8gb", memory=900_000_000)
     assert (least["fits"], least["largest_tokens"], least["sets_at_once"], least["round"]) == (False, 0, 0, None)
 
 

@@ -4,10 +4,10 @@ import json
 from types import SimpleNamespace
 
 import pytest
-from tests.test_export import ROWS
+from tests.export.test_export import ROWS
 
 from edgepers.cli.parser import main
-from edgepers.config import BUSY, Settings
+from edgepers.config import Settings
 from edgepers.personalize import Personalizer
 from edgepers.rounds import idle
 from edgepers.rounds.idle import nothing_new, wait_until_idle
@@ -55,7 +55,7 @@ def clock(monkeypatch):
     ],
 )
 def test_it_waits_for_a_calm_while_and_then_gives_up(clock, loads, reason, seconds):
-    assert wait_until_idle(BUSY, 1, Scripted(*loads)) == reason
+    assert wait_until_idle(Settings().busy_bounds, 1, Scripted(*loads)) == reason
     assert clock.seconds == pytest.approx(seconds, abs=6)
 
 
@@ -105,7 +105,7 @@ def test_a_round_that_is_not_due_ends_quietly_and_loads_nothing(learned, monkeyp
     assert json.loads(capsys.readouterr().out) == {"round": None, "reason": "nothing was annotated since round 1"}
     monkeypatch.setattr(idle, "nothing_new", lambda *args: "")
     monkeypatch.setattr(idle, "wait_until_idle", lambda bounds, minutes: f"{bounds['load']} for {minutes}")
-    assert main(["round", "--state", str(learned), "--when-idle", "7", "--pause-when-busy", "load:0.25"]) == 0
+    assert main(["round", "--state", str(learned), "--when-idle", "7", "--busy-load", "0.25"]) == 0
     assert capsys.readouterr().out == "no round: 0.25 for 7\n"
 
 

@@ -73,6 +73,7 @@ def test_a_fault_of_our_own_is_not_taken_for_a_model_that_cannot_be_counted(llm,
     def faulty(*_):
         raise TypeError("ours")
 
-    monkeypatch.setattr("edgepers.plan.fit.heaviest", faulty)
-    with pytest.raises(TypeError, match="ours"):
-        fitting(llm, Recipe(steps=1), PAIRS, Settings())
+    for ours in ("plan.fit.heaviest", "plan.memory.lean_layers", "train.step.pack", "train.step.head_loss"):
+        with monkeypatch.context() as patch, pytest.raises(TypeError, match="ours"):
+            patch.setattr(f"edgepers.{ours}", faulty)
+            fitting(llm, Recipe(steps=1), PAIRS, Settings())

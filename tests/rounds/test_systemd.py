@@ -54,7 +54,7 @@ def test_the_service_is_what_was_promised(tmp_path):
     assert (found["User"], found["ProtectSystem"], found["PrivateNetwork"]) == ("emily", "strict", "yes")
     assert found["ReadWritePaths"] == str(tmp_path / "state")
     assert found["MemoryMax"] == str(service.memory_bytes)
-    assert found["ExecStart"].endswith("--when-idle 30 --pause-when-busy on")
+    assert found["ExecStart"].endswith("--when-idle 30 --pause-when-busy")
     assert found["LoadCredential"] == "edgepers:/etc/credstore/edgepers"
     below = keys(units(made("/var/lib/edgepers/state", encrypted=True))["edgepers-round.service"])
     assert below["StateDirectory"] == "edgepers/state edgepers/keys" and "ReadWritePaths" not in below

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.select.test_buffer import STORAGE, admit, make, opened, same
+from tests.state.test_buffer import STORAGE, admit, make, opened, same
 
 from edgepers.errors import BudgetError, EdgepersError, StateError
 from edgepers.state.buffer import Buffer

@@ -1,4 +1,4 @@
-"""`--durability batch:N`: fewer commits, and nothing is acknowledged before its own."""
+"""`--admissions-per-commit N`: fewer commits, and nothing is acknowledged before its own."""
 
 import shutil
 from dataclasses import replace
@@ -87,8 +87,7 @@ def test_a_failed_batch_leaves_what_was_durable(tmp_path, encoder):
         assert (buffer.waiting, buffer.progress.position, len(buffer)) == (0, 32, 32)
 
 
-@pytest.mark.parametrize("wrong", ["", "batch", "batch:0", "batch:x", "never", "every:2"])
-def test_what_is_no_durability_is_one_line(wrong):
-    with pytest.raises(UsageError, match="give every, or batch:N"):
-        Settings(durability=wrong)
-    assert Settings(durability="batch:12").admissions_a_commit == 12
+@pytest.mark.parametrize("wrong", [0, -1, 1_000_000])
+def test_what_is_no_number_of_admissions_is_one_line(wrong):
+    with pytest.raises(UsageError, match=f"--admissions-per-commit is {wrong}; the (least|most) is"):
+        Settings(admissions_per_commit=wrong)

@@ -8,7 +8,7 @@ import shutil
 import sqlite3
 
 import pytest
-from tests.select.test_buffer import STORAGE, admit, make, opened, same
+from tests.state.test_buffer import STORAGE, admit, make, opened, same
 
 from edgepers.errors import StateError
 from edgepers.privacy.keyring import KeySource

@@ -48,7 +48,7 @@ void counts(long *out) { out[0] = syncs; out[1] = bytes; }
 """
 PROGRAM = """
 import ctypes, json, random, sys
-from tests.select.test_buffer import admit, make, opened
+from tests.state.test_buffer import admit, make, opened
 out = (ctypes.c_long * 2)()
 counts = lambda: (ctypes.CDLL(None).counts(out), *out)[1:]
 with opened(sys.argv[1]) as buffer:

@@ -5,12 +5,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from edgepers.config import BUSY, Settings
+from edgepers.board import sensors as sensors_module
+from edgepers.board.sensors import Sensors
+from edgepers.config import Settings
 from edgepers.errors import UsageError
 from edgepers.train import pause as pause_module
 from edgepers.train import trainer
 from edgepers.train.layout import MemoryLayout
-from edgepers.train.pause import CALM_LOOKS, LOOK_SECONDS, Pause, Sensors
+from edgepers.train.pause import CALM_LOOKS, LOOK_SECONDS, Pause
 from edgepers.train.recipe import Recipe
 from edgepers.train.trainer import train
 
@@ -22,40 +24,25 @@ PAIRS = [
 RECIPE = Recipe(steps=4, batch=3, learning_rate=2e-3, rank=4, seed=1)
 
 
-@pytest.mark.parametrize(
-    ("text", "bounds"),
-    [
-        ("", {}),
-        ("on", BUSY),
-        ("load:0.25", {"load": 0.25}),
-        ("load:.25", {"load": 0.25}),
-        ("battery:30, temperature:72.5", {"battery": 30.0, "temperature": 72.5}),
-    ],
-)
-def test_bounds_are_read(text, bounds):
-    assert Settings(pause_when_busy=text).busy_bounds == bounds
+def test_bounds_are_those_of_the_settings():
+    assert Settings().busy_bounds == {"load": 0.5, "battery": 30.0, "temperature": 85.0}
+    assert Settings(busy_load=0.25, busy_temperature=72.5).busy_bounds["temperature"] == 72.5
 
 
 @pytest.mark.parametrize(
-    ("text", "part"),
+    ("setting", "value", "says"),
     [
-        ("load", "load"),
-        ("load:2", "load:2"),
-        ("load:0", "load:0"),
-        ("load:nan", "load:nan"),
-        ("load:0.5,", ""),
-        ("temperature:-3", "temperature:-3"),
-        ("battery:30,fan:3", "fan:3"),
-        ("battery:20,battery:30", "battery:30"),
-        ("off", "off"),
+        ("busy_load", 2.0, "--busy-load is 2.0; the most is 1.0"),
+        ("busy_load", 0.0, "--busy-load is 0.0; the least is 0.01"),
+        ("busy_load", float("nan"), "--busy-load is nan; give a number"),
+        ("busy_temperature", -3.0, "--busy-temperature is -3.0; the least is 1"),
+        ("busy_battery", 101.0, "--busy-battery is 101.0; the most is 100.0"),
     ],
 )
-def test_a_bound_that_cannot_be_is_named_with_the_cure(text, part):
+def test_a_bound_that_cannot_be_is_named_with_its_limit(setting, value, says):
     with pytest.raises(UsageError) as error:
-        Settings(pause_when_busy=text)
-    assert str(error.value).startswith(
-        f"--pause-when-busy is {text!r}, where {part!r} is no bound; give on, or some of load:0.5"
-    )
+        Settings(**{setting: value})
+    assert str(error.value) == says
 
 
 def test_the_hottest_readable_zone_counts(tmp_path):
@@ -78,12 +65,12 @@ def test_the_hottest_readable_zone_counts(tmp_path):
     ],
 )
 def test_the_battery_counts_when_it_is_not_plugged_in(monkeypatch, found, percent):
-    monkeypatch.setattr(pause_module.psutil, "sensors_battery", lambda: found, raising=False)
+    monkeypatch.setattr(sensors_module.psutil, "sensors_battery", lambda: found, raising=False)
     assert Sensors().battery() == percent
 
 
 def test_a_system_that_knows_no_batteries_has_none(monkeypatch):
-    monkeypatch.delattr(pause_module.psutil, "sensors_battery", raising=False)
+    monkeypatch.delattr(sensors_module.psutil, "sensors_battery", raising=False)
     assert Sensors().battery() is None
 
 
@@ -101,7 +88,7 @@ def test_load_is_what_other_processes_take(monkeypatch):
         def Process(self):
             return SimpleNamespace(cpu_times=lambda: SimpleNamespace(user=own[0], system=0.0))
 
-    monkeypatch.setattr(pause_module, "psutil", Machine())
+    monkeypatch.setattr(sensors_module, "psutil", Machine())
     sensors = Sensors()
     del times[0], own[0]
     assert sensors.load() == pytest.approx(3 / 12)  # of 12 core seconds 7 were worked, 4 of them by this process
