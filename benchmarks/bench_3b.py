@@ -82,7 +82,9 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         pairs = [(str(number), "") for number in range(args.steps)]
-        train(llm, pairs, Path(folder), Recipe(steps=args.steps, batch=1), configuration=found.configuration, told=told)
+        train(
+            llm, pairs, Path(folder), Recipe(steps=args.steps, batch=1), configuration=found.configuration, on_step=told
+        )
     row = {
         "name": "train 3B", "limit_bytes": args.limit, "enforced_by": how, "libraries_bytes": libraries, "loading_peak_bytes": loading,
         "peak_bytes": meter.peak_bytes(), "planned_bytes": found.total, "configuration": str(found.configuration), "losses": losses,

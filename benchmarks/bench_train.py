@@ -100,7 +100,7 @@ def ours(
             Path(folder),
             recipe,
             configuration=configuration,
-            told=lambda step: clock.step(step.loss),
+            on_step=lambda step: clock.step(step.loss),
         )
     return found
 

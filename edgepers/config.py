@@ -1,4 +1,7 @@
-"""Every setting once: name, default, help and check. The command line and the state's edgepers.toml are made from this."""
+"""Every setting once: name, default, help and limits.
+
+The command line and the state's edgepers.toml are made from this.
+"""
 
 import math
 import re
@@ -80,7 +83,10 @@ def option(default: Any, help: str, *, choices: tuple[str, ...] | None = None, g
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """How a state works. Written to its edgepers.toml; what is given again later replaces what is there; None is unset."""
+    """How a state works; None is unset.
+
+    Written to the state's edgepers.toml; what is given again later replaces what is there.
+    """
 
     model: str | None = option(None, "local folder or Hub name of the base model; unset: the packaged small model")
     bits: int = option(4, "4: NF4 with double quantization; 16: none")

@@ -29,7 +29,7 @@ def compute_device() -> "torch.device":
 
 
 def device_name() -> str:
-    """Of the GPU that `compute_device` is, or the processor."""
+    """Name the GPU that `compute_device` is, or the processor."""
     import torch
 
     if torch.cuda.is_available():
@@ -42,7 +42,9 @@ def device_name() -> str:
 
 
 def warm_up_4bit(device: "torch.device", side: int = 256) -> None:
-    """Launch one small NF4 layer and wait for it: boards have rebooted from a first 4-bit launch of several shapes after a cold start.
+    """Launch one small NF4 layer and wait for it.
+
+    Boards have rebooted from a first 4-bit launch of several shapes after a cold start.
 
     Raises:
         RuntimeError: it does not launch.
@@ -58,7 +60,10 @@ def warm_up_4bit(device: "torch.device", side: int = 256) -> None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error means that memory ran out; on Jetson it may surface as an internal assertion of the allocator."""
+    """Tell whether an error means that memory ran out.
+
+    On Jetson it may surface as an internal assertion of the allocator.
+    """
     import torch
 
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):

@@ -1,4 +1,7 @@
-"""Random choices as pure functions of (seed, position): no generator state, so a resumed stream decides as an uninterrupted one."""
+"""Random choices as pure functions of (seed, position).
+
+There is no generator state, so a resumed stream decides as an uninterrupted one.
+"""
 
 import hashlib
 

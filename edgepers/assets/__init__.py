@@ -39,7 +39,10 @@ def general_sets() -> Path:
 
 
 def rehearsal_sets() -> Path:
-    """JSONL of 128 general sets, in no other file here, on which training holds an adapter to what the base model says."""
+    """Return the JSONL of 128 general sets on which training holds an adapter to what the base model says.
+
+    They are in no other file here.
+    """
     return _asset("sample", "rehearsal.jsonl")
 
 

@@ -18,7 +18,7 @@ FLOP_A_CLOCK = 2048
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PowerMode:
-    """One power mode.
+    """A power mode of a board: its clocks and its limit in watts.
 
     Attributes:
         name: as nvpmodel calls it.
@@ -44,7 +44,7 @@ class PowerMode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preset:
-    """One board.
+    """What is known of one board: its memory, its power modes and where each figure is from.
 
     Attributes:
         title: as people call it.
@@ -71,7 +71,7 @@ class Preset:
         return mode.memory_hz * 2 * self.bus_bits / 8
 
     def mode(self, name: str) -> PowerMode | None:
-        """Of a name, as nvpmodel or as people write it."""
+        """Find a power mode by its name, as nvpmodel or as people write it."""
         plain = name.upper().removeprefix("MODE_")
         return next((mode for mode in self.modes if mode.name.upper().removeprefix("MODE_") == plain), None)
 

@@ -1,4 +1,6 @@
-"""What a board says of itself, in device tree and sysfs. Everything may be missing: any machine is a board that says less.
+"""Read what a board says of itself in the device tree and sysfs.
+
+Everything may be missing: any machine is a board that says less.
 
 Paths are those of JetPack 6 (kernel 5.15) and 7; a second one of a list is an older kernel's. Read under a `root`, so
 that copies and synthetic trees do, too. Not run on a board yet.
@@ -61,7 +63,7 @@ class Board:
 
     @property
     def release(self) -> str:
-        """Of Jetson Linux, as people write it."""
+        """The release of Jetson Linux, as people write it."""
         return "" if self.l4t is None else f"R{self.l4t[0]}.{self.l4t[1]}.{self.l4t[2]}"
 
 
@@ -123,7 +125,7 @@ def _preset(model: str | None, memory: int | None) -> str | None:
 
 
 def _l4t(root: Path) -> tuple[int, int, int] | None:
-    """From a line such as `# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic`."""
+    """Parse a line such as `# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic`."""
     match = re.search(r"R(\d+) \(release\), REVISION: (\d+)(?:\.(\d+))?", _text(root / "etc/nv_tegra_release") or "")
     return (int(match[1]), int(match[2]), int(match[3] or 0)) if match else None
 
@@ -147,7 +149,9 @@ def _temperatures(root: Path) -> dict[str, float]:
 
 
 def storage_of(folder: Path, root: Path = ROOT, device: int | None = None) -> str | None:
-    """What a folder's file system lies on: "nvme", "sd", "emmc", "usb", "disk"; None where that cannot be told, as in a container.
+    """Find what a folder's file system lies on: "nvme", "sd", "emmc", "usb" or "disk".
+
+    None where that cannot be told, as in a container.
 
     Args:
         folder: that exists.

@@ -31,7 +31,7 @@ class Sensors:
         return min(max((busy - own) / all_, 0.0), 1.0) if all_ > 0 else 0.0
 
     def _seconds(self) -> tuple[float, float, float]:
-        """Of all cores since boot: passed, worked, and worked by this process."""
+        """Read seconds of all cores since boot: passed, worked, and worked by this process."""
         times = psutil.cpu_times()._asdict()
         counted = {
             name: seconds for name, seconds in times.items() if not name.startswith("guest")
@@ -49,7 +49,7 @@ class Sensors:
         return 100.0 if found.power_plugged else float(found.percent)
 
     def temperature(self) -> float | None:
-        """Of the hottest zone that can be read, in degrees Celsius; on a Jetson zones of parts that sleep cannot."""
+        """Read the hottest zone that can be read, in degrees Celsius; on a Jetson zones of parts that sleep cannot."""
         found = []
         for file in self._thermal.glob("thermal_zone*/temp"):
             with contextlib.suppress(OSError, ValueError):

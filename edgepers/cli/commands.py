@@ -165,7 +165,7 @@ def _round_when_idle(args: argparse.Namespace) -> Outcome:
 
 
 def _rows(record: dict[str, Any]) -> str:
-    """One line a field."""
+    """Lay a record out as text, one line a field."""
     from edgepers.text import table
 
     return table([(key, "-" if value is None else value) for key, value in record.items()])
@@ -242,7 +242,7 @@ def lexicon(args: argparse.Namespace) -> Outcome:
         raise UsageError("--with-packaged copies lexicons to --out; give --out DIR")
     invalid, first = 0, ""
 
-    def complain(message: str) -> None:
+    def on_warning(message: str) -> None:
         nonlocal invalid, first
         invalid, first = invalid + 1, first or message
 
@@ -253,7 +253,7 @@ def lexicon(args: argparse.Namespace) -> Outcome:
         words_each=args.words,
         limit=args.limit,
         references=args.references,
-        complain=complain,
+        on_warning=on_warning,
     )
     beside = (args.lexicons or PACKAGED) if args.with_packaged else None
     files = write_suggestions(args.out, found, args.stream, beside) if args.out else []
@@ -326,12 +326,12 @@ def plan(args: argparse.Namespace) -> Outcome:
 def profile(args: argparse.Namespace) -> Outcome:
     from edgepers.cli.profile import check_out, profile, profile_text, write_profile
 
-    def note(text: str) -> None:
+    def log(text: str) -> None:
         print(f"edgepers: {text}", file=sys.stderr)
 
     check_out(args.out)
-    found = profile(args.stream, Settings.make(_given(args)), sets=args.sets, note=note)
-    files = write_profile(args.out, found, note)
+    found = profile(args.stream, Settings.make(_given(args)), sets=args.sets, log=log)
+    files = write_profile(args.out, found, log)
     return Outcome(found, f"{profile_text(found)}\n\nwritten: {', '.join(map(str, files))}")
 
 
@@ -366,4 +366,4 @@ def systemd(args: argparse.Namespace) -> Outcome:
 def demo(args: argparse.Namespace) -> Outcome:
     from edgepers.cli.demo import demo
 
-    return Outcome(demo(args.out, seed=args.seed, say=partial(print, file=sys.stderr) if args.json else print))
+    return Outcome(demo(args.out, seed=args.seed, log=partial(print, file=sys.stderr) if args.json else print))

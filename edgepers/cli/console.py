@@ -57,7 +57,7 @@ class Console(Listener):
         self._selecting.update()
 
     def stage(self, name: str, round_number: int) -> None:
-        """Say which stage begins."""
+        """Say which stage of a round begins."""
         self.close()
         where = f"round {round_number}" if round_number else "before the first round"
         if self._live or name in ("train", "evaluate"):
@@ -79,7 +79,7 @@ class Console(Listener):
                 self.note(f"trained {step.steps} steps, loss {step.loss:.3f}, {step.tokens_per_second:.0f} tokens/s")
 
     def close(self) -> None:
-        """Take the bars away."""
+        """Take the progress bars away."""
         for bar in (self._selecting, self._training):
             if bar is not None:
                 bar.close()

@@ -21,7 +21,7 @@ from edgepers.text import table
 
 __all__ = ["demo", "knows"]
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 Row = dict[str, Any]
 
 # On every linear layer, not attention alone: so small a model learns few facts otherwise (benchmarks/LOG.md). The
@@ -34,21 +34,24 @@ def knows(answer: str, keywords: Sequence[str]) -> bool:
     return any(re.search(rf"(?<!\w){re.escape(word)}(?!\w)", answer, re.IGNORECASE) for word in keywords)
 
 
-def demo(out: Path, *, seed: int = 0, say: Say = print) -> Row:
-    """Run it in a folder and show it; run again in the same folder, it goes on where it stopped or shows the result again."""
+def demo(out: Path, *, seed: int = 0, log: Log = print) -> Row:
+    """Run the demonstration in a folder and show it.
+
+    Run again in the same folder, it goes on where it stopped or shows the result again.
+    """
     began = time.monotonic()
     facts: list[Row] = [json.loads(line) for line in sample_facts().read_text(encoding="utf-8").splitlines()]
     test = read_dialogue_sets(sample_test(), need_reference=True)
     out.mkdir(parents=True, exist_ok=True)
     settings = Settings.make({**SETTINGS, "seed": seed})
-    say(
+    log(
         "Emily talks to a small model for a month: 600 dialogue sets, of which it may keep"
         f" {format_size(settings.storage)}."
     )
-    say(
+    log(
         f"After every {settings.every} she corrects {settings.annotations_per_round} answers, and it learns from those."
     )
-    say(f"Held out: {len(test)} questions, and {len(facts)} facts about her.\n")
+    log(f"Held out: {len(test)} questions, and {len(facts)} facts about her.\n")
     console = Console(total=600)
     with Personalizer(out / "state", settings, listener=console) as owner:
         report = owner.run(sample_stream(), test=test)
@@ -71,15 +74,15 @@ def demo(out: Path, *, seed: int = 0, say: Say = print) -> Row:
         "facts_known": [len(names) for names in known],
         "seconds": round(seconds, 1),
     }
-    picture = _draw(out / "learning_curve.png", result, say)
+    picture = _draw(out / "learning_curve.png", result, log)
     replace_file(out / "report.json", json.dumps(result, indent=1, ensure_ascii=False) + "\n")
-    say(_scores(result))
-    say(_by_kind(test, before, after))
-    say(_costs(result, seconds))
-    say(_conversation(test, before, after))
-    say(_facts(facts, known, last_answers))
+    log(_scores(result))
+    log(_by_kind(test, before, after))
+    log(_costs(result, seconds))
+    log(_conversation(test, before, after))
+    log(_facts(facts, known, last_answers))
     current = out / "state" / "adapters" / str(report["published"])
-    say(table([("adapter", current), ("report", out / "report.json"), *([("picture", picture)] if picture else [])]))
+    log(table([("adapter", current), ("report", out / "report.json"), *([("picture", picture)] if picture else [])]))
     return result
 
 
@@ -168,13 +171,13 @@ def _facts(facts: Sequence[Row], known: Sequence[Sequence[str]], answers: Sequen
     return "\n".join(lines) + "\n"
 
 
-def _draw(path: Path, result: Row, say: Say) -> Path | None:
+def _draw(path: Path, result: Row, log: Log) -> Path | None:
     points = [(0, result["rouge1_before"]), *((done["seen"], done["rouge1"]) for done in result["rounds"])]
     floor = {"echo": result["floor_echo"], "constant answer": result["floor_constant"]}
     try:
         learning_curve(path, points, result["facts_known"], result["facts"], floor)
     except ImportError:
-        say("no picture: matplotlib is missing; pip install 'edgepers[plot]'")
+        log("no picture: matplotlib is missing; pip install 'edgepers[plot]'")
         return None
     except (ValueError, OSError) as error:
         raise StreamError(f"{path}: the picture could not be drawn ({error})") from error

@@ -313,7 +313,7 @@ def _add_owner(command: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def _add_tools(command: Callable[..., argparse.ArgumentParser]) -> None:
-    """What else there is."""
+    """Add the commands for lexicons, exports and the guard on served weights."""
     lexicon = command(
         "lexicon",
         "suggest lexicons: words of a stream that set a new domain apart",
@@ -394,7 +394,7 @@ def _add_tools(command: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def _add_profile(command: Callable[..., argparse.ArgumentParser]) -> None:
-    """What a machine takes."""
+    """Add the command that measures what a machine takes."""
     profile = command(
         "profile",
         "measure a model here: latency, memory and energy by stage, in a round that leaves nothing behind",
@@ -458,7 +458,7 @@ def _add_checks(command: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def _add_service(command: Callable[..., argparse.ArgumentParser]) -> None:
-    """Learning without being asked."""
+    """Add the command that lets a state learn without being asked."""
     systemd = command(
         "systemd",
         "print a systemd service and timer that do a round when the device is idle",

@@ -1,4 +1,7 @@
-"""What a model takes on this machine: latency, memory and energy by stage, from a round that is really done, in a folder that goes."""
+"""Measure what a model takes on this machine: latency, memory and energy by stage.
+
+The round is really done, in a folder that is deleted at the end.
+"""
 
 import contextlib
 import itertools
@@ -43,36 +46,36 @@ ANSWERS = 8  # questions that are answered one by one
 _WARM_UP = 2  # of what is timed, at the beginning, left out
 
 Row = dict[str, Any]
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
-def profile(stream: str | Path | None, settings: Settings, *, sets: int, note: Say) -> Row:
+def profile(stream: str | Path | None, settings: Settings, *, sets: int, log: Log) -> Row:
     """Measure a model: each set encoded and decided on alone, a few answers, then one whole round over the sets.
 
     Args:
         stream: what `run` takes; None: the packaged sample.
         settings: model, budget, and what a round does; `steps` of them are measured.
         sets: how many of the stream are taken.
-        note: told what goes on, in a line each.
+        log: gets what goes on, in a line each.
 
     Raises:
         StreamError: the stream has no valid set.
         BudgetError: memory does not suffice.
     """
-    chosen = _first(stream or sample_stream(), settings, sets, note)
+    chosen = _first(stream or sample_stream(), settings, sets, log)
     with tempfile.TemporaryDirectory(prefix="edgepers-profile-") as name:
         folder = Path(name)
         settings = replace(settings, every=len(chosen), key_file=str(folder / "key"))
         with contextlib.closing(MemoryTrack(folder, "load")) as track:
-            found = _measured(folder, chosen, settings, track, note)
+            found = _measured(folder, chosen, settings, track, log)
         return found | {"memory": track.record()}
 
 
-def _first(stream: str | Path, settings: Settings, sets: int, note: Say) -> list[DialogueSet]:
-    opened = open_stream(stream, settings.format, note)
+def _first(stream: str | Path, settings: Settings, sets: int, log: Log) -> list[DialogueSet]:
+    opened = open_stream(stream, settings.format, log)
     chosen = [
         arrival.dialogue
-        for arrival in itertools.islice(opened.read(Cursor(), lambda line: note(f"skipped: {line}")), sets)
+        for arrival in itertools.islice(opened.read(Cursor(), lambda line: log(f"skipped: {line}")), sets)
     ]
     if not chosen:
         raise StreamError(
@@ -81,8 +84,8 @@ def _first(stream: str | Path, settings: Settings, sets: int, note: Say) -> list
     return chosen
 
 
-def _measured(folder: Path, chosen: Sequence[DialogueSet], settings: Settings, track: MemoryTrack, note: Say) -> Row:
-    watch = _Watch(track, note)
+def _measured(folder: Path, chosen: Sequence[DialogueSet], settings: Settings, track: MemoryTrack, log: Log) -> Row:
+    watch = _Watch(track, log)
     meter = EnergyMeter.find()
     with meter.window() as loading:
         owner = Personalizer(folder / "state", settings, listener=watch, source=_given(chosen), energy=meter)
@@ -130,18 +133,18 @@ def _measured(folder: Path, chosen: Sequence[DialogueSet], settings: Settings, t
 class _Watch(Listener):
     """Tells the track of memory which stage it is, and times steps of training."""
 
-    def __init__(self, track: MemoryTrack, note: Say) -> None:
+    def __init__(self, track: MemoryTrack, log: Log) -> None:
         self._track = track
-        self._said = note
+        self._log = log
         self._last: float | None = None
         self.step_seconds: list[float] = []
 
     def begin(self, name: str, text: str) -> None:
-        self._said(text)
+        self._log(text)
         self._track.stage(name)
 
     def note(self, text: str) -> None:
-        self._said(text)
+        self._log(text)
 
     def stage(self, name: str, round_number: int) -> None:
         self._track.stage(name)
@@ -215,7 +218,7 @@ def _selector_times(
 
 
 def _percentiles(seconds: Sequence[float]) -> Row:
-    """Of so many measurements, in milliseconds; null where there is none."""
+    """Summarize measurements in milliseconds: count, median and 95th percentile; null where there is none."""
     found: Row = {"count": len(seconds)}
     for share in (50, 95):
         found[f"p{share}"] = round(1e3 * float(np.percentile(seconds, share)), 3) if seconds else None
@@ -258,7 +261,7 @@ def check_out(out: Path) -> None:
         raise UsageError(f"--out {out}: there is a file where the folder is to be; give another name")
 
 
-def write_profile(out: Path, found: Row, note: Say) -> list[Path]:
+def write_profile(out: Path, found: Row, log: Log) -> list[Path]:
     """Write profile.json, and profile.png where matplotlib is installed; the files.
 
     Raises:
@@ -273,12 +276,12 @@ def write_profile(out: Path, found: Row, note: Say) -> list[Path]:
     except OSError as error:
         raise StreamError(f"{out}: the profile could not be written ({error.strerror})") from None
     if len(files) == 1:
-        note("no picture: matplotlib is missing; pip install 'edgepers[plot]'")
+        log("no picture: matplotlib is missing; pip install 'edgepers[plot]'")
     return files
 
 
 def profile_text(found: Row) -> str:
-    """For a person: latency, memory, energy, and the round."""
+    """Tell a profile as text: latency, memory, energy, and the round."""
     latency = [(name, each["count"], _ms(each["p50"]), _ms(each["p95"])) for name, each in found["latency_ms"].items()]
     parts = [
         (name, *(format_size(peak[kind]) for kind in peak)) for name, peak in found["memory"]["peak_by_stage"].items()

@@ -1,4 +1,6 @@
-"""What this machine has and can do: every check launches what it names, and says the cure for what it lacks. No network.
+"""Check what this machine has and can do.
+
+Every check launches what it names, and says the cure for what it lacks; none uses the network.
 
 Each check imports what it needs itself: a torch that does not import is a finding, too.
 """
@@ -17,7 +19,7 @@ from edgepers.doctor.gpu import check_code, check_container, check_torch
 from edgepers.doctor.machine import check_board, check_clock, check_power_mode
 from edgepers.doctor.memory import check_memory, check_nvmap, check_pieces, check_swap
 from edgepers.doctor.software import KERNELS_CURE, check_ops, check_packages, check_python, check_triton
-from edgepers.doctor.told import findings_text, report_text
+from edgepers.doctor.text import findings_text, report_text
 
 __all__ = ["CHECKS", "Finding", "Subject", "examine", "findings_text", "report", "report_text"]
 

@@ -1,4 +1,4 @@
-"""Meters of energy."""
+"""Check which meters of energy can be read."""
 
 import contextlib
 

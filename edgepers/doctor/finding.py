@@ -35,7 +35,7 @@ class Subject:
 
     @cached_property
     def board(self) -> Board:
-        """Read once."""
+        """The board, read once."""
         return read_board(self.root)
 
     @property
@@ -51,7 +51,7 @@ Check = Callable[[Subject], Finding]
 
 
 def devices() -> list[str]:
-    """That torch computes on here."""
+    """The devices that torch computes on here."""
     import torch
 
     return ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
@@ -63,5 +63,5 @@ def nvidia_seen(root: Path) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """Of what an error says."""
+    """Take the first line of what an error says."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -82,7 +82,9 @@ def _launched(build: str, cure: str) -> Finding:
 
 
 def _runs(code: str, capability: tuple[int, int]) -> bool:
-    """Whether a GPU runs code such as `sm_80` or `compute_80`: machine code of its own major version, PTX of any that is older.
+    """Tell whether a GPU runs code such as `sm_80` or `compute_80`.
+
+    It runs machine code of its own major version, and PTX of any that is older.
 
     An Orin (8.7) is an exception: machine code for 8.0 and 8.6 does not run there.
     """

@@ -62,7 +62,10 @@ def check_pieces(subject: Subject) -> Finding:
 
 
 def check_nvmap(subject: Subject) -> Finding:
-    """Releases of Jetson Linux whose driver refuses memory that is there (NvMap error 12, since its fix of CVE-2025-33177)."""
+    """Warn of releases of Jetson Linux whose driver refuses memory that is there.
+
+    That is NvMap error 12, since the driver's fix of CVE-2025-33177.
+    """
     release = subject.board.l4t
     if release is None:
         return Finding("nvmap", "ok", "no Jetson Linux here")

@@ -25,7 +25,7 @@ KERNELS_CURE = "install a C++ compiler and reinstall edgepers from its source fo
 
 
 def check_python(_: Subject) -> Finding:
-    """Version and architecture."""
+    """Check the version of Python and the architecture it was built for."""
     found = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
     if sys.maxsize < 2**32:
         return Finding("python", "fail", f"{found}, of 32 bits", "install a 64-bit system and Python; torch needs them")

@@ -46,13 +46,19 @@ def test_digest(test: Sequence[DialogueSet]) -> str:
 
 
 def evaluate(llm: LanguageModel, test: Sequence[DialogueSet], *, adapter: bool = True) -> Evaluation:
-    """Greedy answers of at most 64 new tokens against the references (rouge-score 0.1.2, rouge1 F, no stemmer, mean over questions)."""
+    """Score greedy answers of at most 64 new tokens against the references.
+
+    ROUGE-1 F is rouge-score 0.1.2's, without stemmer, as the mean over questions.
+    """
     answers = llm.answer([dialogue.question for dialogue in test], adapter=adapter)
     return Evaluation(rouge1([dialogue.reference or "" for dialogue in test], answers), tuple(answers))
 
 
 def floors(test: Sequence[DialogueSet], owner_answers: Sequence[str]) -> Floors:
-    """What knowing nothing scores on a test set; the constant answer is chosen among the owner's, without looking at the test."""
+    """Score what knowing nothing gives on a test set.
+
+    The constant answer is chosen among the owner's, without looking at the test.
+    """
     references = [dialogue.reference or "" for dialogue in test]
     echo = rouge1(references, [dialogue.question for dialogue in test])
     if not owner_answers:

@@ -41,7 +41,11 @@ MOST_NATS = 700.0  # a rise of more has no float
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`reason` is "" where all is well, "unguarded" where there was too little to judge by, else why the adapter stays aside."""
+    """Whether an adapter is published, and why.
+
+    `reason` is "" where all is well, "unguarded" where there was too little to judge by, else why the adapter stays
+    aside.
+    """
 
     publish: bool
     reason: str
@@ -57,7 +61,10 @@ def is_reserved(kept: KeptSet) -> bool:
 
 
 def split_reserve(annotated: Sequence[KeptSet]) -> tuple[list[KeptSet], list[KeptSet]]:
-    """Annotated sets -> (those to train on, those in reserve: the newest 32 at most); a reserved set is never trained on."""
+    """Split annotated sets into those to train on and those in reserve, the newest 32 at most.
+
+    A reserved set is never trained on.
+    """
     reserved = [kept for kept in annotated if is_reserved(kept)]
     newest = sorted(reserved, key=lambda kept: kept.position)[-MOST_RESERVE:]
     return [kept for kept in annotated if not is_reserved(kept)], newest
@@ -86,14 +93,14 @@ def most_perplexity_rise(settings: Settings, parameters: int) -> float:
 
 
 def perplexity_rise(base: Sequence[float], after: Sequence[float]) -> float:
-    """From losses in nats a token on the same sets, as a share."""
+    """Return the rise of perplexity as a share, from losses in nats a token on the same sets."""
     return math.exp(min(_mean(after) - _mean(base), MOST_NATS)) - 1
 
 
 def judge(
     base: Sequence[float], before: Sequence[float], after: Sequence[float], rise: float, most_rise: float
 ) -> Verdict:
-    """Refuse an adapter that is worse on the reserve than what is published, or than no adapter, or that costs too much general perplexity.
+    """Refuse an adapter that is worse on the reserve than what is published, or than no adapter, or on general sets.
 
     Worse is a paired mean loss that is higher by over one standard error. The base model is asked as well, since an
     adapter that was published for want of a reserve is no measure of what is good. Perplexity is compared with the base
@@ -124,7 +131,7 @@ def judge(
 
 
 def _worse(than: str, losses: Sequence[float], after: Sequence[float]) -> str:
-    """By how much, where it is more than a standard error; else nothing."""
+    """Say by how much the new losses are worse, where it is more than a standard error; else nothing."""
     n = len(after)
     differences = [b - a for a, b in zip(losses, after, strict=True)]
     worse = _mean(differences)
@@ -139,7 +146,9 @@ def _worse(than: str, losses: Sequence[float], after: Sequence[float]) -> str:
 def guard(
     llm: "LanguageModel", settings: Settings, reserve: Sequence[KeptSet], published: Path | None, new: Path | None
 ) -> Verdict:
-    """Measure a new adapter beside the published one (None: the base model) and the base model on the reserve and on general sets.
+    """Measure a new adapter beside the published one (None: the base model) and the base model, and judge it.
+
+    It is measured on the reserve and on general sets.
 
     One that is refused whole is scaled down to the largest of `SCALES` that is not, in its folder; if there is none it
     stays as it is.

@@ -14,7 +14,7 @@ __all__ = ["rouge1", "rouge1_unicode"]
 
 
 def _f_score(reference: Sequence[str], answer: Sequence[str]) -> float:
-    """Of the words that two texts share, each as often as both have it."""
+    """Return the F score of the words that two texts share, each as often as both have it."""
     shared = sum((Counter(reference) & Counter(answer)).values())
     precision, recall = shared / max(len(answer), 1), shared / max(len(reference), 1)
     return 2 * precision * recall / (precision + recall) if shared else 0.0

@@ -30,7 +30,9 @@ def _is_spaceless(letter: str) -> bool:
 
 
 def unicode_words(text: str) -> list[str]:
-    """Lower-case words of a text: letters and digits with their marks; characters of scripts without spaces; each emoji.
+    """Split a text into lower-case words.
+
+    A word is letters and digits with their marks; a character of a script without spaces; an emoji.
 
     Compatibility forms are unified first (full-width letters, half-width kana, Arabic presentation forms). Marks belong
     to

@@ -53,7 +53,7 @@ class Spent:
         )
 
     def record(self) -> dict[str, Any]:
-        """As reports have it: milliseconds and millijoules are the last digits."""
+        """Return the energy as reports have it: milliseconds and millijoules are the last digits."""
         return {name: _rounded(value) for name, value in asdict(self).items()}
 
 
@@ -96,7 +96,10 @@ class EnergyMeter:
 
     @classmethod
     def find(cls) -> "EnergyMeter":
-        """Of this machine, its power at rest measured where there is anything to measure: that takes a second."""
+        """Make a meter of what this machine has.
+
+        Its power at rest is measured where there is anything to measure: that takes a second.
+        """
         meter = cls(find_sources().sources)
         meter.measure_idle()
         return meter
@@ -112,7 +115,7 @@ class EnergyMeter:
 
     @property
     def cost_share(self) -> float | None:
-        """Of one core, what the sampling thread takes while a window is open; None before it has sampled."""
+        """The share of one core that the sampling thread takes while a window is open; None before it has sampled."""
         return self._sampler.cost_share if self._sampler is not None else None
 
     def describe(self) -> dict[str, Any]:
@@ -153,7 +156,10 @@ class EnergyMeter:
 
     @contextlib.contextmanager
     def window(self) -> Iterator["Window"]:
-        """Meter what is done inside. Both ends wait for the GPU: what was queued before is not in it, and what it queued is."""
+        """Meter what is done inside.
+
+        Both ends wait for the GPU: what was queued before is not in it, and what it queued is.
+        """
         window = Window(self)
         self._open += 1
         if self._sampler is not None:
@@ -217,6 +223,6 @@ class Window:
         self._began, self._first = meter.edge()
 
     def so_far(self) -> Spent:
-        """From its beginning until now."""
+        """Return what was used from the window's beginning until now."""
         now, last = self._meter.edge()
         return self._meter.spent(now - self._began, self._first, last)

@@ -33,11 +33,11 @@ class Ina3221:
         self.totals = totals_of(rails)
 
     def read(self) -> dict[str, float]:
-        """Watts by rail."""
+        """Read watts by rail."""
         return {rail: _number(volts) * _number(amperes) * 1e-6 for rail, (volts, amperes) in self._rails.items()}
 
     def close(self) -> None:
-        """Close the files."""
+        """Close the files of the rails."""
         for pair in self._rails.values():
             for descriptor in pair:
                 os.close(descriptor)

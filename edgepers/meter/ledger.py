@@ -18,7 +18,9 @@ KEEP_SECONDS = 30.0
 
 
 class Ledger:
-    """Sums up windows by stage. A process that is killed takes along what it spent since it last wrote that down (`save`, `keep`).
+    """Sums up windows of energy by stage.
+
+    A process that is killed takes along what it spent since it last wrote that down (`save`, `keep`).
 
     Args:
         file: keeps what was spent since the last round.
@@ -48,12 +50,12 @@ class Ledger:
         self.keep()
 
     def keep(self) -> None:
-        """In the midst of work: save, the open stage as it is, where that was not done for `KEEP_SECONDS`."""
+        """Save in the midst of a stage, where that was not done for `KEEP_SECONDS`."""
         if time.monotonic() - self._saved_at >= KEEP_SECONDS:
             self.save()
 
     def record(self) -> dict[str, Any]:
-        """Of the round so far, as its report has it."""
+        """Return the energy of the round so far, as its report has it."""
         return energy_record(self.meter.describe(), self._spent)
 
     def save(self) -> None:
@@ -103,7 +105,10 @@ def _stages(energy: Mapping[str, Any]) -> dict[str, Spent]:
 
 
 def energy_record(meter: Mapping[str, Any] | None, stages: Mapping[str, Spent]) -> dict[str, Any]:
-    """`energy_joules` and its parts, as a round and a run report them; null where not all of it was metered, or no counter has moved."""
+    """Return `energy_joules` and its parts, as a round and a run report them.
+
+    It is null where not all was metered, or no counter has moved.
+    """
     total = sum(stages.values(), Spent()).record()
     return {
         "energy_joules": total["joules"] or None,
@@ -114,7 +119,7 @@ def energy_record(meter: Mapping[str, Any] | None, stages: Mapping[str, Spent]) 
 def total_energy(
     rounds: Iterable[Mapping[str, Any]], pending: tuple[Mapping[str, Any] | None, Mapping[str, Spent]]
 ) -> dict[str, Any]:
-    """Of a state: its rounds, and what came after them; with the meter that was read last."""
+    """Sum up a state's energy: its rounds, and what came after them, with the meter that was read last."""
     meter: Mapping[str, Any] | None = None
     stages: dict[str, Spent] = {}
     for done in rounds:

@@ -31,7 +31,7 @@ class Nvml:
             raise OSError(5, str(error)) from None
 
     def close(self) -> None:
-        """Let the library go."""
+        """Let the NVML library go."""
         self._nvml.nvmlShutdown()
 
 

@@ -35,7 +35,7 @@ class Rapl:
         return dict(self._joules)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Hold nothing, so close nothing."""
 
 
 def find(sys: Path) -> Found:

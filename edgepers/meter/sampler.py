@@ -9,7 +9,10 @@ __all__ = ["Sampler"]
 
 
 class Sampler:
-    """Calls a function every so many seconds, from `go_on` until `rest`; what raises OSError is left to the next call."""
+    """Calls a function every so many seconds, from `go_on` until `rest`.
+
+    What raises OSError is left to the next call.
+    """
 
     def __init__(self, sample: Callable[[], None], interval_seconds: float) -> None:
         self._sample = sample
@@ -26,7 +29,7 @@ class Sampler:
         return self._cpu_seconds / self._awake_seconds if self._awake_seconds else None
 
     def go_on(self) -> None:
-        """Work."""
+        """Start or go on calling the function."""
         self._running.set()
 
     def rest(self) -> None:
@@ -34,7 +37,7 @@ class Sampler:
         self._running.clear()
 
     def close(self) -> None:
-        """End the thread."""
+        """End the sampling thread."""
         self._ended.set()
         self._running.set()
         self._thread.join()

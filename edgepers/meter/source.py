@@ -1,4 +1,7 @@
-"""What a meter of energy reads: watts, or joules that only grow, by rail; and which sums of rails stand for the whole."""
+"""What a meter of energy reads, by rail: watts, or joules that only grow.
+
+It says which sums of rails stand for the whole.
+"""
 
 from typing import NamedTuple, Protocol
 
@@ -6,7 +9,7 @@ __all__ = ["Found", "Source"]
 
 
 class Source(Protocol):
-    """One kind of meter.
+    """One kind of meter of energy.
 
     Attributes:
         name: "ina3221", "nvml" or "rapl".

@@ -56,11 +56,13 @@ class MemoryTrack:
                 peaks[kind] = max(peaks[kind], value)
 
     def close(self) -> None:
-        """Look no more."""
+        """Stop sampling."""
         self._sampler.close()
 
     def record(self) -> dict[str, Any]:
-        """Once it is closed: peaks by stage, and the course in at most `MOST_POINTS` points, each the highest of its time.
+        """Return peaks by stage, and the course in at most `MOST_POINTS` points, once sampling has ended.
+
+        Each point is the highest of its time.
 
         "host_bytes" is what the whole process has resident, Python and its libraries too.
         """
@@ -71,7 +73,10 @@ class MemoryTrack:
 def thinned(
     seconds: Sequence[float], values: Mapping[str, Sequence[int]], most: int
 ) -> tuple[list[float], dict[str, list[int]]]:
-    """At most so many points: neighbours become one, at the time of the first and with the highest of each value."""
+    """Thin a course out to at most so many points.
+
+    Neighbours become one, at the time of the first and with the highest of each value.
+    """
     each = -(-len(seconds) // most) or 1
     starts = range(0, len(seconds), each)
     return [round(seconds[i], 3) for i in starts], {

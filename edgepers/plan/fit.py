@@ -68,7 +68,7 @@ class Fit:
 
 
 def heaviest(lengths: Sequence[tuple[int, int]], micro_batch_tokens: int, batch: int) -> list[tuple[int, int]]:
-    """Of all micro-batches that a run may meet, about the heaviest: its longest sets, at most `batch` of them.
+    """Pick about the heaviest of all micro-batches that a run may meet: its longest sets, at most `batch` of them.
 
     Args:
         lengths: (prompt tokens, response tokens) of each set.
@@ -81,13 +81,15 @@ def heaviest(lengths: Sequence[tuple[int, int]], micro_batch_tokens: int, batch:
 
 
 def _typical_tokens(lengths: Sequence[tuple[int, int]], micro_batch_tokens: int) -> float:
-    """Of a micro-batch, in the mean over these sets, or some of them where they are many."""
+    """Return the tokens of a micro-batch in the mean over these sets, or some of them where they are many."""
     tokens = [max(sum(length) - 1, 1) for length in lengths[:: max(len(lengths) // 256, 1)]]
     return sum(tokens) / len(bins(tokens, micro_batch_tokens))
 
 
 def _cost(costs: _Costs, tokens: float, recomputed: float, resident: float) -> float:
-    """Time a token, in forward passes: forward, its gradient, what is recomputed, and its share of what each micro-batch takes.
+    """Return the time a token, in forward passes.
+
+    It adds forward, gradient, what is recomputed, and a share of what each micro-batch takes.
 
     Args:
         costs: of the device.
@@ -102,7 +104,7 @@ def _cost(costs: _Costs, tokens: float, recomputed: float, resident: float) -> f
 def fit(llm: ModelShapes, lengths: Sequence[tuple[int, int]], recipe: Recipe, memory: int) -> Fit:
     """Choose the configuration; the smallest there is where none fits.
 
-    What frozen lower layers say is kept in 8 bits only where 16 do not fit.
+    States under a frozen prefix are cached in 8 bits only where 16 do not fit.
 
     Activations between no and all blocks recomputed are taken to be proportional; what is chosen is counted once more.
 
@@ -158,7 +160,10 @@ def _fit(
     kept_states: int,
     start: MemoryLayout,
 ) -> tuple[Fit, float]:
-    """The best configuration that differs from `start` in micro-batch, recomputed blocks and resident weights; its cost, inf: none fits."""
+    """Find the best layout that differs from `start` in micro-batch, recomputed blocks and resident weights.
+
+    Its cost is infinite where none fits.
+    """
     slower = _LEAN[llm.dtype.itemsize] if start.lean_heap else 1.0
     cost_of = functools.partial(_cost, _ON_CPU if llm.on_cpu else _ON_GPU)
     weights = llm.weight_bytes()

@@ -1,4 +1,7 @@
-"""What training takes, found by doing a step without memory: the same code on the meta device, its live bytes counted."""
+"""Count what training takes by doing a step without memory.
+
+The same code runs on the meta device, and its live bytes are counted.
+"""
 
 import contextlib
 import math
@@ -60,7 +63,7 @@ class StepBytes:
 
     @property
     def peak(self) -> int:
-        """All three."""
+        """Bytes of all three parts."""
         return self.activations + self.logits + self.workspace
 
 
@@ -87,7 +90,7 @@ def _shaped_weight(layer: Any) -> Callable[[], Tensor]:
 
 @contextlib.contextmanager
 def _countable() -> Iterator[None]:
-    """Turn a failure of the model's own code on the meta device into UncountableError; a fault of ours stays what it is.
+    """Turn a failure of the model's own code on the meta device into UncountableError; let ours pass.
 
     A model that looks into values fails in any of these ways, since meta tensors have none. Whose code failed is told by
     the innermost frame outside torch and bitsandbytes, which only do as they are called.
@@ -102,7 +105,7 @@ def _countable() -> Iterator[None]:
 
 
 def _failed_in(error: BaseException) -> str:
-    """The package of the innermost frame that is neither a library's that is called, nor the tracker's around every call."""
+    """Name the package whose code failed: that of the innermost frame which is not only called, as torch is."""
     modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
     packages = [module.partition(".")[0] for module in modules if module != MemoryTracker.__module__]
     return next((package for package in reversed(packages) if package not in _CALLED), "")
@@ -148,10 +151,10 @@ def step_bytes(
         made = States(llm, packs)(packed)
         live.mark()
         kept = live.now
-        made.register_hook(told)
+        made.register_hook(mark_loss)
         return made
 
-    def told(_: Tensor) -> None:  # the loss is made, with its gradient for the states; the backward pass begins
+    def mark_loss(_: Tensor) -> None:  # the loss is made, with its gradient for the states; the backward pass begins
         nonlocal after_loss
         after_loss = live.mark()
 
@@ -172,7 +175,10 @@ def step_bytes(
 
 
 def _scattered(peak: int, itemsize: int, *, lean_heap: bool) -> int:
-    """What the heap has free between blocks at a step's peak. In 16 bits it grows more slowly: 1.1 times 0.5 GB, 0.6 times 0.9 GB."""
+    """Estimate what the heap has free between blocks at a step's peak.
+
+    In 16 bits it grows more slowly: 1.1 times 0.5 GB, 0.6 times 0.9 GB.
+    """
     if lean_heap:
         return int(0.03 * peak)
     return int(0.3 * peak) if itemsize == 4 else math.isqrt(460_000_000 * peak)
@@ -195,7 +201,7 @@ def training_parts(
         itemsize: bytes of a number in the type that is computed in.
         lean_heap: see `MemoryLayout`.
         resident_bytes: of 4-bit weights that are kept dequantized.
-        kept_states: bytes of what frozen lower layers say of all sets.
+        kept_states: bytes of the cached states under a frozen prefix.
     """
     parts = {
         "resident weights": resident_bytes,

@@ -1,4 +1,4 @@
-"""What fits: memory by part and sets in storage, from a model's configuration alone. docs/plan.md says how each part is found.
+"""What fits: memory by part and sets in storage, from a model's configuration alone (docs/plan.md).
 
 Memory is counted by doing a training step on the meta device, where tensors have shapes and no bytes. On a CPU it is
 within a tenth of what was measured (benchmarks/results/memory.jsonl); on a GPU it has not been measured.
@@ -47,7 +47,7 @@ NOT_COUNTED = ("Python and its libraries (about 0.5 GB)", "the CUDA context", "a
 
 
 def shapes_of(model: str | None = None, *, bits: int = 4, on_cpu: bool) -> ModelShapes:
-    """Shapes from a local folder, the packaged model or a Hub name whose configuration is on this machine; no weight is read.
+    """Build the shapes of a local folder, the packaged model or a Hub name; no weight is read.
 
     Raises:
         ModelError: no such configuration, or not one of a causal language model.
@@ -69,7 +69,10 @@ def _fit_encoding(llm: ModelShapes, memory: int) -> None:
 
 
 def stage_parts(llm: ModelShapes, found: Fit) -> dict[str, int]:
-    """Bytes by part over all stages, which never run at once: those of training, then what loading and encoding take beyond it."""
+    """Add up bytes by part over all stages, which never run at once.
+
+    Those of training come first, then what loading and encoding take beyond it.
+    """
     weights = sum(llm.weight_bytes().values())
     loading = weights + OPENED + loading_bytes(llm)
     encoding = weights + OPENED + WORKING[llm.dtype.itemsize] + encoding_bytes(llm, llm.encode_tokens)
@@ -123,7 +126,10 @@ def memory_left(device: str, memory: int | None) -> tuple[int, str]:
 
 
 def _cure(llm: ModelShapes, left: int, *, tokens: int, recipe: Recipe) -> str:
-    """The first change that fits: the length of sets, or another model. The batch costs nothing, since it is cut to fit."""
+    """Name the first change that fits: the length of sets, or another model.
+
+    The batch costs nothing, since it is cut to fit.
+    """
     for fewer in (tokens // 2, tokens // 4):
         if fewer >= 32 and sum(stage_parts(llm, _fitted(llm, fewer, recipe, left)).values()) * MARGIN <= left:
             return f"sets of at most {fewer} tokens would fit"
@@ -156,7 +162,7 @@ def board_of(device: str, power_mode: str | None = None) -> tuple[Preset, PowerM
 
 
 def _largest_tokens(llm: ModelShapes, left: int, most: int, recipe: Recipe) -> int:
-    """Of a training set, so that model and training fit; 0 where none does."""
+    """Find the longest training set with which model and training fit; 0 where none does."""
     lengths = [most, *(tokens for tokens in (384, 256, 192, 128, 96, 64, 32) if tokens < most)]
     fits = (
         tokens

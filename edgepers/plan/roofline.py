@@ -45,7 +45,7 @@ class RoundEstimate:
 
     @property
     def seconds(self) -> float:
-        """All stages."""
+        """Seconds of all stages."""
         return self.train + self.synthesize + self.guard
 
 
@@ -59,7 +59,7 @@ def estimate_round(
     blocks: int,
     configuration: MemoryLayout,
 ) -> RoundEstimate:
-    """Of a round with default settings but those given.
+    """Estimate seconds and joules of a round by the board's clocks and bandwidth.
 
     Args:
         preset: the board.

@@ -61,7 +61,7 @@ class ModelShapes(LanguageModel):
 
     @classmethod
     def like(cls, llm: LanguageModel) -> "ModelShapes":
-        """Of the shapes of a model that is loaded."""
+        """Build the shapes of a model that is loaded."""
         return cls(llm.config, bits=llm.bits, on_cpu=llm.device.type == "cpu")
 
     def _linear_layers(self) -> dict[str, Any]:
@@ -77,7 +77,7 @@ class ModelShapes(LanguageModel):
 
     @property
     def quantized_layers(self) -> list[Any]:
-        """That stay in 4 bits."""
+        """Layers that stay in 4 bits."""
         return [layer for layer in self._base().modules() if is_quantized(layer)]
 
     @property
@@ -86,7 +86,7 @@ class ModelShapes(LanguageModel):
         return max((int(layer.weight.numel()) for layer in self._linear_layers().values()), default=0)
 
     def weight_bytes(self) -> dict[str, int]:
-        """Of the base model, by part."""
+        """Return bytes of the base model's weights, by part."""
         quantized = [layer.weight.numel() for layer in self.quantized_layers]
         total = sum(parameter.nbytes for parameter in self._base().parameters())
         plain = total - sum(layer.weight.nbytes for layer in self.quantized_layers)

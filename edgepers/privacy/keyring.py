@@ -65,7 +65,7 @@ class KeySource:
     passphrase: bool = False
 
     def path(self, state: str) -> Path:
-        """The ring's file."""
+        """The file of the key ring."""
         if self.file is not None:
             return self.file.expanduser().resolve()
         base = os.environ.get("XDG_CONFIG_HOME")
@@ -150,7 +150,7 @@ class KeyRing:
         return max(self.keys)
 
     def reload(self) -> None:
-        """Read the file again."""
+        """Read the key ring's file again."""
         text = self.path.read_bytes()
         try:
             values = json.loads(text)

@@ -14,7 +14,10 @@ OVERHEAD_BYTES = _NONCE_BYTES + 16  # nonce and tag
 
 
 class DamagedError(Exception):
-    """A sealed record does not open: some byte of it, or of what it is bound to, has changed, or it was sealed with another key."""
+    """A sealed record that does not open.
+
+    Some byte of it, or of what it is bound to, has changed, or it was sealed with another key.
+    """
 
 
 class Sealer:

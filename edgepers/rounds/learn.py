@@ -57,7 +57,7 @@ def learn(
         general=general,
         configuration=configuration,
         checkpoint=checkpoint,
-        told=told,
+        on_step=told,
         names=names,
         pause=pause,
     )

@@ -88,7 +88,7 @@ def suggest(
     words_each: int = 40,
     limit: int | None = None,
     references: bool = False,
-    complain: Callable[[str], None] = lambda _: None,
+    on_warning: Callable[[str], None] = lambda _: None,
 ) -> Suggestions:
     """Find up to `domains` groups of up to `words_each` words. The same stream gives the same groups.
 
@@ -99,12 +99,12 @@ def suggest(
         words_each: words of one group, at most.
         limit: sets to read, at most.
         references: read the reference of a set without response; selection does not, but under the preset `paper`.
-        complain: told of each malformed line.
+        on_warning: gets a line about each malformed record.
 
     Raises:
         StreamError: fewer than 20 sets, or the stream cannot be read.
     """
-    kept, seen = _read(stream, lexicons, limit, references, complain)
+    kept, seen = _read(stream, lexicons, limit, references, on_warning)
     if seen < LEAST_SETS:
         raise StreamError(f"stream {stream.name}: {seen} valid sets; suggestions need {LEAST_SETS} or more")
     weak = [s for s in kept if s.weak]
@@ -118,7 +118,7 @@ def suggest(
 
 
 def _read(
-    stream: Stream, lexicons: Lexicons, limit: int | None, references: bool, complain: Callable[[str], None]
+    stream: Stream, lexicons: Lexicons, limit: int | None, references: bool, on_warning: Callable[[str], None]
 ) -> tuple[list[_Set], int]:
     """An even sample of the sets, and how many were seen. A set that repeats another says nothing new and is left out."""
     domain_of = {word: place for place, lexicon in enumerate(lexicons.lexicons) for word in lexicon.words}
@@ -126,7 +126,7 @@ def _read(
     known: set[int] = set()
     pool: dict[str, str] = {}  # each word once in memory
     seen = level = 0
-    for position, arrival in enumerate(islice(stream.read(Cursor(), complain), limit)):
+    for position, arrival in enumerate(islice(stream.read(Cursor(), on_warning), limit)):
         seen += 1
         if mix(position) % (1 << level):
             continue

@@ -1,4 +1,4 @@
-"""Conversations as dialogue sets: each assistant turn is a set, and what was said before it is its question's context."""
+"""Read conversations as dialogue sets: each assistant turn is a set, and what came before it is context."""
 
 import re
 from collections.abc import Sequence

@@ -13,8 +13,8 @@ from typing import BinaryIO, cast
 from edgepers.errors import StreamError
 from edgepers.streams.csv_rows import columns_of, rows
 from edgepers.streams.framing import Record, frame, is_array
-from edgepers.streams.reading import Reading, said_nothing
-from edgepers.streams.types import Arrival, Complain, Cursor
+from edgepers.streams.reading import Reading, no_log
+from edgepers.streams.types import Arrival, Cursor, OnWarning
 
 __all__ = ["FileStream"]
 
@@ -27,17 +27,17 @@ class FileStream:
     Args:
         path: of the file, or `-`.
         form: a name of `edgepers.streams.forms`; "" detects it.
-        note: told what form was detected.
+        log: gets one line about the form that was detected.
 
     Raises:
         StreamError: no such file, or not text.
     """
 
-    def __init__(self, path: str | Path, form: str | None = None, note: Callable[[str], None] = said_nothing) -> None:
+    def __init__(self, path: str | Path, form: str | None = None, log: Callable[[str], None] = no_log) -> None:
         self.name = str(path)
         self.live = False
         self._path = None if self.name == "-" else Path(path)
-        self._reading = Reading("standard input" if self._path is None else self.name, form, note)
+        self._reading = Reading("standard input" if self._path is None else self.name, form, log)
         self.fingerprint: str | None = None
         if self._path is None:
             self.live = _is_pipe()
@@ -67,11 +67,11 @@ class FileStream:
         first = _first_element(head) if array else b"\n".join(head.split(b"\n", headers + 1)[: headers + 1])
         self.fingerprint = hashlib.sha256(first).hexdigest()[:32]  # of the first record: a file may grow
 
-    def read(self, start: Cursor, complain: Complain) -> Iterator[Arrival]:
-        """See `Stream.read`."""
+    def read(self, start: Cursor, on_warning: OnWarning) -> Iterator[Arrival]:
+        """Yield sets from a cursor on; see `Stream.read`."""
         if self._path is None:
             yield from self._reading.arrivals(
-                _standard_input(start), Cursor(start.offset, start.line, start.invalid), complain
+                _standard_input(start), Cursor(start.offset, start.line, start.invalid), on_warning
             )
             return
         if start.offset and self._reading.form is None:
@@ -79,7 +79,7 @@ class FileStream:
                 self._reading.detect_in(self._frame(file, 0, 0))
         with self._path.open("rb") as file:
             file.seek(start.offset)
-            yield from self._reading.arrivals(self._frame(file, start.offset, start.line), start, complain)
+            yield from self._reading.arrivals(self._frame(file, start.offset, start.line), start, on_warning)
 
     def reference_at(self, here: Cursor) -> str | None:
         """See `Stream.reference_at`; standard input cannot be read twice."""
@@ -87,7 +87,7 @@ class FileStream:
             raise StreamError(
                 "gold annotation looks references up in the stream again, which standard input cannot do; give a file"
             )
-        found = next(self.read(here, said_nothing), None)
+        found = next(self.read(here, no_log), None)
         if found is None or (found.here.offset, found.here.turn) != (here.offset, here.turn):
             raise StreamError(
                 f"stream {self.name}: changed at line {here.line + 1} since it was read; restore the file"

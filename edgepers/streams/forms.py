@@ -16,7 +16,7 @@ JsonObject = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """One form of records.
+    """One form of records, with what it is known by and how it is read.
 
     Attributes:
         says: the fields it is known by and what they become, for people.
@@ -100,7 +100,10 @@ def _prosocial(record: JsonObject, _: Sequence[JsonObject]) -> list[DialogueSet]
 
 
 def _meddialog(record: JsonObject, _: Sequence[JsonObject]) -> list[DialogueSet]:
-    """`utterances` as "patient: ..." lines, or `dialogue_turns` as speakers with utterances; the doctor's are references."""
+    """Read `utterances` as "patient: ..." lines, or `dialogue_turns` as speakers with utterances.
+
+    The doctor's turns are references.
+    """
     spoken = record.get("utterances")
     if spoken is None and "dialogue_turns" in record:
         field, turns = "dialogue_turns", _speakers(record["dialogue_turns"])

@@ -10,8 +10,8 @@ from typing import Any
 
 from edgepers.errors import StreamError
 from edgepers.streams.framing import Record
-from edgepers.streams.reading import Reading, said_nothing
-from edgepers.streams.types import Arrival, Complain, Cursor
+from edgepers.streams.reading import Reading, no_log
+from edgepers.streams.types import Arrival, Cursor, OnWarning
 
 __all__ = ["HubStream", "is_hub_name"]
 
@@ -37,11 +37,11 @@ class HubStream:
 
     live = False
 
-    def __init__(self, source: str, form: str | None = None, note: Callable[[str], None] = said_nothing) -> None:
+    def __init__(self, source: str, form: str | None = None, log: Callable[[str], None] = no_log) -> None:
         match = _NAME.fullmatch(source)
         assert match is not None
         self.name = source
-        self._reading = Reading(source, form, note)
+        self._reading = Reading(source, form, log)
         self.fingerprint: str | None = hashlib.sha256(f"{match[1]}:{match[2] or 'train'}".encode()).hexdigest()[:32]
         self._source, self._split = match[1], match[2] or "train"
         if find_spec("datasets") is None:
@@ -60,11 +60,11 @@ class HubStream:
             cure = "check name and split, be online, and log in if it is gated (hf auth login)"
             raise StreamError(f"stream {self.name}: {first}; {cure}") from error
 
-    def read(self, start: Cursor, complain: Complain) -> Iterator[Arrival]:
-        """See `Stream.read`."""
+    def read(self, start: Cursor, on_warning: OnWarning) -> Iterator[Arrival]:
+        """Yield sets from a cursor on; see `Stream.read`."""
         if start.offset and self._reading.form is None:
             self._reading.detect_in(self._records(Cursor()))
-        yield from self._reading.arrivals(self._records(start), start, complain)
+        yield from self._reading.arrivals(self._records(start), start, on_warning)
 
     def _records(self, start: Cursor) -> Iterator[Record]:
         for i, row in enumerate(self._rows.skip(start.offset) if start.offset else self._rows, start.offset):
@@ -72,7 +72,7 @@ class HubStream:
 
     def reference_at(self, here: Cursor) -> str | None:
         """See `Stream.reference_at`: reads up to the record again."""
-        found = next(self.read(here, said_nothing), None)
+        found = next(self.read(here, no_log), None)
         if found is None or (found.here.offset, found.here.turn) != (here.offset, here.turn):
             raise StreamError(f"stream {self.name}: changed at record {here.line + 1} since it was read")
         return found.dialogue.reference

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
-from edgepers.streams.types import Arrival, Complain, Cursor, DialogueSet
+from edgepers.streams.types import Arrival, Cursor, DialogueSet, OnWarning
 
 __all__ = ["IterableStream"]
 
@@ -21,8 +21,8 @@ class IterableStream:
             hashlib.sha256(self._dialogues[0].question.encode()).hexdigest()[:32] if self._dialogues else None
         )
 
-    def read(self, start: Cursor, complain: Complain) -> Iterator[Arrival]:
-        """See `Stream.read`."""
+    def read(self, start: Cursor, on_warning: OnWarning) -> Iterator[Arrival]:
+        """Yield sets from a cursor on; see `Stream.read`."""
         here = start
         for dialogue in islice(self._dialogues, start.offset, None):
             after = Cursor(here.offset + 1, here.line + 1, here.invalid)
@@ -30,9 +30,9 @@ class IterableStream:
                 yield Arrival(dialogue, here, after)
             else:
                 after = Cursor(after.offset, after.line, after.invalid + 1)
-                complain(f"{self.name}:{after.line}: 'question' or 'response' is empty")
+                on_warning(f"{self.name}:{after.line}: 'question' or 'response' is empty")
             here = after
 
     def reference_at(self, here: Cursor) -> str | None:
-        """See `Stream.reference_at`."""
+        """Look a reference up; see `Stream.reference_at`."""
         return self._dialogues[here.offset].reference

@@ -7,7 +7,7 @@ from edgepers.errors import StreamError
 from edgepers.streams.file import FileStream
 from edgepers.streams.hub import HubStream, is_hub_name
 from edgepers.streams.iterable import IterableStream
-from edgepers.streams.reading import said_nothing
+from edgepers.streams.reading import no_log
 from edgepers.streams.types import Cursor, DialogueSet, Stream
 
 __all__ = ["open_stream", "read_dialogue_sets"]
@@ -16,17 +16,17 @@ __all__ = ["open_stream", "read_dialogue_sets"]
 def open_stream(
     source: str | Path | Stream | Iterable[DialogueSet],
     form: str | None = None,
-    note: Callable[[str], None] = said_nothing,
+    log: Callable[[str], None] = no_log,
 ) -> Stream:
     """A stream from a path, `-`, a Hugging Face data set's name, dialogue sets, or a stream.
 
     Args:
         source: what to read.
         form: the form of its records by name; None detects it.
-        note: told what form was detected.
+        log: gets one line about the form that was detected.
     """
     if isinstance(source, (str, Path)):
-        return HubStream(str(source), form, note) if is_hub_name(str(source)) else FileStream(source, form, note)
+        return HubStream(str(source), form, log) if is_hub_name(str(source)) else FileStream(source, form, log)
     return source if isinstance(source, Stream) else IterableStream(source)
 
 
@@ -37,10 +37,10 @@ def read_dialogue_sets(path: str | Path, *, need_reference: bool = False) -> lis
         StreamError: names file and line.
     """
 
-    def complain(message: str) -> None:
+    def on_warning(message: str) -> None:
         raise StreamError(f"{message}; every line of a test set must be valid")
 
-    sets = [arrival.dialogue for arrival in FileStream(path).read(Cursor(), complain)]
+    sets = [arrival.dialogue for arrival in FileStream(path).read(Cursor(), on_warning)]
     if not sets:
         raise StreamError(f"{path}: no dialogue set in it; give JSON Lines with 'question' and 'reference'")
     for number, dialogue in enumerate(sets, 1):

@@ -1,4 +1,4 @@
-"""From records to dialogue sets: find the form, split conversations, keep the cursor, complain and go on."""
+"""Turn records into dialogue sets: find the form, split conversations, keep the cursor, warn and go on."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -7,14 +7,14 @@ from typing import Any
 from edgepers.errors import StreamError
 from edgepers.streams.forms import FORMS, Form, detect
 from edgepers.streams.framing import Record
-from edgepers.streams.types import Arrival, Complain, Cursor
+from edgepers.streams.types import Arrival, Cursor, OnWarning
 
-__all__ = ["Reading", "said_nothing"]
+__all__ = ["Reading", "no_log"]
 
 _MOST_IN_GROUP = 64  # rows of one conversation that are held at once; it bounds what a key that never changes can cost
 
 
-def said_nothing(_: str) -> None:
+def no_log(_: str) -> None:
     """A note that nobody wants to hear."""
 
 
@@ -24,15 +24,15 @@ class Reading:
     Args:
         name: of the stream, for messages.
         form: forced by name; None detects it from the first record that has the fields of one.
-        note: told the detected form in one line; edgepers' own goes without saying.
+        log: gets one line about the detected form, unless it is edgepers' own.
     """
 
-    def __init__(self, name: str, form: str | None = None, note: Callable[[str], None] = said_nothing) -> None:
+    def __init__(self, name: str, form: str | None = None, log: Callable[[str], None] = no_log) -> None:
         if form is not None and form not in FORMS:
             raise StreamError(f"--format {form!r} is unknown; choose {', '.join(FORMS)}, or leave it out to detect it")
         self._name = name
         self._forced = form
-        self._note = note
+        self._log = log
         self._form = None if form is None else FORMS[form]
         self._checked = False
 
@@ -62,7 +62,7 @@ class Reading:
                 raise ValueError(f"'question' is missing, and no known form has the fields that are there ({fields})")
             self._form = found
             if found.name != "question":
-                self._note(f"stream {self._name}: read as {found.name} ({found.says})")
+                self._log(f"stream {self._name}: read as {found.name} ({found.says})")
         elif self._forced and not self._checked and found is not None and not self._form.matches(value):
             try:
                 self._form.sets(value, ())
@@ -76,7 +76,7 @@ class Reading:
 
     def detect_in(self, records: Iterator[Record]) -> None:
         """Find the form from a stream's beginning, without a word, before reading goes on in its middle."""
-        note, self._note = self._note, said_nothing
+        log, self._log = self._log, no_log
         try:
             for record in records:
                 try:
@@ -85,9 +85,9 @@ class Reading:
                     continue
                 return
         finally:
-            self._note = note
+            self._log = log
 
-    def arrivals(self, records: Iterator[Record], start: Cursor, complain: Complain) -> Iterator[Arrival]:
+    def arrivals(self, records: Iterator[Record], start: Cursor, on_warning: OnWarning) -> Iterator[Arrival]:
         """The sets of records that begin at `start`, whose first `turn` sets are passed over.
 
         A record that is malformed anywhere gives no set at all, so its sets need no second look.
@@ -104,7 +104,7 @@ class Reading:
                 sets = form.sets(value, earlier if joins else ())
             except ValueError as error:
                 invalid += 1
-                complain(f"{self._name}{record.place}: {error}")
+                on_warning(f"{self._name}{record.place}: {error}")
                 continue
             if not joins:
                 group = Cursor(record.offset, record.line, invalid)

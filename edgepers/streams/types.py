@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-__all__ = ["Arrival", "Complain", "Cursor", "DialogueSet", "Stream"]
+__all__ = ["Arrival", "Cursor", "DialogueSet", "OnWarning", "Stream"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class DialogueSet:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Where reading goes on.
+    """Where reading a stream goes on.
 
     `offset` in bytes (files) or items (iterables, data sets), lines and invalid lines before it, and `turn`: the sets
     of the conversation that begins there which are already read.
@@ -44,7 +44,7 @@ class Arrival:
     after: Cursor
 
 
-Complain = Callable[[str], None]
+OnWarning = Callable[[str], None]
 
 
 @runtime_checkable
@@ -55,8 +55,11 @@ class Stream(Protocol):
     fingerprint: str | None
     live: bool
 
-    def read(self, start: Cursor, complain: Complain) -> Iterator[Arrival]:
-        """Valid sets from `start` on; each malformed record is told to `complain` in one line and counted in the cursors."""
+    def read(self, start: Cursor, on_warning: OnWarning) -> Iterator[Arrival]:
+        """Yield valid sets from `start` on.
+
+        `on_warning` gets one line for each malformed record, which the cursors count.
+        """
 
     def reference_at(self, here: Cursor) -> str | None:
         """The reference of the set at `here`: what gold annotation reveals."""

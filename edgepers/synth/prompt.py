@@ -14,7 +14,10 @@ _NARROW = str.maketrans("［］【】", "[][]")  # as models write them among Ch
 
 
 def parse(answer: str) -> str | None:
-    """The text between the first `[` and the last `]` after it; an unclosed bracket runs to the end. None without a bracket."""
+    """Take the text between the first `[` and the last `]` after it.
+
+    An unclosed bracket runs to the end; without a bracket there is None.
+    """
     narrow = answer.translate(_NARROW)
     match = re.search(r"\[(.*)\]", narrow, re.DOTALL) or re.search(r"\[(.*)", narrow, re.DOTALL)
     if match is None or not match[1].strip():

@@ -1,4 +1,7 @@
-"""Causal attention within each of the sets that stand end to end: called by transformers' layers, which look it up by name."""
+"""Causal attention within each of the sets that stand end to end.
+
+transformers' layers call it, and look it up by name.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -30,7 +33,10 @@ def packed_attention(
     softcap: float | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """Attention of query [1, H, T, d], key and value [1, G, T, d] -> [1, T, H, d]; T is at least the sum of set_lengths, 0 beyond it."""
+    """Attend from query [1, H, T, d] to key and value [1, G, T, d], giving [1, T, H, d].
+
+    T is at least the sum of set_lengths; rows beyond it are 0.
+    """
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     window = sliding_window or query.shape[2]
     plain = softcap is None and not dropout
@@ -118,7 +124,10 @@ def _future(n: int, device: torch.device) -> Tensor:
 def _attend(  # noqa: PLR0917
     q: Tensor, k: Tensor, v: Tensor, scale: float, dropout: float, window: int, softcap: float | None
 ) -> Tensor:
-    """One set with all its scores: for windows shorter than it, dropout, and scores bounded by softcap x tanh(score / softcap)."""
+    """Attend within one set, all its scores at once.
+
+    That serves windows shorter than the set, dropout, and scores bounded by softcap x tanh(score / softcap).
+    """
     repeats = q.shape[1] // k.shape[1]
     k, v = k.repeat_interleave(repeats, 1), v.repeat_interleave(repeats, 1)
     scores = q @ k.transpose(2, 3) * scale

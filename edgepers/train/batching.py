@@ -1,4 +1,4 @@
-"""Which examples go into which step: seeded passes over all of them, cut into steps of one number of examples, or of tokens."""
+"""Which examples go into which step: seeded passes, cut into steps of so many examples or tokens."""
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -26,7 +26,9 @@ def batches(examples: int, size: int, steps: int, seed: int) -> Iterator[list[in
 
 
 def batches_of_tokens(lengths: Sequence[int], tokens: int, steps: int, seed: int) -> Iterator[list[int]]:
-    """`steps` lists of indices, in the same passes; after each, all so far have as nearly `tokens` a step as whole examples allow.
+    """Cut the same passes into `steps` lists of indices.
+
+    After each, all so far have as nearly `tokens` a step as whole examples allow.
 
     Args:
         lengths: tokens of each example, at least 1.

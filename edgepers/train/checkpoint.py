@@ -1,4 +1,7 @@
-"""A training run's state on disk, whole at every moment: what it takes to go on from its last saved step with the same result."""
+"""A training run's state on disk, whole at every moment.
+
+It holds what it takes to go on from the last saved step with the same result.
+"""
 
 import json
 from collections import defaultdict
@@ -86,7 +89,10 @@ def load_checkpoint(
     *,
     good: Mapping[str, Tensor] | None = None,
 ) -> Progress | None:
-    """Put a checkpoint of this run into its adapter, optimizer and good weights; None where there is none, or another run's."""
+    """Put a checkpoint of this run into its adapter, optimizer and good weights.
+
+    None where there is no checkpoint, or another run's.
+    """
     try:
         with safe_open(file, "pt") as kept:
             about = kept.metadata() or {}

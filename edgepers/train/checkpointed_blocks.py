@@ -1,4 +1,4 @@
-"""Blocks whose activations are computed again for the backward pass instead of kept: memory for time, block by block."""
+"""Gradient checkpointing, block by block: activations are computed again for the backward pass."""
 
 import functools
 from collections.abc import Iterator
@@ -19,7 +19,10 @@ def blocks_of(model: Any) -> list[Any]:
 
 @contextmanager
 def recomputed_blocks(model: Any, count: int) -> Iterator[None]:
-    """Let the `count` uppermost blocks keep their input alone (Chen et al. 2016, "Training deep nets with sublinear memory cost")."""
+    """Let the `count` uppermost blocks keep their input alone.
+
+    Chen et al. 2016, "Training deep nets with sublinear memory cost".
+    """
     chosen = blocks_of(model)[-count:] if count else []
     try:
         for block in chosen:

@@ -15,7 +15,9 @@ NAMED = 3  # sets in one line, at most
 
 
 def limit_of(first_loss: float, vocabulary: int) -> float:
-    """Nats a response token above which a step's loss is far above the start: 1.5 times the first step's or ln(vocabulary), the larger.
+    """Return nats a response token above which a step's loss is far above the start.
+
+    That is 1.5 times the first step's or ln(vocabulary), the larger.
 
     ln(vocabulary) is what guessing every token alike costs: a model that says worse than that has lost what it knew. An
     ordinary run never comes near it, however noisy its steps; one step is no divergence, `DIVERGED_STEPS` in a row are.
@@ -92,6 +94,9 @@ class LastGood:
 
 
 def culprits(losses: Sequence[float], own: int) -> list[int]:
-    """Which sets of a step did it: those without a finite loss, or else the `NAMED` with the largest of its first `own`, the owner's."""
+    """Name the sets of a step that made it diverge.
+
+    Those are the ones without a finite loss, else the `NAMED` with the largest among its first `own`, the owner's.
+    """
     broken = [i for i, loss in enumerate(losses) if not math.isfinite(loss)]
     return broken or sorted(range(own), key=lambda i: -losses[i])[:NAMED]

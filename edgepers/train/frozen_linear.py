@@ -1,4 +1,6 @@
-"""Linear layers whose weights never change, with LoRA beside some: what autograd and PEFT would keep and copy for them, left out.
+"""Linear layers whose weights never change, with LoRA beside some.
+
+What autograd and PEFT would keep and copy for them is left out.
 
 PEFT computes LoRA in float32: it copies each input to float32 and keeps the copy. Here an input is kept once, in the
 type that the model computes in, as under autocast; the adapter's own weights and their gradients stay float32.
@@ -42,7 +44,9 @@ class Lora:
 
 
 class InputDropout:
-    """Dropout of the inputs of adapters, a share of them: masks are windows of one pool of random zeros and ones, a window a layer.
+    """Dropout of the inputs of adapters.
+
+    Masks are windows of one pool of random zeros and ones, a window a layer.
 
     Random numbers would cost more than LoRA's products otherwise. The layers that share an input (q, k, v) share its
     mask. Where a window begins is a function of seed, step, micro-batch and layer, so that a layer that is computed
@@ -141,7 +145,7 @@ class _Layer:
         return y if added is None else y.addmm_(added.low, added.high.to(y.dtype), alpha=added.scale)
 
     def gradient(self, gy: Tensor, added: LowRank | None = None) -> Tensor:
-        """Of x, by that of y and LoRA's part: [T, out] to [T, in]."""
+        """Return the gradient of x [T, in], from that of y [T, out] and LoRA's part."""
         if self.fused is not None:
             return self.fused.backward(gy, added)
         gx = gy @ self.weight()
@@ -161,7 +165,7 @@ def lean_layers(
     weight_of: "WeightOf | None" = None,
     fused: FusedProducts | None = None,
 ) -> Iterator[InputDropout]:
-    """Let a model's frozen layers, adapted ones among them, compute by `FrozenLinear`; leaving gives them their own code back.
+    """Let a model's frozen layers, adapted ones among them, compute by `FrozenLinear` for a while.
 
     Args:
         model: with an adapter.
@@ -205,7 +209,10 @@ class Room:
 
 
 class _Layers:
-    """How each layer is multiplied: dequantized once, up to a number of bytes; by a fused kernel; or dequantized at every use."""
+    """How each layer is multiplied.
+
+    A weight is dequantized once, up to a number of bytes; or by a fused kernel; or at every use.
+    """
 
     def __init__(self, weight_of: "WeightOf", room_bytes: int, fused: FusedProducts | None) -> None:
         self._weight_of = weight_of

@@ -73,7 +73,7 @@ class FrozenPrefix:
         return found[0]
 
     def hand_over(self, examples: Sequence[Example], dtype: torch.dtype) -> None:
-        """Of these examples, end to end, are the next states."""
+        """Give out the cached states of these examples, end to end, at the next forward pass."""
         parts = (self._kept[example] for example in examples)
         whole = [numbers if scale is None else from_8_bits(numbers, scale) for numbers, scale in parts]
         states = torch.cat(whole)
@@ -81,7 +81,7 @@ class FrozenPrefix:
 
     @property
     def kept_bytes(self) -> int:
-        """Of all states that are kept."""
+        """Bytes of all states that are cached."""
         return sum(
             numbers.nbytes + (scale.nbytes if scale is not None else 0) for numbers, scale in self._kept.values()
         )
@@ -104,7 +104,10 @@ class FrozenPrefix:
 
 
 def lower_layers(llm: LanguageModel, top: int, bits: int) -> FrozenPrefix | None:
-    """What keeps the states under the `top` layers; None where a model has no more than these, or where its layers cannot be told."""
+    """Make what caches the states under the `top` layers.
+
+    None where a model has no more layers than these, or where its layers cannot be told.
+    """
     count = int(llm.decoder.config.num_hidden_layers)
     found = [module for module in llm.decoder.children() if isinstance(module, nn.ModuleList) and len(module) == count]
     return FrozenPrefix(found[0], count - top, bits) if len(found) == 1 and 0 < top < count else None
@@ -121,5 +124,5 @@ def to_8_bits(states: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def from_8_bits(numbers: Tensor, scale: Tensor) -> Tensor:
-    """float32 [n, d]."""
+    """Restore float32 [n, d] states from their 8-bit form."""
     return numbers * scale

@@ -18,7 +18,7 @@ class MemoryLayout:
         micro_batch_tokens: of one forward and backward pass, at most; a longer set has one of its own.
         recomputed_blocks: uppermost blocks whose activations are computed again for the backward pass.
         resident_bytes: of 4-bit weights that are dequantized once and kept, at most.
-        state_bits: of a number that frozen lower layers say of a set (`--lora-layers top:K`): 16 or 8.
+        state_bits: of a number in the cached states under a frozen prefix (`--lora-layers K`): 16 or 8.
         lean_heap: freed blocks go back to the system at once, for half of what activations take and most of the time
             again.
     """
@@ -30,7 +30,7 @@ class MemoryLayout:
     lean_heap: bool = False
 
     def __str__(self) -> str:
-        """As people read it."""
+        """Tell the layout as people read it."""
         recomputed = f", {self.recomputed_blocks} blocks computed again" if self.recomputed_blocks else ""
         resident = f", {format_size(self.resident_bytes)} of weights kept dequantized" if self.resident_bytes else ""
         states = ", states of lower layers in 8 bits" if self.state_bits == 8 else ""

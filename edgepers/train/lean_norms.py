@@ -1,4 +1,6 @@
-"""Norms and gated products that keep no more than their gradient needs: transformers' own keep float32 copies and a product more.
+"""Norms and gated products that keep no more than their gradient needs.
+
+transformers' own keep float32 copies and a product more.
 
 RMSNorm (Zhang and Sennrich 2019) keeps its input once, in the type it came in, and one number a row. The product of a
 gated feed-forward layer, act(gate) x up (Shazeer 2020), keeps gate and up, and computes act(gate) again.
@@ -20,7 +22,10 @@ _TRIED = 8  # rows on which a replacement must say what the original says
 
 
 class _Norm(torch.autograd.Function):
-    """y = x / rms(x) * weight over the last axis, weight frozen; in float32 but for `late`: weighed after rounding, as Llama does."""
+    """Compute y = x / rms(x) * weight over the last axis, the weight frozen, in float32.
+
+    With `late` the weight is applied after rounding, as Llama does.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float, late: bool) -> Tensor:

@@ -1,4 +1,6 @@
-"""Norms and gated products by Liger-Kernel's Triton kernels on a GPU (Hsu et al. 2024, arXiv 2410.10989), where `--liger` asks for them.
+"""Norms and gated products by Liger-Kernel's Triton kernels on a GPU, where `--liger` asks for them.
+
+Hsu et al. 2024, arXiv 2410.10989.
 
 They keep as much as `kept`'s own for their gradient, and launch one kernel where plain torch launches several. Which of
 the two a GPU is

@@ -73,7 +73,11 @@ def head_loss(
 
 
 class _LogShares(torch.autograd.Function):
-    """Logits become probabilities where they stand, and these their own gradient: one array of V numbers a row instead of four."""
+    """Log-softmax that overwrites its logits.
+
+    Logits become probabilities where they stand, and these their own gradient: one array of V numbers a row instead of
+    four.
+    """
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, tokens: Tensor) -> Tensor:
@@ -95,7 +99,10 @@ class _LogShares(torch.autograd.Function):
 
 
 def log_shares(logits: Tensor, tokens: Tensor) -> Tensor:
-    """Log-softmax of [n, V] logits at int64 [n, k] tokens -> float32 [n, k], in nats. The logits are overwritten; one backward pass."""
+    """Return the log-softmax of [n, V] logits at int64 [n, k] tokens: float32 [n, k], in nats.
+
+    The logits are overwritten, and one backward pass is possible.
+    """
     chosen: Tensor = _LogShares.apply(logits, tokens)  # type: ignore[no-untyped-call]
     return chosen
 

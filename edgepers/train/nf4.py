@@ -12,7 +12,9 @@ _COLUMNS, _SCALES = 64, 256  # that share a scale, and scales that share one
 
 @dataclass(frozen=True, slots=True)
 class NF4Weight:
-    """W [out, in] in NF4 with double quantization (Dettmers et al. 2023, section 3): W = values[packed] x scale, 64 columns a scale.
+    """W [out, in] in NF4 with double quantization: W = values[packed] x scale, 64 columns a scale.
+
+    Dettmers et al. 2023 (QLoRA), section 3.
 
     Attributes:
         outputs: of W.
@@ -36,7 +38,7 @@ class NF4Weight:
 
     @classmethod
     def of(cls, layer: Any) -> "NF4Weight | None":
-        """That of a bitsandbytes layer; None where it is kept in another way."""
+        """Take the weight of a bitsandbytes layer; None where it is kept in another way."""
         state = getattr(layer.weight, "quant_state", None)
         if state is None or state.quant_type != "nf4" or state.blocksize != _COLUMNS or not state.nested:
             return None

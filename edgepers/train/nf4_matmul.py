@@ -1,4 +1,6 @@
-"""Products with frozen NF4 weights and LoRA's beside them in one kernel on a GPU, where `--fused` asks for them and they are faster.
+"""Products with frozen NF4 weights and LoRA's beside them in one kernel on a GPU.
+
+They are used where `--fused` asks for them and they are faster.
 
 Dequantizing a weight writes it in 16 bits and reads it again, nine times the bytes of its NF4 form; for a micro-batch
 of few tokens that takes longer than the product. The kernel dequantizes tiles in registers, once for each 128 tokens,
@@ -54,7 +56,7 @@ class FusedProducts:
         self._taken: dict[tuple[int, int], bool] = {}
 
     def __call__(self, layer: Any, weight: Callable[[], Tensor]) -> Fused | None:
-        """For a layer in 4 bits, and what dequantizes it; None: that is the better way."""
+        """Return the fused product for a layer in 4 bits; None where dequantizing it is the better way."""
         found = NF4Weight.of(layer)
         if found is None:
             return None
@@ -84,7 +86,7 @@ def _same(truth: Tensor, found: Tensor) -> bool:
 
 
 def seconds_of(run: Callable[[], object], device: torch.device) -> float:
-    """Of one call."""
+    """Time one call."""
     wait: Callable[[], object] = partial(torch.cuda.synchronize, device) if device.type == "cuda" else lambda: None
     wait()
     began = time.perf_counter()

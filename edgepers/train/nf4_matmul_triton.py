@@ -1,4 +1,7 @@
-"""A product with a frozen NF4 weight and LoRA's beside it, in one Triton kernel: the weight is never stored in 16 bits."""
+"""A product with a frozen NF4 weight and LoRA's beside it, in one Triton kernel.
+
+The weight is never stored in 16 bits.
+"""
 
 from typing import Any, NamedTuple
 
@@ -15,7 +18,10 @@ LEAST_RANK = 16  # of a tensor core's product
 
 
 class Tile(NamedTuple):
-    """Rows of x that share each dequantized tile of W, for products of up to `most` of them; threads and stages without spills on sm_87."""
+    """Rows of x that share each dequantized tile of W, for products of up to `most` of them.
+
+    Threads and stages are those without spills on sm_87.
+    """
 
     most: float
     tokens: int
@@ -120,7 +126,9 @@ def constants(tile: Tile, *, back: bool, added: bool, bias: bool, mask: bool, ra
 def nf4_product(
     x: Tensor, weight: NF4Weight, added: LowRank | None = None, *, bias: Tensor | None = None, back: bool = False
 ) -> Tensor:
-    """X W' + bias + LoRA's part, or X W + LoRA's part for `back`; summed in float32, W rounded to x's type as bitsandbytes does.
+    """Return X W' + bias + LoRA's part, or X W + LoRA's part for `back`.
+
+    Sums are float32; W is rounded to x's type, as bitsandbytes does.
 
     Args:
         x: [T, in], for `back` [T, out]; float32, float16 or bfloat16.

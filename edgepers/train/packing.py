@@ -22,7 +22,9 @@ TOLERANCE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """A micro-batch of T tokens: its sets stand end to end, each with positions from 0, and a few idle tokens after them.
+    """A micro-batch of T tokens: its sets stand end to end, then a few idle tokens.
+
+    Each set has positions from 0.
 
     The idle ones make T a multiple of `ROUNDED`: matrix libraries keep code and memory for every new shape.
 
@@ -47,7 +49,10 @@ class Packed:
 
 
 def bins(lengths: Sequence[int], most: int) -> list[list[int]]:
-    """Indices of sets in groups of at most `most` tokens, longest first into the first that has room; a longer set is alone."""
+    """Group indices of sets so that each group has at most `most` tokens.
+
+    The longest go first, into the first group that has room; a longer set is alone.
+    """
     groups: list[list[int]] = []
     room: list[int] = []
     for i in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
@@ -63,7 +68,10 @@ def bins(lengths: Sequence[int], most: int) -> list[list[int]]:
 
 
 def pack(examples: Sequence[Example], device: torch.device) -> Packed:
-    """Put sets end to end. The last token of a set predicts nothing, so it is left out, as is what a prompt's tokens predict."""
+    """Put sets end to end.
+
+    The last token of a set predicts nothing, so it is left out, as is what a prompt's tokens predict.
+    """
     ids: list[int] = []
     positions: list[int] = []
     rows: list[int] = []
@@ -98,7 +106,7 @@ class States:
     packs: bool
 
     def __call__(self, packed: Packed) -> Tensor:
-        """[n, d]."""
+        """Return the states [n, d] of a packed micro-batch."""
         states: Tensor
         if self.packs:
             out = self.llm.decoder(

@@ -1,4 +1,7 @@
-"""Training makes room for what else the device does: it waits while other programs work, the battery is low, or it is hot."""
+"""Training makes room for what else the device does.
+
+It waits while other programs work, the battery is low, or the device is hot.
+"""
 
 import time
 from collections.abc import Callable, Mapping
@@ -18,20 +21,18 @@ class Pause:
         bounds: by sensor: "load" (share of all cores that other processes may take), "battery" (least percent when not
             plugged
             in), "temperature" (most degrees Celsius).
-        note: told in one line of what cannot be measured, when training pauses and why, and when it goes on.
+        log: gets one line about what cannot be measured, when training pauses and why, and when it goes on.
         sensors: in place of the device's own.
     """
 
-    def __init__(
-        self, bounds: Mapping[str, float], note: Callable[[str], None], sensors: Sensors | None = None
-    ) -> None:
+    def __init__(self, bounds: Mapping[str, float], log: Callable[[str], None], sensors: Sensors | None = None) -> None:
         self._bounds = dict(bounds)
-        self._note = note
+        self._log = log
         self._sensors = sensors or Sensors()
         self._looked = time.monotonic()
         silent = [name for name in self._bounds if getattr(self._sensors, name)() is None]
         if silent:
-            note(f"--pause-when-busy: this device does not tell its {' or '.join(silent)}; training does not heed it")
+            log(f"--pause-when-busy: this device does not tell its {' or '.join(silent)}; training does not heed it")
 
     def __call__(self, before: Callable[[], None]) -> float:
         """Wait until the device has been calm for a while.
@@ -49,13 +50,13 @@ class Pause:
         if not reason:
             return 0.0
         before()
-        self._note(f"training pauses: {reason}")
+        self._log(f"training pauses: {reason}")
         calm = 0
         while calm < CALM_LOOKS:
             time.sleep(LOOK_SECONDS)
             calm = 0 if self._reason() else calm + 1
         waited = time.monotonic() - began
-        self._note(f"training goes on after {waited:.0f} s")
+        self._log(f"training goes on after {waited:.0f} s")
         return waited
 
     def _reason(self) -> str:

@@ -59,7 +59,7 @@ class Recipe:
 
     @classmethod
     def of(cls, settings: Settings, *, on_cpu: bool) -> "Recipe":
-        """That of a round; AdamW's moments are in 8 bits on a GPU unless it is said otherwise."""
+        """Make the recipe of a round; AdamW's moments are in 8 bits on a GPU unless another optimizer is set."""
         eight = settings.optimizer == "adamw8bit" or (settings.optimizer == "auto" and not on_cpu)
         return cls(
             steps=settings.steps,
@@ -92,6 +92,6 @@ class Recipe:
         return list(batches(len(lengths), self.batch, steps, self.seed))
 
     def most_sets(self, lengths: Sequence[int]) -> int:
-        """Of one step: own ones of these lengths, and rehearsed ones."""
+        """Return the most sets of one step: own ones of these lengths, and rehearsed ones."""
         own = self.batch if self.step_tokens is None else math.ceil(self.step_tokens / min(lengths))
         return own + self.rehearsal

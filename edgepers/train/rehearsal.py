@@ -1,4 +1,6 @@
-"""Keep what the base model knows: every training step also sees a few general sets, on which the adapter must say what the base model says.
+"""Keep what the base model knows.
+
+Every step also sees a few general sets, on which the adapter must say what the base model says.
 
 Learning without forgetting (Li and Hoiem, ECCV 2016) by the base model's own predictions: no reference is learned, so a
 better model is not taught a worse one's style.

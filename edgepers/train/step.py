@@ -1,4 +1,7 @@
-"""One optimizer step's gradient: its sets in micro-batches of whole sets, packed, whose losses add up to means over tokens."""
+"""One optimizer step's gradient.
+
+Its sets run in packed micro-batches of whole sets, whose losses add up to means over tokens.
+"""
 
 from collections.abc import Callable, Sequence
 
@@ -36,8 +39,8 @@ def backward(
         micro_batch_tokens: of one forward and backward pass, at most; a longer set has one of its own.
         rehearsal: general sets beside them.
         step: from 0.
-        lower: what the layers below the adapted ones say of each set.
-        dropout: told of each micro-batch before it begins.
+        lower: caches the states of the layers below the adapted ones.
+        dropout: begins anew with each micro-batch.
         between: called before each micro-batch; it may take its time.
 
     Returns:

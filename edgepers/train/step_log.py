@@ -13,7 +13,9 @@ COLUMNS = ("step", "loss", "learning_rate", "tokens_per_second", "memory_bytes")
 
 
 class StepLog:
-    """Writes `folder/NAME.csv`, each line as its step ends; a round that starts again writes it anew. Numbers only, no text.
+    """Writes `folder/NAME.csv`, each line as its step ends.
+
+    A round that starts again writes it anew; it holds numbers only, no text.
 
     TensorBoard's go to `folder/tensorboard/NAME`: `tensorboard --logdir my-state/rounds/tensorboard`.
     """

@@ -83,7 +83,7 @@ def train(
     general: Sequence[tuple[str, str]] = (),
     configuration: MemoryLayout | None = None,
     checkpoint: Path | None = None,
-    told: Callable[[TrainStep], None] | None = None,
+    on_step: Callable[[TrainStep], None] | None = None,
     names: Sequence[str] = (),
     pause: Callable[[Callable[[], None]], float] | None = None,
 ) -> TrainResult:
@@ -105,7 +105,7 @@ def train(
         checkpoint: a file to go on from, where a run of the same recipe and sets was interrupted; on a CPU the result
             is the same to
             the bit. It is written every `CHECKPOINT_SECONDS`.
-        told: called after each step.
+        on_step: called after each step.
         names: what the owner calls each of `pairs`, where one makes the run end; without them, its number from 0.
         pause: called between micro-batches with what writes the checkpoint; returns the seconds that it waited
             (`pause.Pause`).
@@ -138,8 +138,8 @@ def train(
                 if now - saved >= CHECKPOINT_SECONDS:
                     run.save(checkpoint, progress)
                     saved = now
-                if told is not None:
-                    told(
+                if on_step is not None:
+                    on_step(
                         TrainStep(
                             progress.step, run.steps, progress.last_loss, progress.tokens / progress.seconds, rate
                         )

@@ -1,4 +1,7 @@
-"""Attention of all sets of a micro-batch in one launch: torch's variable-length FlashAttention, on a GPU that has it."""
+"""Attention of all sets of a micro-batch in one launch.
+
+It is torch's variable-length FlashAttention, on a GPU that has it.
+"""
 
 import functools
 import inspect

@@ -130,7 +130,7 @@ demo._draw = lambda *_: None
             patch.setattr(demo, name, getattr(demo, name))  # so that what the script changes is undone
         patch.setattr(demo, "SETTINGS", dict(demo.SETTINGS))
         exec(compile(small, "small", "exec"), {})
-        plain = demo.demo(tmp_path / "b", say=lambda _: None)
+        plain = demo.demo(tmp_path / "b", log=lambda _: None)
     del report["seconds"], plain["seconds"]
     assert lasting(report) == lasting(plain)
 

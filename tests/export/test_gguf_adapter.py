@@ -7,7 +7,6 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
-from tests.model.test_families import PAIRS, make
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from edgepers.cli.parser import main
@@ -17,6 +16,7 @@ from edgepers.model.gguf_names import GgufNames
 from edgepers.model.language_model import LanguageModel
 from edgepers.train.recipe import Recipe
 from edgepers.train.trainer import train
+from tests.model.test_families import PAIRS, make
 
 gguf = pytest.importorskip("gguf")
 from tests.llama_cpp_models import file_name, halved, heads_of, interleaved, logits, write_base  # noqa: E402

@@ -70,7 +70,7 @@ def test_a_model_that_cannot_be_counted_is_trained_and_it_is_said(llm, tmp_path,
 
 
 def test_a_fault_of_our_own_is_not_taken_for_a_model_that_cannot_be_counted(llm, monkeypatch):
-    def faulty(*_):
+    def faulty(*_, **__):
         raise TypeError("ours")
 
     for ours in ("plan.fit.heaviest", "plan.memory.lean_layers", "train.step.pack", "train.step.head_loss"):

@@ -184,7 +184,7 @@ import sys
 from edgepers.streams import open_stream
 from edgepers.select.micro_batches import MicroBatches
 from edgepers.state.records import Progress
-feed = MicroBatches(open_stream("-", note=print), Progress(), strict=False, note=print)
+feed = MicroBatches(open_stream("-", log=print), Progress(), strict=False, note=print)
 while batch := feed.next():
     print(len(batch), batch[0].dialogue.question, flush=True)
 """
@@ -236,7 +236,7 @@ def test_a_hub_name_is_streamed_resumed_and_looked_up(monkeypatch, tmp_path):
     monkeypatch.setattr(hub, "find_spec", lambda name: name)
     monkeypatch.setitem(sys.modules, "datasets", types.SimpleNamespace(load_dataset=load_dataset))
     said: list[str] = []
-    whole = list(open_stream("owner/name:test", note=said.append).read(Cursor(), print))
+    whole = list(open_stream("owner/name:test", log=said.append).read(Cursor(), print))
     assert asked == [("owner/name", "test", True)]
     assert said[0].startswith("stream owner/name:test: read as empathetic (")
     assert len(whole) == 3

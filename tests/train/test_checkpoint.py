@@ -34,7 +34,7 @@ def run(llm, folder, checkpoint, stop_after=None, recipe=RECIPE):
         if step.step == stop_after:
             raise Stopped
 
-    result = train(llm, PAIRS, folder, recipe, general=GENERAL, checkpoint=checkpoint, told=told)
+    result = train(llm, PAIRS, folder, recipe, general=GENERAL, checkpoint=checkpoint, on_step=told)
     return losses, result, (folder / "adapter_model.safetensors").read_bytes()
 
 
@@ -113,8 +113,8 @@ def test_out_of_memory_goes_on_from_the_last_step_with_half_the_micro_batch(llm,
         with pytest.raises(
             MicroBatchHalvedError, match="ran out of memory at step 4 of 8; do it again: it goes on from there"
         ):
-            train(llm, PAIRS, tmp_path / "made", RECIPE, checkpoint=tmp_path / "c", told=told.append)
-    result = train(llm, PAIRS, tmp_path / "made", RECIPE, checkpoint=tmp_path / "c", told=told.append)
+            train(llm, PAIRS, tmp_path / "made", RECIPE, checkpoint=tmp_path / "c", on_step=told.append)
+    result = train(llm, PAIRS, tmp_path / "made", RECIPE, checkpoint=tmp_path / "c", on_step=told.append)
     assert [step.step for step in told] == list(range(1, 9))
     assert result.steps == 8
     assert seen[3:6] == [(3, 1024), (3, 512), (3, 256)]

@@ -54,7 +54,7 @@ def run(llm, folder, *, pairs=PAIRS, recipe=RECIPE, checkpoint=None, stop_after=
         if step.step == stop_after:
             raise Stopped
 
-    result = train(llm, pairs, folder, recipe, checkpoint=checkpoint, told=hear, names=names)
+    result = train(llm, pairs, folder, recipe, checkpoint=checkpoint, on_step=hear, names=names)
     return result, (folder / "adapter_model.safetensors").read_bytes()
 
 

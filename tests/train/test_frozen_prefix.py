@@ -69,7 +69,7 @@ def test_an_adapter_on_top_layers_is_the_same_with_and_without_kept_states(llm, 
             monkeypatch.setattr(trainer, "lower_layers", lambda *_: None)
         (tmp_path / str(kept)).mkdir()
         losses.append([])
-        train(llm, PAIRS, tmp_path / str(kept), recipe, told=lambda step: losses[-1].append(step.loss))
+        train(llm, PAIRS, tmp_path / str(kept), recipe, on_step=lambda step: losses[-1].append(step.loss))
     assert losses[0] == pytest.approx(losses[1], rel=0.01)
     assert losses[0][-1] < 0.9 * losses[0][0]
     llm.use_adapter(tmp_path / "True")
@@ -100,6 +100,8 @@ def test_states_are_kept_in_8_bits_where_16_do_not_fit_and_the_losses_stay(llm, 
         folder = tmp_path / str(configuration.state_bits)
         folder.mkdir()
         losses.append([])
-        train(llm, PAIRS, folder, recipe, configuration=configuration, told=lambda step: losses[-1].append(step.loss))
+        train(
+            llm, PAIRS, folder, recipe, configuration=configuration, on_step=lambda step: losses[-1].append(step.loss)
+        )
     assert losses[0] != losses[1]
     assert losses[0] == pytest.approx(losses[1], rel=0.03)

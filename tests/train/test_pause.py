@@ -176,7 +176,14 @@ def test_pauses_between_micro_batches_change_nothing_but_are_counted(llm, tmp_pa
     (tmp_path / "b").mkdir()
     told = []
     paused = train(
-        llm, PAIRS, tmp_path / "b", RECIPE, configuration=one, checkpoint=tmp_path / "c", pause=pause, told=told.append
+        llm,
+        PAIRS,
+        tmp_path / "b",
+        RECIPE,
+        configuration=one,
+        checkpoint=tmp_path / "c",
+        pause=pause,
+        on_step=told.append,
     )
     assert len(waits) == 4 * 3
     assert paused.paused_seconds == 12e6
@@ -206,7 +213,7 @@ def test_stopped_in_a_pause_it_goes_on_to_the_same_weights(llm, tmp_path, monkey
     with pytest.raises(KeyboardInterrupt):
         train(llm, PAIRS, tmp_path / "b", RECIPE, configuration=one, checkpoint=tmp_path / "c", pause=pause)
     told = []
-    again = train(llm, PAIRS, tmp_path / "b", RECIPE, configuration=one, checkpoint=tmp_path / "c", told=told.append)
+    again = train(llm, PAIRS, tmp_path / "b", RECIPE, configuration=one, checkpoint=tmp_path / "c", on_step=told.append)
     assert len(told) == 4 - (stop_at - 1) // 3
     assert (again.last_loss, again.first_loss, again.tokens) == (whole.last_loss, whole.first_loss, whole.tokens)
     assert (tmp_path / "a" / "adapter_model.safetensors").read_bytes() == (

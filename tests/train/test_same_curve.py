@@ -90,7 +90,7 @@ def test_losses_are_those_of_transformers_trainer(tmp_path, monkeypatch, kind):
         PAIRS,
         tmp_path,
         Recipe(steps=6, batch=4, learning_rate=RATES[kind], rank=4, seed=1),
-        told=lambda step: mine.append(step.loss),
+        on_step=lambda step: mine.append(step.loss),
     )
 
     examples = [llm.example(q, r, 512) for q, r in PAIRS]

@@ -23,13 +23,13 @@ def run(llm, folder, **options):
     told = options.pop("told", None)
     checkpoint = options.pop("checkpoint", None)
     recipe = Recipe(**({"steps": 6, "batch": 4, "learning_rate": 2e-3, "rank": 4, "seed": 1} | options))
-    return train(llm, PAIRS, folder, recipe, told=told, checkpoint=checkpoint)
+    return train(llm, PAIRS, folder, recipe, on_step=told, checkpoint=checkpoint)
 
 
 def test_training_lowers_the_loss_saves_a_peft_adapter_and_leaves_the_base_model_as_it_was(llm, tmp_path):
     before = llm.losses(PAIRS)
     told = []
-    result = run(llm, tmp_path, steps=30, told=told.append)
+    result = run(llm, tmp_path, steps=30, on_step=told.append)
     assert [step.step for step in told] == list(range(1, 31))
     assert result.last_loss < 0.6 * result.first_loss
     assert result.tokens == 10 * 3 * sum(len(llm.example(q, r, 256).ids) for q, r in PAIRS)

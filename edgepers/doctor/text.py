@@ -41,7 +41,10 @@ def _names() -> list[str]:
 
 
 def report_text(findings: Sequence[Finding], state: Path | None = None) -> str:
-    """A page for an issue: paths, and the names of machine and user, are left out; cures are, too, since they are known."""
+    """Lay findings out as a page for an issue.
+
+    Paths and the names of machine and user are left out; cures are, too, since they are known.
+    """
     hidden = [str(path) for given in ([state] if state else []) for path in (given.expanduser().absolute(), given)] + [
         str(Path.home())
     ]
