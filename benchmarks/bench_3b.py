@@ -86,10 +86,19 @@ def main() -> None:
             llm, pairs, Path(folder), Recipe(steps=args.steps, batch=1), configuration=found.configuration, on_step=told
         )
     row = {
-        "name": "train 3B", "limit_bytes": args.limit, "enforced_by": how, "libraries_bytes": libraries, "loading_peak_bytes": loading,
-        "peak_bytes": meter.peak_bytes(), "planned_bytes": found.total, "configuration": str(found.configuration), "losses": losses,
-        "load_seconds": load_seconds, "seconds_a_step": (ends[-1] - ends[0]) / max(args.steps - 1, 1), **describe(),
-    }  # fmt: skip
+        "name": "train 3B",
+        "limit_bytes": args.limit,
+        "enforced_by": how,
+        "libraries_bytes": libraries,
+        "loading_peak_bytes": loading,
+        "peak_bytes": meter.peak_bytes(),
+        "planned_bytes": found.total,
+        "configuration": str(found.configuration),
+        "losses": losses,
+        "load_seconds": load_seconds,
+        "seconds_a_step": (ends[-1] - ends[0]) / max(args.steps - 1, 1),
+        **describe(),
+    }
     print(json.dumps(row))
     args.out.parent.mkdir(parents=True, exist_ok=True)
     with args.out.open("a", encoding="utf-8") as lines:

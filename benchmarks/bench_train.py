@@ -143,12 +143,23 @@ def _arguments(folder: str, steps: int, checkpointing: bool, device_batch: int) 
     import torch
 
     return {
-        "output_dir": folder, "max_steps": steps, "per_device_train_batch_size": device_batch,
-        "gradient_accumulation_steps": BATCH // device_batch, "learning_rate": RATE, "lr_scheduler_type": "cosine", "bf16": True,
-        "gradient_checkpointing": checkpointing, "gradient_checkpointing_kwargs": {"use_reentrant": False}, "optim": "adamw_torch",
-        "logging_steps": 1, "use_cpu": not torch.cuda.is_available(), "save_strategy": "no", "report_to": [], "seed": 0,
+        "output_dir": folder,
+        "max_steps": steps,
+        "per_device_train_batch_size": device_batch,
+        "gradient_accumulation_steps": BATCH // device_batch,
+        "learning_rate": RATE,
+        "lr_scheduler_type": "cosine",
+        "bf16": True,
+        "gradient_checkpointing": checkpointing,
+        "gradient_checkpointing_kwargs": {"use_reentrant": False},
+        "optim": "adamw_torch",
+        "logging_steps": 1,
+        "use_cpu": not torch.cuda.is_available(),
+        "save_strategy": "no",
+        "report_to": [],
+        "seed": 0,
         "disable_tqdm": True,
-    }  # fmt: skip
+    }
 
 
 def peft(
@@ -197,9 +208,13 @@ def unsloth(
     )
     lora = _lora()
     adapted = FastLanguageModel.get_peft_model(
-        loaded, r=lora.r, lora_alpha=lora.lora_alpha, lora_dropout=lora.lora_dropout, target_modules=list(lora.target_modules),
+        loaded,
+        r=lora.r,
+        lora_alpha=lora.lora_alpha,
+        lora_dropout=lora.lora_dropout,
+        target_modules=list(lora.target_modules),
         use_gradient_checkpointing="unsloth",
-    )  # fmt: skip
+    )
     return _sft(
         adapted,
         made,
@@ -291,10 +306,15 @@ def child(name: str, model: str, steps: int, memory: int) -> dict[str, Any]:
     seconds = (clock.ends[-1] - clock.ends[0]) / (steps - 1)
     tokens = found.get("tokens_a_step") or sum(len(ids) for ids, _ in made) / steps
     return {
-        "name": name, "seconds_a_step": seconds, "tokens_a_step": tokens, "tokens_per_second": tokens / seconds,
-        "peak_bytes": meter.peak_bytes(), "losses": clock.losses, "threads": torch.get_num_threads(),
+        "name": name,
+        "seconds_a_step": seconds,
+        "tokens_a_step": tokens,
+        "tokens_per_second": tokens / seconds,
+        "peak_bytes": meter.peak_bytes(),
+        "losses": clock.losses,
+        "threads": torch.get_num_threads(),
         **{key: value for key, value in found.items() if key != "tokens_a_step"},
-    }  # fmt: skip
+    }
 
 
 def matrix_rate(threads: int) -> float:

@@ -31,9 +31,14 @@ from edgepers.state.records import KeptSet
 
 Row = dict[str, Any]
 DATA = (
-    "dolly", "memorybank_users", "meddialog",
-    "alpaca", "empathetic_dialogues", "medical_questiondoctors", "openorca",
-)  # fmt: skip
+    "dolly",
+    "memorybank_users",
+    "meddialog",
+    "alpaca",
+    "empathetic_dialogues",
+    "medical_questiondoctors",
+    "openorca",
+)
 TUNED_ON = DATA[:3]
 SHARES = (0.02, 0.05, 0.2)
 SCORES = ("entropy", "domain_score", "dissimilarity", "loss")

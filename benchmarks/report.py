@@ -8,8 +8,12 @@ from typing import Any
 from benchmarks.lines import Measured, measured, read_lines
 
 TITLES = {
-    "ops": "Ops", "selector": "Selector", "encode": "Encoding", "answer": "Answering", "train": "Training",
-}  # fmt: skip
+    "ops": "Ops",
+    "selector": "Selector",
+    "encode": "Encoding",
+    "answer": "Answering",
+    "train": "Training",
+}
 MACHINE = (
     "device",
     "isa",

@@ -29,9 +29,16 @@ from tests.conftest import WordEncoder
 SELECT: dict[str, Any] = {"storage": 64_000, "every": 10_000}
 BATCHED = SELECT | {"admissions_per_commit": 8}
 RUN: dict[str, Any] = {
-    "storage": 64_000, "every": 8, "annotations": "gold", "annotations_per_round": 4, "generations": 1, "steps": 2, "rehearsal": 0,
-    "batch": 4, "guard": False,
-}  # fmt: skip
+    "storage": 64_000,
+    "every": 8,
+    "annotations": "gold",
+    "annotations_per_round": 4,
+    "generations": 1,
+    "steps": 2,
+    "rehearsal": 0,
+    "batch": 4,
+    "guard": False,
+}
 
 
 class Words(WordEncoder):

@@ -19,8 +19,14 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"(?:<!-- not run: ([^>]+) -->\n)?```(\w+)\n(.*?)```", re.DOTALL)
 QUICK = {
-    "annotations": "gold", "every": 12, "annotations_per_round": 4, "generations": 1, "steps": 2, "storage": 96_000, "rehearsal": 0,
-}  # fmt: skip
+    "annotations": "gold",
+    "every": 12,
+    "annotations_per_round": 4,
+    "generations": 1,
+    "steps": 2,
+    "storage": 96_000,
+    "rehearsal": 0,
+}
 
 
 def blocks(kind):

@@ -15,9 +15,21 @@ from edgepers.state.folder import State
 
 RARE = ("zyxomantic", "quibblefrost", "Ñandúbrillo", "雪兔子糖", "murgleflop", "plinthwort")
 QUICK = [
-    "--annotations", "gold", "--every", "12", "--annotations-per-round", "6", "--generations", "1", "--steps", "2", "--storage", "64KB",
-    "--rehearsal", "0",
-]  # fmt: skip
+    "--annotations",
+    "gold",
+    "--every",
+    "12",
+    "--annotations-per-round",
+    "6",
+    "--generations",
+    "1",
+    "--steps",
+    "2",
+    "--storage",
+    "64KB",
+    "--rehearsal",
+    "0",
+]
 
 
 def said() -> list[dict[str, str]]:

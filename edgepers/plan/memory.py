@@ -92,8 +92,8 @@ def _shaped_weight(layer: Any) -> Callable[[], Tensor]:
 def _countable() -> Iterator[None]:
     """Turn a failure of the model's own code on the meta device into UncountableError; let ours pass.
 
-    A model that looks into values fails in any of these ways, since meta tensors have none. Whose code failed is told by
-    the innermost frame outside torch and bitsandbytes, which only do as they are called.
+    A model that looks into values fails in any of these ways, since meta tensors have none. Whose code failed is told
+    by the innermost frame outside torch and bitsandbytes, which only do as they are called.
     """
     try:
         yield

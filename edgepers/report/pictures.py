@@ -146,8 +146,10 @@ def state_picture(path: Path, found: Mapping[str, Any]) -> None:
     figure.suptitle(
         f"{found['buffer_sets']} of {found['seen']} sets kept by policy {found['policy']}; next round at"
         f" {found['next_round_at']}",
-        x=0.01, ha="left", fontsize=13,
-    )  # fmt: skip
+        x=0.01,
+        ha="left",
+        fontsize=13,
+    )
     figure.savefig(path)
 
 

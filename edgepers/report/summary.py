@@ -49,11 +49,19 @@ def run_summary(report: dict[str, Any]) -> str:
     if report["rounds"]:
         rounds = [
             (
-                r["round"], r["seen"], r["train_sets"], r["variations"], r["train_steps"], f"{r['train_seconds']:.1f}",
-                format_size(r["peak_memory_bytes"]), _score(r["rouge1"]), "yes" if r["published"] else "no", r["reason"],
+                r["round"],
+                r["seen"],
+                r["train_sets"],
+                r["variations"],
+                r["train_steps"],
+                f"{r['train_seconds']:.1f}",
+                format_size(r["peak_memory_bytes"]),
+                _score(r["rouge1"]),
+                "yes" if r["published"] else "no",
+                r["reason"],
             )
             for r in report["rounds"]
-        ]  # fmt: skip
+        ]
         lines.append(
             table(
                 rounds,

@@ -11,9 +11,21 @@ from edgepers.select.lexicon import GENERAL
 from edgepers.select.policy import Kept, Newcomer, Room, Rows
 
 __all__ = [
-    "HALF_LIFE_PER_KEPT", "aging", "aging_leaving", "fifo", "fifo_leaving", "higher", "longest", "longest_leaving", "loss", "loss_leaving",
-    "quality", "quality_leaving", "random", "random_leaving",
-]  # fmt: skip
+    "HALF_LIFE_PER_KEPT",
+    "aging",
+    "aging_leaving",
+    "fifo",
+    "fifo_leaving",
+    "higher",
+    "longest",
+    "longest_leaving",
+    "loss",
+    "loss_leaving",
+    "quality",
+    "quality_leaving",
+    "random",
+    "random_leaving",
+]
 
 HALF_LIFE_PER_KEPT = (
     32  # positions for each kept set in which a stored score halves under `aging` (benchmarks/LOG.md: how it was tuned)

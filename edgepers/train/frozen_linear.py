@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from edgepers.hashing import mix
+from edgepers.model.forwards import replaced_forwards
 from edgepers.model.nf4 import is_quantized, stored_weight
 from edgepers.train.nf4 import LowRank
 from edgepers.train.nf4_matmul import Fused, FusedProducts
@@ -175,23 +176,25 @@ def lean_layers(
         weight_of: in place of `stored_weight`.
         fused: gives layers in 4 bits that are not kept dequantized a fused kernel.
     """
-    changed: list[Any] = []
     dropout = InputDropout(seed, padded=padded)
     layers = _Layers(weight_of or stored_weight, resident_bytes, fused)
-    try:
-        for module in model.modules():
-            forward = _forward_of(module, len(changed), dropout, layers)
-            if forward is not None:
-                module.forward = forward
-                changed.append(module)
+    with replaced_forwards(_frozen_forwards(model, dropout, layers)):
         yield dropout
-    finally:
-        for module in changed:
-            del module.forward
 
 
-class Room:
-    """Bytes that are given to whoever comes first and fits.
+def _frozen_forwards(
+    model: Any, dropout: InputDropout, layers: "_Layers"
+) -> Iterator[tuple[Any, Callable[[Tensor], Tensor]]]:
+    number = 0  # of the layer, by which it has its own window of the dropout's pool
+    for module in list(model.modules()):
+        forward = _forward_of(module, number, dropout, layers)
+        if forward is not None:
+            number += 1
+            yield module, forward
+
+
+class ByteAllowance:
+    """Bytes that are given to whoever asks first and fits.
 
     Args:
         size: in bytes.
@@ -201,7 +204,7 @@ class Room:
         self._left = size
 
     def take(self, size: int) -> bool:
-        """Whether so many were left; then they are taken."""
+        """Take so many bytes where they are left, and tell whether they were."""
         if size > self._left:
             return False
         self._left -= size
@@ -216,7 +219,7 @@ class _Layers:
 
     def __init__(self, weight_of: "WeightOf", room_bytes: int, fused: FusedProducts | None) -> None:
         self._weight_of = weight_of
-        self._room = Room(room_bytes)
+        self._room = ByteAllowance(room_bytes)
         self._fused = fused
         self._known: dict[int, _Layer] = {}  # by layer: an adapted one is met twice, in its adapter and by itself
 

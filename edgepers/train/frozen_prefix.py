@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from edgepers.model.forwards import replaced_forwards
 from edgepers.model.language_model import Example, LanguageModel
 from edgepers.train.layout import MICRO_BATCH_TOKENS
 from edgepers.train.packing import ROUNDED, Packed, bins, pack
@@ -94,12 +95,9 @@ class FrozenPrefix:
             return states if self._here is None else self._here
 
         try:
-            for layer in self._layers[: self._below]:
-                layer.forward = give
-            yield
+            with replaced_forwards((layer, give) for layer in self._layers[: self._below]):
+                yield
         finally:
-            for layer in self._layers[: self._below]:
-                vars(layer).pop("forward", None)
             self._here = None
 
 

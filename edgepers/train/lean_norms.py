@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from edgepers.model.forwards import replaced_forwards
 from edgepers.train import liger
 
 __all__ = ["lean_norms"]
@@ -76,21 +77,19 @@ def lean_norms(model: Any, *, by_liger: bool = False) -> Iterator[None]:
         model: the base model, without an adapter.
         by_liger: by Liger-Kernel's kernels where they say the same, which needs a GPU.
     """
-    changed: list[Any] = []
-    ways: dict[type, _Way | None] = {}
-    try:
-        for module in model.modules():
-            kind = type(module)
-            if kind not in ways:
-                ways[kind] = next((way for way in _ways(module, by_liger) if _same(module, way(module))), None)
-            way = ways[kind]
-            if way is not None:
-                module.forward = way(module)
-                changed.append(module)
+    with replaced_forwards(_lean_forwards(model, by_liger)):
         yield
-    finally:
-        for module in changed:
-            del module.forward
+
+
+def _lean_forwards(model: Any, by_liger: bool) -> Iterator[tuple[Any, Callable[[Tensor], Tensor]]]:
+    ways: dict[type, _Way | None] = {}
+    for module in list(model.modules()):
+        kind = type(module)
+        if kind not in ways:
+            ways[kind] = next((way for way in _ways(module, by_liger) if _same(module, way(module))), None)
+        way = ways[kind]
+        if way is not None:
+            yield module, way(module)
 
 
 _Way = Callable[[Any], Callable[[Tensor], Tensor]]

@@ -58,11 +58,35 @@ def _tile(
 
 @triton.jit
 def product_kernel(
-    x_ptr, w_ptr, scales_ptr, values_ptr, scale_values_ptr, scale_scales_ptr, offset_ptr, low_ptr, high_ptr, bias_ptr, mask_ptr, y_ptr,
-    T, OUT, IN, rank, high_rank_stride, high_stride, alpha,
-    BACK: tl.constexpr, LORA: tl.constexpr, BIAS: tl.constexpr, MASK: tl.constexpr,
-    TOKENS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, RANK: tl.constexpr, EXACT: tl.constexpr,
-):  # fmt: skip
+    x_ptr,
+    w_ptr,
+    scales_ptr,
+    values_ptr,
+    scale_values_ptr,
+    scale_scales_ptr,
+    offset_ptr,
+    low_ptr,
+    high_ptr,
+    bias_ptr,
+    mask_ptr,
+    y_ptr,
+    T,
+    OUT,
+    IN,
+    rank,
+    high_rank_stride,
+    high_stride,
+    alpha,
+    BACK: tl.constexpr,
+    LORA: tl.constexpr,
+    BIAS: tl.constexpr,
+    MASK: tl.constexpr,
+    TOKENS: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    RANK: tl.constexpr,
+    EXACT: tl.constexpr,
+):
     """Y = x W' + bias + alpha (low high) x mask, and for BACK x W + ...: a tile of y for each program."""
     # x: [T, IN], y: [T, OUT]; BACK: x: [T, OUT], y: [T, IN]; low: [T, rank]; high: [rank, columns of y]; mask: as y
     token = tl.program_id(0).to(tl.int64) * TOKENS + tl.arange(0, TOKENS)
@@ -118,9 +142,16 @@ def constants(tile: Tile, *, back: bool, added: bool, bias: bool, mask: bool, ra
     """What the kernel is compiled for."""
     padded = max(triton.next_power_of_2(rank), LEAST_RANK)
     return {
-        "BACK": back, "LORA": added, "BIAS": bias, "MASK": mask,
-        "TOKENS": tile.tokens, "ROWS": ROWS, "COLUMNS": COLUMNS, "RANK": padded, "EXACT": "ieee",
-    }  # fmt: skip
+        "BACK": back,
+        "LORA": added,
+        "BIAS": bias,
+        "MASK": mask,
+        "TOKENS": tile.tokens,
+        "ROWS": ROWS,
+        "COLUMNS": COLUMNS,
+        "RANK": padded,
+        "EXACT": "ieee",
+    }
 
 
 def nf4_product(
@@ -153,10 +184,27 @@ def nf4_product(
     rank = 1 if added is None else low.shape[1]
     form = constants(tile, back=back, added=added is not None, bias=bias is not None, mask=mask is not None, rank=rank)
     product_kernel[(triton.cdiv(len(x), tile.tokens), triton.cdiv(width, COLUMNS if back else ROWS))](
-        x, weight.packed, weight.scales, weight.values, weight.scale_values, weight.scale_scales, weight.offset,
-        low, high, x if bias is None else bias, x if mask is None else mask, y,
-        len(x), weight.outputs, weight.inputs, rank, high.stride(0), high.stride(1), alpha,
+        x,
+        weight.packed,
+        weight.scales,
+        weight.values,
+        weight.scale_values,
+        weight.scale_scales,
+        weight.offset,
+        low,
+        high,
+        x if bias is None else bias,
+        x if mask is None else mask,
+        y,
+        len(x),
+        weight.outputs,
+        weight.inputs,
+        rank,
+        high.stride(0),
+        high.stride(1),
+        alpha,
         **form,
-        num_warps=tile.warps, num_stages=tile.stages,
-    )  # fmt: skip
+        num_warps=tile.warps,
+        num_stages=tile.stages,
+    )
     return y

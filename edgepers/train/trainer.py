@@ -250,9 +250,16 @@ class _Run:
         chosen = [self.examples[i] for i in self.plan[number]]
         self.optimizer.zero_grad()
         loss = backward(
-            self.llm, self.states_of, chosen, micro_batch_tokens=progress.micro_batch_tokens, rehearsal=self.rehearsal, step=number,
-            lower=self.lower, dropout=self.dropout, between=between,
-        ).item()  # fmt: skip
+            self.llm,
+            self.states_of,
+            chosen,
+            micro_batch_tokens=progress.micro_batch_tokens,
+            rehearsal=self.rehearsal,
+            step=number,
+            lower=self.lower,
+            dropout=self.dropout,
+            between=between,
+        ).item()
         norm = float(torch.nn.utils.clip_grad_norm_(self.weights.values(), CLIP_NORM))
         if not (math.isfinite(loss) and math.isfinite(norm)):
             return f"the {'gradient' if math.isfinite(loss) else 'loss'} is not a finite number"
@@ -324,25 +331,30 @@ def _prepared(
     steps = recipe.steps_for(lengths)
     peak = default_learning_rate(llm.parameter_count) if recipe.learning_rate is None else recipe.learning_rate
     with contextlib.ExitStack() as stack:
-        if configuration.lean_heap:
+        # What is entered last is left first, and some of it works only in this order.
+        if configuration.lean_heap:  # before anything is allocated
             stack.enter_context(eager_trim(small=llm.dtype.itemsize == 4))
-        stack.callback(llm.use_adapter, None)
+        stack.callback(llm.use_adapter, None)  # after all below has given the layers their own code back
         stack.enter_context(torch.random.fork_rng(devices=[llm.device] if llm.device.type == "cuda" else []))
         llm.use_adapter(None)
+        # Packing registers its attention by name with transformers, which passes `set_lengths` through to it.
         states_of = stack.enter_context(packing(llm))
         tokens = configuration.micro_batch_tokens
+        # Both run the base model, packed, before it has an adapter: what it says of general sets, states to cache.
         rehearsal = Rehearsal(
             llm, states_of, general, size=recipe.rehearsal, steps=steps, seed=recipe.seed, micro_batch_tokens=tokens
         )
         lower = lower_layers(llm, recipe.top, configuration.state_bits) if recipe.top and states_of.packs else None
         if lower is not None:
             lower.remember(llm, states_of, [*examples, *rehearsal.all_examples], tokens)
+        # Norms are compared with their replacements on real weights, which PEFT does not touch.
         stack.enter_context(lean_norms(llm.decoder, by_liger=recipe.liger))
         model = llm.start_lora(recipe.rank, recipe.seed, recipe.targets, recipe.top)
-        if lower is not None:
+        if lower is not None:  # after the states were cached, or it would give out what is not there yet
             stack.enter_context(lower.passed_over())
         stack.enter_context(recomputed_blocks(model, configuration.recomputed_blocks))
         model.train()
+        # Last, since it replaces the layers of PEFT that now stand around the frozen ones.
         dropout = stack.enter_context(
             lean_layers(
                 model,
@@ -354,11 +366,22 @@ def _prepared(
         )
         weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
         yield _Run(
-            llm=llm, model=model, recipe=recipe, configuration=configuration, examples=examples, steps=steps, peak=peak,
-            plan=recipe.plan(lengths, steps), states_of=states_of, rehearsal=rehearsal, lower=lower,
-            dropout=dropout, weights=weights, optimizer=make_optimizer(weights, peak, recipe.optimizer_bits),
+            llm=llm,
+            model=model,
+            recipe=recipe,
+            configuration=configuration,
+            examples=examples,
+            steps=steps,
+            peak=peak,
+            plan=recipe.plan(lengths, steps),
+            states_of=states_of,
+            rehearsal=rehearsal,
+            lower=lower,
+            dropout=dropout,
+            weights=weights,
+            optimizer=make_optimizer(weights, peak, recipe.optimizer_bits),
             good=LastGood(weights),
-        )  # fmt: skip
+        )
 
 
 def learning_rate_at(step: int, steps: int, peak: float) -> float:

@@ -179,12 +179,14 @@ def claims(study: Study) -> str:
     for share in study.shares():
         closed, theirs = (study.closed(side.policy, side.arm, share) for side in (ours, bins))
         more = UNTESTED if closed is None or theirs is None else f"closes {closed:.0%} of that gap, bins {theirs:.0%}"
-        rows.append((
-            f"dense, `{default}`, synthesis over bins of 22 KB, {share:.0%} of bytes (aim: 38% more of that gap"
-            " closed)",
-            f"--policies bins,{default} --arms repeat,synthesis --share {share:g}",
-            f"{differs(ours, bins, share)}; {more}",
-        ))  # fmt: skip
+        rows.append(
+            (
+                f"dense, `{default}`, synthesis over bins of 22 KB, {share:.0%} of bytes (aim: 38% more of that gap"
+                " closed)",
+                f"--policies bins,{default} --arms repeat,synthesis --share {share:g}",
+                f"{differs(ours, bins, share)}; {more}",
+            )
+        )
     for arm, what in (
         ("retrieval", "the same sets in the prompt over trained on"),
         ("warm", "warm over fresh starts, each with 25 steps a round"),

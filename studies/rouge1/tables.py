@@ -289,14 +289,32 @@ def costs(study: Study) -> str:
         joules = [line.get("energy_joules") for line in lines]
         metered = f"{np.mean([j for j in joules if j]):.0f}" if any(joules) else UNTESTED
         learned = float(np.mean([line["train_tokens"] for line in lines])) / 1000
-        rows.append([
-            f"{arm}, `{policy}`", f"{gain:+.1f}", f"{work:.0f}", f"{scoring:.0f}", f"{synthesis:.0f}", f"{learned:.1f}", f"{kilobytes:.0f}",
-            f"{60 * gain / work:+.2f}", f"{gain / kilobytes:+.3f}", metered,
-        ])  # fmt: skip
+        rows.append(
+            [
+                f"{arm}, `{policy}`",
+                f"{gain:+.1f}",
+                f"{work:.0f}",
+                f"{scoring:.0f}",
+                f"{synthesis:.0f}",
+                f"{learned:.1f}",
+                f"{kilobytes:.0f}",
+                f"{60 * gain / work:+.2f}",
+                f"{gain / kilobytes:+.3f}",
+                metered,
+            ]
+        )
     head = [
-        "arm, policy", "points above base", "CPU s", "of these scoring", "synthesis", "thousand tokens trained", "KB",
-        "points a CPU minute", "points a KB", "joules",
-    ]  # fmt: skip
+        "arm, policy",
+        "points above base",
+        "CPU s",
+        "of these scoring",
+        "synthesis",
+        "thousand tokens trained",
+        "KB",
+        "points a CPU minute",
+        "points a KB",
+        "joules",
+    ]
     return table(head, rows)
 
 

@@ -11,18 +11,30 @@ NX = "".join(
 )
 BOARDS = {  # device tree's model, MemTotal in kB, modes, number of the one that it is in, release, GPU's folder
     "orin-nano-8gb": (
-        "NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super", 7_802_000, SUPER, 0, "36 (release),"
-                                                                                                  " REVISION: 4.3",
+        "NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super",
+        7_802_000,
+        SUPER,
+        0,
+        "36 (release), REVISION: 4.3",
         "sys/devices/platform/17000000.gpu/devfreq_dev",
     ),
     "orin-nx-16gb": (
-        "NVIDIA Jetson Orin NX Engineering Reference Developer Kit", 15_900_000, NX, 4, "36 (release), REVISION: 4.7",
+        "NVIDIA Jetson Orin NX Engineering Reference Developer Kit",
+        15_900_000,
+        NX,
+        4,
+        "36 (release), REVISION: 4.7",
         "sys/class/devfreq/17000000.gpu",
     ),
     "orin-agx-64gb": (
-        "NVIDIA Jetson AGX Orin Developer Kit", 64_300_000, AGX, 0, "39 (release), REVISION: 2", "sys/class/devfreq/17000000.ga10b",
+        "NVIDIA Jetson AGX Orin Developer Kit",
+        64_300_000,
+        AGX,
+        0,
+        "39 (release), REVISION: 2",
+        "sys/class/devfreq/17000000.ga10b",
     ),
-}  # fmt: skip
+}
 
 
 def write(root: Path, name: str, text: str) -> None:

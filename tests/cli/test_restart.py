@@ -239,7 +239,11 @@ sys.exit(subprocess.run([sys.executable, "-c", child, state]).returncode)
     }
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "key"), str(tmp_path / "state"), "new"],
-        capture_output=True, text=True, env=env, check=False, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        env=env,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
     assert done.returncode == 0, done.stderr
     assert handed_over("any") is None

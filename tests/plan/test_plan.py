@@ -29,13 +29,29 @@ from tests.board.trees import board_tree
 ROOT = Path(__file__).parents[2]
 
 LLAMA_3B = {
-    "hidden_size": 3072, "intermediate_size": 8192, "num_hidden_layers": 28, "num_attention_heads": 24, "num_key_value_heads": 8,
-    "head_dim": 128, "vocab_size": 128256, "tie_word_embeddings": True, "dtype": "bfloat16",
-}  # fmt: skip
+    "hidden_size": 3072,
+    "intermediate_size": 8192,
+    "num_hidden_layers": 28,
+    "num_attention_heads": 24,
+    "num_key_value_heads": 8,
+    "head_dim": 128,
+    "vocab_size": 128256,
+    "tie_word_embeddings": True,
+    "dtype": "bfloat16",
+}
 SMALL = {
-    "hidden_size": 512, "intermediate_size": 1408, "num_hidden_layers": 4, "num_attention_heads": 8, "num_key_value_heads": 4,
-    "head_dim": 64, "vocab_size": 8192, "tie_word_embeddings": True, "bos_token_id": None, "eos_token_id": 1, "pad_token_id": 0,
-}  # fmt: skip
+    "hidden_size": 512,
+    "intermediate_size": 1408,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 4,
+    "head_dim": 64,
+    "vocab_size": 8192,
+    "tie_word_embeddings": True,
+    "bos_token_id": None,
+    "eos_token_id": 1,
+    "pad_token_id": 0,
+}
 ATTENTION = Recipe(steps=1, rank=8, targets="attention")
 
 # In a process of its own: loading and two steps, measured above what the libraries take.

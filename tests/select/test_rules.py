@@ -76,9 +76,14 @@ def slow_density(new: Newcomer, stored: Kept, must_leave: int) -> list[int] | No
 
 
 SLOW = [
-    (quality, slow_quality), (aging, partial(slow_quality, per_kept=HALF_LIFE_PER_KEPT)), (random, slow_random), (fifo, slow_fifo),
-    (longest, slow_longest), (loss, slow_loss), (density, slow_density),
-]  # fmt: skip
+    (quality, slow_quality),
+    (aging, partial(slow_quality, per_kept=HALF_LIFE_PER_KEPT)),
+    (random, slow_random),
+    (fifo, slow_fifo),
+    (longest, slow_longest),
+    (loss, slow_loss),
+    (density, slow_density),
+]
 
 
 @pytest.mark.parametrize(("policy", "slow"), SLOW, ids=[policy.__name__ for policy, _ in SLOW])

@@ -123,14 +123,23 @@ def test_losses_are_those_of_transformers_trainer(tmp_path, monkeypatch, kind):
         InOrder(
             model=model,
             args=TrainingArguments(
-                output_dir=str(tmp_path / "out"), max_steps=6, per_device_train_batch_size=2, gradient_accumulation_steps=2,
-                max_grad_norm=CLIP_NORM, logging_steps=1, save_strategy="no", report_to=[], use_cpu=True, disable_tqdm=True, seed=1,
+                output_dir=str(tmp_path / "out"),
+                max_steps=6,
+                per_device_train_batch_size=2,
+                gradient_accumulation_steps=2,
+                max_grad_norm=CLIP_NORM,
+                logging_steps=1,
+                save_strategy="no",
+                report_to=[],
+                use_cpu=True,
+                disable_tqdm=True,
+                seed=1,
             ),
             train_dataset=rows,
             data_collator=DataCollatorForSeq2Seq(AutoTokenizer.from_pretrained(folder)),
             optimizers=(optimizer, schedule),
             callbacks=[told],
-        ).train()  # fmt: skip
+        ).train()
     assert len(told.losses) == len(mine) == 6
     # 2e-7 was seen; 6e-4 for the packaged model, whose weights are dequantized to bfloat16, as they are stored, and not
     # to float32

@@ -93,9 +93,16 @@ def test_4_bit_layers_have_the_right_gradient_after_answering(tmp_path, monkeypa
     from edgepers.model import loading
 
     config = LlamaConfig(
-        vocab_size=8192, hidden_size=128, intermediate_size=256, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
-        eos_token_id=1, bos_token_id=None, dtype=torch.bfloat16,
-    )  # fmt: skip
+        vocab_size=8192,
+        hidden_size=128,
+        intermediate_size=256,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        eos_token_id=1,
+        bos_token_id=None,
+        dtype=torch.bfloat16,
+    )
     torch.manual_seed(0)
     LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(tmp_path)
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
