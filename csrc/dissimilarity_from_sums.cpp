@@ -3,8 +3,9 @@
 #include "isa.h"
 #include "pool.h"
 
-extern "C" int edgepers_dissimilarity_from_sums(const void* embeddings, int dtype, const int64_t* domains, const void* sums, int sums_dtype,
-                                                const double* counts, int64_t rows, int64_t groups, int64_t width, float* out, int threads) {
+extern "C" int edgepers_dissimilarity_from_sums(const void* embeddings, int dtype, const int64_t* domains,
+                                                const void* sums, int sums_dtype, const double* counts, int64_t rows,
+                                                int64_t groups, int64_t width, float* out, int threads) {
   using namespace edgepers;
   if (dtype < kFloat32 || dtype > kBFloat16 || sums_dtype < kFloat32 || sums_dtype > kInt64) return kBadDtype;
   if (sums_dtype == kFloat16 || sums_dtype == kBFloat16) return kBadDtype;

@@ -8,8 +8,8 @@
 
 namespace edgepers {
 
-#define EDGEPERS_DECLARE(isa) \
-  namespace isa {             \
+#define EDGEPERS_DECLARE(isa)  \
+  namespace isa {              \
   extern const Kernels kTable; \
   }
 EDGEPERS_ALL(EDGEPERS_DECLARE)

@@ -7,14 +7,15 @@ namespace edgepers {
 constexpr int kWindow = 16;       // rows; the definition of the windowed entropy
 constexpr int64_t kPadding = 64;  // arrays of features that the kernels write are padded with this many
 
-// Features of a window that are worked on at a time. 16 rows of 256 floats are 16 KB, half of the smallest first-level cache: the other half
-// takes what is fetched ahead (Zen 5, 2,048 features out of cache: 16.3 GB/s, with chunks of 512 14.1).
+// Features of a window that are worked on at a time. 16 rows of 256 floats are 16 KB, half of the smallest first-level
+// cache: the other half takes what is fetched ahead (Zen 5, 2,048 features out of cache: 16.3 GB/s, with chunks of
+// 512 14.1).
 constexpr int64_t kChunk = 256;
 constexpr int64_t kStride = kChunk + 16;  // rows a power of two apart would fall into one cache set
 constexpr int64_t kScratch = kWindow * kStride + kWindow * kWindow * 16 + kChunk + kPadding;  // floats for one thread
 
 struct Rows {
-  const void* data;     // [rows, width]
+  const void* data;  // [rows, width]
   int dtype;
   const float* center;  // [width + kPadding], zeros at the end; or null
   int64_t width;

@@ -1,13 +1,14 @@
-// Cosine distance to the nearest center on a GPU: tiles of 32 x 32 cosines in registers with a running maximum, none of them stored.
+// Cosine distance to the nearest center on a GPU: tiles of 32 x 32 cosines in registers with a running maximum, none of
+// them stored.
 #include "cuda.h"
 
 namespace edgepers {
 namespace {
 
-constexpr int kTile = 32;        // embeddings of a block, and centers at a time
-constexpr int kDepth = 32;       // features in shared memory at a time
-constexpr int kThreads = 128;    // 8 x 16 threads, 4 x 2 cosines each
-constexpr int kCenters = 1024;   // centers of a block; edgepers/ops/nearest_distance/native_kernel.py counts by it
+constexpr int kTile = 32;       // embeddings of a block, and centers at a time
+constexpr int kDepth = 32;      // features in shared memory at a time
+constexpr int kThreads = 128;   // 8 x 16 threads, 4 x 2 cosines each
+constexpr int kCenters = 1024;  // centers of a block; edgepers/ops/nearest_distance/native_kernel.py counts by it
 
 template <class T>
 __device__ __forceinline__ void load_tile(const T* from, int64_t first, int64_t rows, int64_t begin, int64_t width,
@@ -22,8 +23,9 @@ __device__ __forceinline__ void load_tile(const T* from, int64_t first, int64_t 
 
 // out[blockIdx.y][b] = 1 - max over the block's centers.
 template <class T>
-__global__ void __launch_bounds__(kThreads, 4) nearest_kernel(const T* __restrict__ embeddings, const T* __restrict__ centers, int64_t rows,
-                                                           int64_t count, int64_t width, float* __restrict__ out) {
+__global__ void __launch_bounds__(kThreads, 4)
+    nearest_kernel(const T* __restrict__ embeddings, const T* __restrict__ centers, int64_t rows, int64_t count,
+                   int64_t width, float* __restrict__ out) {
   __shared__ float a[kDepth][kTile + 1], b[kDepth][kTile + 1];
   __shared__ float best[kTile][17];
   const int top = threadIdx.x / 16 * 4, left = threadIdx.x % 16 * 2;
@@ -70,15 +72,15 @@ __global__ void __launch_bounds__(kThreads, 4) nearest_kernel(const T* __restric
 }  // namespace
 }  // namespace edgepers
 
-int edgepers_nearest_distance_cuda(const void* embeddings, const void* centers, int dtype, int64_t rows, int64_t count, int64_t width,
-                                   float* out, void* stream) {
+int edgepers_nearest_distance_cuda(const void* embeddings, const void* centers, int dtype, int64_t rows, int64_t count,
+                                   int64_t width, float* out, void* stream) {
   using namespace edgepers;
   if (rows == 0 || count == 0) return cudaSuccess;
   const dim3 grid(unsigned((rows + kTile - 1) / kTile), unsigned((count + kCenters - 1) / kCenters));
   const bool known = with_float(dtype, [&](auto type) {
     using T = decltype(type);
-    nearest_kernel<<<grid, kThreads, 0, static_cast<cudaStream_t>(stream)>>>(static_cast<T>(embeddings), static_cast<T>(centers), rows, count,
-                                                                             width, out);
+    nearest_kernel<<<grid, kThreads, 0, static_cast<cudaStream_t>(stream)>>>(
+        static_cast<T>(embeddings), static_cast<T>(centers), rows, count, width, out);
   });
   return known ? cudaGetLastError() : cudaErrorInvalidValue;
 }

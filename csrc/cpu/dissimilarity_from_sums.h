@@ -7,7 +7,8 @@ namespace edgepers {
 namespace EDGEPERS_ISA {
 namespace {
 
-// float64, because a sum of thousands of unit rows and its count are large beside their quotient, and integer sums pass 2^24.
+// float64, because a sum of thousands of unit rows and its count are large beside their quotient, and integer sums pass
+// 2^24.
 template <class Storage, class Sum>
 double dot(const void* embedding, const void* sums, int64_t width) {
   constexpr int kParts = 8;  // independent sums: one would wait for the latency of every addition

@@ -1,5 +1,5 @@
-// All kernels for one instruction set: compiled with its flags and -DEDGEPERS_ISA=name, once for each. Nothing here may call an inline
-// function of the standard library, of which the linker could keep this file's copy for everyone.
+// All kernels for one instruction set: compiled with its flags and -DEDGEPERS_ISA=name, once for each. Nothing here may
+// call an inline function of the standard library, of which the linker could keep this file's copy for everyone.
 #include "../isa.h"
 #include "dissimilarity_from_sums.h"
 #include "nearest_distance.h"
@@ -21,8 +21,8 @@ bool usable() {
   if (!__builtin_cpu_supports("avx512bf16")) return false;
 #endif
 #if defined(__AVX512F__)
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
 #elif defined(__AVX2__)
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
 #endif
@@ -73,20 +73,22 @@ void wide_sums_of_dtype(const Rows& x, const int64_t* rows, int64_t count, doubl
 void nearest_of_dtype(const void* a, const void* b, int dtype, int64_t rows, int64_t count, int64_t width, float* out) {
   switch (dtype) {
     case kFloat32: return nearest<Fused<Float32>>(a, b, rows, count, width, out);
-    case kFloat16: return nearest<
+    case kFloat16:
+      return nearest<
 #if defined(EDGEPERS_FP16_PRODUCT)
-        PairsFP16
+          PairsFP16
 #else
-        Fused<Float16>
+          Fused<Float16>
 #endif
-        >(a, b, rows, count, width, out);
-    default: return nearest<
+          >(a, b, rows, count, width, out);
+    default:
+      return nearest<
 #if defined(EDGEPERS_BF16_PRODUCT)
-        PairsBF16
+          PairsBF16
 #else
-        Fused<BFloat16>
+          Fused<BFloat16>
 #endif
-        >(a, b, rows, count, width, out);
+          >(a, b, rows, count, width, out);
   }
 }
 
@@ -103,7 +105,8 @@ double dot_of_dtypes(const void* a, int dtype, const void* sums, int sums_dtype,
 #define EDGEPERS_TEXT(name) #name
 #define EDGEPERS_NAME(name) EDGEPERS_TEXT(name)
 extern const Kernels kTable;
-const Kernels kTable = {EDGEPERS_NAME(EDGEPERS_ISA), usable, live_of_dtype, window_of_dtype, wide_sums_of_dtype, nearest_of_dtype, dot_of_dtypes};
+const Kernels kTable = {EDGEPERS_NAME(EDGEPERS_ISA), usable,           live_of_dtype, window_of_dtype,
+                        wide_sums_of_dtype,          nearest_of_dtype, dot_of_dtypes};
 
 }  // namespace EDGEPERS_ISA
 }  // namespace edgepers

@@ -8,14 +8,15 @@ namespace edgepers {
 namespace EDGEPERS_ISA {
 namespace {
 
-// Centers that are met by all embeddings of a call before the next ones are read: 64 of 1,024 floats stay in a second-level cache.
+// Centers that are met by all embeddings of a call before the next ones are read: 64 of 1,024 floats stay in a
+// second-level cache.
 constexpr int64_t kCenters = 64;
 constexpr int64_t kEmbeddings = 32;  // rows of one call; isa.h's callers split by it
 
 // values[i * kBlockColumns + j] = a[i] . b[j] for the first `rows` i
 template <class Product, int rows>
-EDGEPERS_INLINE void block_dots(const typename Product::Element* const* a, const typename Product::Element* const* b, int64_t width,
-                                float* values) {
+EDGEPERS_INLINE void block_dots(const typename Product::Element* const* a, const typename Product::Element* const* b,
+                                int64_t width, float* values) {
   typedef typename Product::Element Element;
   Floats sums[kBlock] = {};
   const int64_t whole = width / Product::kStep;
@@ -48,7 +49,7 @@ void nearest(const void* embeddings, const void* centers, int64_t rows, int64_t 
         const Element* b[kBlockColumns];
         for (int j = 0; j < kBlockColumns; j++) b[j] = c + (n + j < to ? n + j : to - 1) * width;
         float values[kBlock];
-        if (rows - r == 1) {  // one embedding against all centers is as fast as they can be read, but not four times over
+        if (rows - r == 1) {  // as fast as the centers can be read, but not four times over
           block_dots<Product, 1>(a, b, width, values);
         } else {
           block_dots<Product, kBlockRows>(a, b, width, values);

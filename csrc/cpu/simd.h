@@ -1,5 +1,5 @@
-// Vectors of the compiler's own kind, as wide as the instruction set that this file is compiled for, and the few things they lack:
-// loads of 16-bit floats, 16-bit products, sums across lanes. See csrc/README.md for why.
+// Vectors of the compiler's own kind, as wide as the instruction set that this file is compiled for, and the few things
+// they lack: loads of 16-bit floats, 16-bit products, sums across lanes. See csrc/README.md for why.
 #pragma once
 #include <stdint.h>
 #include <string.h>
@@ -22,7 +22,8 @@ constexpr int kLanes = 8;
 constexpr int kLanes = 4;
 #endif
 
-// Rows and columns of a block of dot products: all sums and one operand must stay in registers, of which AVX2 and SSE have only 16.
+// Rows and columns of a block of dot products: all sums and one operand must stay in registers, of which AVX2 and SSE
+// have only 16.
 #if defined(__x86_64__) && !defined(__AVX512F__)
 constexpr int kBlockRows = 2;
 #else
@@ -107,7 +108,8 @@ struct Float16 {
   }
 };
 
-// How features are multiplied: kStep of them in one Register, add(sum, a, b) adds their products to kLanes float32 sums.
+// How features are multiplied: kStep of them in one Register, add(sum, a, b) adds their products to kLanes float32
+// sums.
 template <class Storage>
 struct Fused {
   typedef typename Storage::Element Element;

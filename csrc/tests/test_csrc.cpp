@@ -1,5 +1,6 @@
-// Tests of the C interface against float64, on every instruction set that this machine (or its emulator) has. No framework: it must
-// cross-compile and run under an emulator and sanitizers alone. Prints one line per instruction set, exits 1 at the first failure.
+// Tests of the C interface against float64, on every instruction set that this machine (or its emulator) has. No
+// framework: it must cross-compile and run under an emulator and sanitizers alone. Prints one line per instruction set,
+// exits 1 at the first failure.
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,14 +17,14 @@
 
 namespace {
 
-#define CHECK(condition, ...)                                           \
-  do {                                                                  \
-    if (!(condition)) {                                                 \
-      fprintf(stderr, "%s:%d: %s: ", __FILE__, __LINE__, #condition);   \
-      fprintf(stderr, __VA_ARGS__);                                     \
-      fprintf(stderr, " on %s\n", edgepers_isa());                      \
-      exit(1);                                                          \
-    }                                                                   \
+#define CHECK(condition, ...)                                         \
+  do {                                                                \
+    if (!(condition)) {                                               \
+      fprintf(stderr, "%s:%d: %s: ", __FILE__, __LINE__, #condition); \
+      fprintf(stderr, __VA_ARGS__);                                   \
+      fprintf(stderr, " on %s\n", edgepers_isa());                    \
+      exit(1);                                                        \
+    }                                                                 \
   } while (0)
 
 uint16_t to_half(float value) {  // round to nearest, ties away: any rounding will do for test data
@@ -59,7 +60,9 @@ struct Array {  // [n] values of a dtype, with the float each of them is
     }
   }
   const void* data() const { return dtype == kFloat32 ? static_cast<const void*>(values.data()) : halves.data(); }
-  const void* at(int64_t i) const { return dtype == kFloat32 ? static_cast<const void*>(values.data() + i) : halves.data() + i; }
+  const void* at(int64_t i) const {
+    return dtype == kFloat32 ? static_cast<const void*>(values.data() + i) : halves.data() + i;
+  }
 };
 
 std::mt19937 generator(7);
@@ -89,8 +92,9 @@ Scores score(const Ragged& r, int threads, bool entropy = true, bool embedding =
   Scores s;
   s.entropy.assign(size_t(r.sets()), NAN);
   s.embedding.assign(size_t(r.sets() * r.width), NAN);
-  const int code = edgepers_score_tokens(r.hidden.data(), r.hidden.dtype, r.center_or_null(), r.offsets.data(), r.sets(), r.offsets.back(),
-                                         r.width, entropy ? s.entropy.data() : nullptr, embedding ? s.embedding.data() : nullptr, threads);
+  const int code = edgepers_score_tokens(r.hidden.data(), r.hidden.dtype, r.center_or_null(), r.offsets.data(),
+                                         r.sets(), r.offsets.back(), r.width, entropy ? s.entropy.data() : nullptr,
+                                         embedding ? s.embedding.data() : nullptr, threads);
   CHECK(code == kOk, "code %d", code);
   return s;
 }
@@ -150,7 +154,8 @@ Ragged ragged(int dtype, int64_t width, std::vector<int64_t> lengths, bool centr
   for (size_t i = 0; i < values.size(); i++) values[i] += shared[i % size_t(width)] / 2;
   std::vector<float> center = Array(dtype, normal(width, scale)).values;
   for (int64_t row : {3, 17, 18, 40}) {
-    for (int64_t k = 0; row < offsets.back() && k < width; k++) values[size_t(row * width + k)] = row == 40 ? center[size_t(k)] : 0;
+    for (int64_t k = 0; row < offsets.back() && k < width; k++)
+      values[size_t(row * width + k)] = row == 40 ? center[size_t(k)] : 0;
   }
   return {Array(dtype, values), centred ? center : std::vector<float>(), offsets, width};
 }
@@ -172,11 +177,12 @@ void check_scores(const Ragged& r) {
     reference(r, b, &truth, &truths);
     reference(r, b, &plain, &plains);
     compare(0, got.entropy[size_t(b)], plain, truth);
-    for (size_t k = 0; k < size_t(r.width); k++) compare(1, got.embedding[size_t(b * r.width) + k], plains[k], truths[k]);
+    for (size_t k = 0; k < size_t(r.width); k++)
+      compare(1, got.embedding[size_t(b * r.width) + k], plains[k], truths[k]);
   }
   for (int what = 0; what < 2; what++) {
-    CHECK(error[what] <= limit[what], "%s, width %d, dtype %d: error %g above %g", what ? "embedding" : "entropy", int(r.width),
-          r.hidden.dtype, error[what], limit[what]);
+    CHECK(error[what] <= limit[what], "%s, width %d, dtype %d: error %g above %g", what ? "embedding" : "entropy",
+          int(r.width), r.hidden.dtype, error[what], limit[what]);
   }
 }
 
@@ -196,8 +202,9 @@ void check_independence(const Ragged& r) {
     const int64_t zero_to[2] = {0, r.offsets[size_t(b) + 1] - r.offsets[size_t(b)]};
     float entropy;
     std::vector<float> embedding(static_cast<size_t>(r.width));
-    const int code = edgepers_score_tokens(r.hidden.at(r.offsets[size_t(b)] * r.width), r.hidden.dtype, r.center_or_null(), zero_to, 1,
-                                           zero_to[1], r.width, &entropy, embedding.data(), 3);
+    const int code =
+        edgepers_score_tokens(r.hidden.at(r.offsets[size_t(b)] * r.width), r.hidden.dtype, r.center_or_null(), zero_to,
+                              1, zero_to[1], r.width, &entropy, embedding.data(), 3);
     CHECK(code == kOk && same(&entropy, &all.entropy[size_t(b)], 1), "set %d alone", int(b));
     CHECK(same(embedding.data(), all.embedding.data() + b * r.width, r.width), "set %d alone", int(b));
   }
@@ -207,7 +214,8 @@ void check_refusals() {
   const float x[4] = {1, 2, 3, 4};
   float entropy[2];
   for (std::vector<int64_t> offsets : {std::vector<int64_t>{1, 4}, {0, 3}, {0, 2, 2, 4}, {0, 3, 2, 4}}) {
-    const int code = edgepers_score_tokens(x, kFloat32, nullptr, offsets.data(), int64_t(offsets.size()) - 1, 4, 1, entropy, nullptr, 1);
+    const int code = edgepers_score_tokens(x, kFloat32, nullptr, offsets.data(), int64_t(offsets.size()) - 1, 4, 1,
+                                           entropy, nullptr, 1);
     CHECK(code == kBadOffsets, "code %d", code);
   }
   const int64_t offsets[2] = {0, 4};
@@ -221,7 +229,8 @@ void check_nearest(int dtype, int64_t rows, int64_t count, int64_t width) {
     std::vector<float> values = normal(n * width);
     for (int64_t i = 0; i < n; i++) {
       double square = 0;
-      for (int64_t k = 0; k < width; k++) square += double(values[size_t(i * width + k)]) * values[size_t(i * width + k)];
+      for (int64_t k = 0; k < width; k++)
+        square += double(values[size_t(i * width + k)]) * values[size_t(i * width + k)];
       for (int64_t k = 0; k < width; k++) values[size_t(i * width + k)] /= float(sqrt(square));
     }
     return Array(dtype, values);
@@ -233,12 +242,14 @@ void check_nearest(int dtype, int64_t rows, int64_t count, int64_t width) {
     double most = -INFINITY;
     for (int64_t j = 0; j < count; j++) {
       double dot = 0;
-      for (int64_t k = 0; k < width; k++) dot += double(a.values[size_t(i * width + k)]) * b.values[size_t(j * width + k)];
+      for (int64_t k = 0; k < width; k++)
+        dot += double(a.values[size_t(i * width + k)]) * b.values[size_t(j * width + k)];
       most = fmax(most, dot);
     }
     const double error = fabs(got[size_t(i)] - (1 - most));
     CHECK(error <= 2 * kUlps, "nearest %d of %d x %d x %d: error %g", int(i), int(rows), int(count), int(width), error);
-    CHECK(edgepers_nearest_distance(a.at(i * width), b.data(), dtype, 1, count, width, &alone[size_t(i)], 1) == kOk, "alone");
+    CHECK(edgepers_nearest_distance(a.at(i * width), b.data(), dtype, 1, count, width, &alone[size_t(i)], 1) == kOk,
+          "alone");
   }
   CHECK(same(got.data(), alone.data(), rows), "nearest alone");
 }
@@ -254,17 +265,25 @@ void check_dissimilarity(int dtype, int64_t width) {
     real.push_back(double(whole.back()));
   }
   float got[2][5];
-  CHECK(edgepers_dissimilarity_from_sums(x.data(), dtype, domains.data(), whole.data(), kInt64, counts.data(), 5, 3, width, got[0], 2) == kOk, "dissimilarity");
-  CHECK(edgepers_dissimilarity_from_sums(x.data(), dtype, domains.data(), real.data(), kFloat64, counts.data(), 5, 3, width, got[1], 1) == kOk, "dissimilarity");
+  CHECK(edgepers_dissimilarity_from_sums(x.data(), dtype, domains.data(), whole.data(), kInt64, counts.data(), 5, 3,
+                                         width, got[0], 2) == kOk,
+        "dissimilarity");
+  CHECK(edgepers_dissimilarity_from_sums(x.data(), dtype, domains.data(), real.data(), kFloat64, counts.data(), 5, 3,
+                                         width, got[1], 1) == kOk,
+        "dissimilarity");
   CHECK(same(got[0], got[1], 5), "integers and floats");
   for (int64_t i = 0; i < 5; i++) {
     double dot = 0;
-    for (int64_t k = 0; k < width; k++) dot += double(x.values[size_t(i * width + k)]) * real[size_t(domains[size_t(i)] * width + k)];
+    for (int64_t k = 0; k < width; k++)
+      dot += double(x.values[size_t(i * width + k)]) * real[size_t(domains[size_t(i)] * width + k)];
     const double count = counts[size_t(domains[size_t(i)])], truth = count > 0 ? 1 - dot / count : 1;
-    CHECK(fabs(got[0][i] - truth) <= 1e-6 * fmax(1, fabs(truth)), "dissimilarity %d: %g against %g", int(i), got[0][i], truth);
+    CHECK(fabs(got[0][i] - truth) <= 1e-6 * fmax(1, fabs(truth)), "dissimilarity %d: %g against %g", int(i), got[0][i],
+          truth);
   }
   const int64_t outside[1] = {3};
-  CHECK(edgepers_dissimilarity_from_sums(x.data(), dtype, outside, real.data(), kFloat64, counts.data(), 1, 3, width, got[0], 1) == kBadDomain, "domain");
+  CHECK(edgepers_dissimilarity_from_sums(x.data(), dtype, outside, real.data(), kFloat64, counts.data(), 1, 3, width,
+                                         got[0], 1) == kBadDomain,
+        "domain");
 }
 
 // Many callers at once, and a child process: the pool must give each its own result.
@@ -298,7 +317,8 @@ int main() {
     if (!edgepers_limit_isa(name) || std::string(edgepers_isa()) != name) continue;
     for (int dtype : {kFloat32, kFloat16, kBFloat16}) {
       for (bool centred : {false, true}) {
-        for (int64_t width : {1, 3, 63, 64, 256, 1100}) check_scores(ragged(dtype, width, {1, 2, 15, 16, 17, 33, 150}, centred));
+        for (int64_t width : {1, 3, 63, 64, 256, 1100})
+          check_scores(ragged(dtype, width, {1, 2, 15, 16, 17, 33, 150}, centred));
         check_scores(ragged(dtype, 40, {20, 20}, centred, dtype == kFloat16 ? 1e4f : 1e15f));
         check_independence(ragged(dtype, 1000, {5, 129, 40, 300, 1, 16, 600}, centred));  // enough for two threads
       }
