@@ -7,21 +7,21 @@
 // but for the sums.
 #pragma once
 #include "cuda.h"
+#include "window.h"
 
 namespace edgepers {
 namespace {
 
-constexpr int kWindow = 16;
-constexpr int kTaskWindows = 4;  // warps of a block; edgepers/ops/score_tokens/native_kernel.py counts tasks of 64 rows
-constexpr int kChunk = 64;       // features in shared memory at a time
-constexpr int kStride = kChunk + 4;  // floats: neighbouring rows four banks apart, 16-byte loads stay aligned
-constexpr float kTiny = 1e-30f;      // a smaller float32 sum of squares has lost digits to underflow
+constexpr int kTaskWindows = 4;   // warps of a block
+constexpr int kSharedChunk = 64;  // features in shared memory at a time
+constexpr int kSharedStride =
+    kSharedChunk + 4;  // floats: neighbouring rows four banks apart, 16-byte loads stay aligned
 
 template <bool kMatrix>
 struct Scratch {
   float gram[kTaskWindows][kWindow][kWindow + 1];
-  float sums[kTaskWindows][kChunk];
-  alignas(16) float tile[kMatrix ? 1 : kTaskWindows][kWindow][kMatrix ? 4 : kStride];
+  float sums[kTaskWindows][kSharedChunk];
+  alignas(16) float tile[kMatrix ? 1 : kTaskWindows][kWindow][kMatrix ? 4 : kSharedStride];
 };
 
 // Four features from k on as float32; zeros past the end.
@@ -43,12 +43,12 @@ __device__ __forceinline__ float4 load_four(const T* row, int64_t k, int64_t wid
   }
 }
 
-// Write the sums of a block's windows, in the order of the windows: sums[begin + k] for k in [0, kChunk).
+// Write the sums of a block's windows, in the order of the windows: sums[begin + k] for k in [0, kSharedChunk).
 template <bool kMatrix>
 __device__ __forceinline__ void store_sums(const Scratch<kMatrix>& scratch, int64_t begin, int64_t width, float* sums) {
   __syncthreads();
   const int64_t k = begin + threadIdx.x;
-  if (threadIdx.x < kChunk && k < width) {
+  if (threadIdx.x < kSharedChunk && k < width) {
     double total = 0;
     for (int w = 0; w < kTaskWindows; w++) total += scratch.sums[w][threadIdx.x];
     sums[k] = float(total);  // infinite where it leaves float32's range: the set is then added up again in float64
@@ -60,11 +60,11 @@ template <class T, bool kAligned>
 __device__ void add_window_fused(const T* x, const float* center, const int64_t* rows, int count, int64_t width,
                                  Scratch<false>& scratch, float* sums) {
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
-  float (*const tile)[kStride] = scratch.tile[warp];
+  float (*const tile)[kSharedStride] = scratch.tile[warp];
   const int quad = lane % 16 * 4, half = lane / 16;   // loading: four features of every other row
   const int top = lane / 8 * 4, left = lane % 8 * 2;  // multiplying: rows top..top+3 against left..left+1
   float acc[4][2] = {};
-  for (int64_t begin = 0; begin < width; begin += kChunk) {
+  for (int64_t begin = 0; begin < width; begin += kSharedChunk) {
     const int64_t k = begin + quad;
     float4 c = make_float4(0.f, 0.f, 0.f, 0.f);
     if (center) c = load_four<float, false>(center, k, width);
@@ -82,7 +82,7 @@ __device__ void add_window_fused(const T* x, const float* center, const int64_t*
     }
     __syncwarp();
 #pragma unroll 4
-    for (int d = 0; d < kChunk; d += 4) {
+    for (int d = 0; d < kSharedChunk; d += 4) {
       float4 a[4], b[2];
 #pragma unroll
       for (int i = 0; i < 4; i++) a[i] = *reinterpret_cast<const float4*>(&tile[top + i][d]);
@@ -163,7 +163,7 @@ __device__ void add_window_matrix(const T* x, const int64_t* rows, int count, in
   const T* const upper = group < count ? x + rows[group] * width : nullptr;
   const T* const lower = group + 8 < count ? x + rows[group + 8] * width : nullptr;
   float left[4] = {}, right[4] = {};  // columns 0..7 and 8..15 of the tile
-  for (int64_t begin = 0; begin < width; begin += kChunk) {
+  for (int64_t begin = 0; begin < width; begin += kSharedChunk) {
     uint4 up[2], low[2];
 #pragma unroll
     for (int h = 0; h < 2; h++) {

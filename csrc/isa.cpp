@@ -40,6 +40,8 @@ const Kernels& kernels() {
 
 extern "C" int edgepers_abi(void) { return EDGEPERS_ABI; }
 
+extern "C" int edgepers_window(void) { return edgepers::kWindow; }
+
 extern "C" const char* edgepers_isa(void) { return edgepers::kernels().name; }
 
 extern "C" int edgepers_limit_isa(const char* name) {

@@ -176,6 +176,10 @@ void launch(const T* x, const Arguments& a, cudaStream_t stream) {
 
 int edgepers_abi(void) { return EDGEPERS_ABI; }
 
+int edgepers_window(void) { return edgepers::kWindow; }
+
+int edgepers_cuda_task_rows(void) { return edgepers::kTaskWindows * edgepers::kWindow; }
+
 const char* edgepers_cuda_error(int code) { return cudaGetErrorString(cudaError_t(code)); }
 
 int edgepers_score_tokens_cuda(const void* hidden, int dtype, const float* center, const int64_t* offsets,

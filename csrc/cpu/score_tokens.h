@@ -11,8 +11,6 @@ namespace edgepers {
 namespace EDGEPERS_ISA {
 namespace {
 
-constexpr float kTiny = 1e-30f;  // a smaller float32 sum of squares has lost digits to underflow
-
 template <class Storage>
 EDGEPERS_INLINE const typename Storage::Element* row_of(const Rows& x, int64_t row) {
   return static_cast<const typename Storage::Element*>(x.data) + row * x.width;
@@ -59,7 +57,7 @@ EDGEPERS_INLINE void stage_vector(const typename Storage::Element* const* rows, 
   Floats value[kRows];
   EDGEPERS_UNROLL for (int r = 0; r < kRows; r++) {
     value[r] = centred<Storage, kCentred, kWholeVector>(rows[r] + k, center + k, left);
-    typename Product::Element* const target = copy + r * kStride;
+    typename Product::Element* const target = copy + r * kCacheStride;
     if constexpr (!kCopied) continue;
     if constexpr (sizeof(typename Product::Element) == sizeof(float)) {
       memcpy(target, &value[r], sizeof value[r]);
@@ -89,7 +87,7 @@ EDGEPERS_INLINE void stage_rows(const typename Storage::Element* const* rows, co
   }
   const int64_t whole = (k + Product::kStep - 1) / Product::kStep * Product::kStep;
   if (kCopied && whole > k) {
-    for (int r = 0; r < kRows; r++) memset(copy + r * kStride + k, 0, (whole - k) * sizeof *copy);
+    for (int r = 0; r < kRows; r++) memset(copy + r * kCacheStride + k, 0, (whole - k) * sizeof *copy);
   }
 }
 
@@ -102,10 +100,10 @@ void stage(const Rows& x, const typename Storage::Element* const* rows, int coun
   for (int64_t k = 0; k < length + kLanes; k++) sums[k] = 0;
   int r = 0;
   for (; r + 4 <= count; r += 4) {
-    stage_rows<Storage, Product, kCentred, kCopied, 4>(rows + r, center, begin, length, copy + r * kStride, sums);
+    stage_rows<Storage, Product, kCentred, kCopied, 4>(rows + r, center, begin, length, copy + r * kCacheStride, sums);
   }
   for (; r < count; r++) {
-    stage_rows<Storage, Product, kCentred, kCopied, 1>(rows + r, center, begin, length, copy + r * kStride, sums);
+    stage_rows<Storage, Product, kCentred, kCopied, 1>(rows + r, center, begin, length, copy + r * kCacheStride, sums);
   }
 }
 
@@ -160,10 +158,10 @@ double window(const Rows& x, const int64_t* rows, int count, bool entropy, doubl
   const typename Storage::Element* sources[kWindow];
   for (int r = 0; r < count; r++) sources[r] = row_of<Storage>(x, rows[r]);
   Element* const copy = reinterpret_cast<Element*>(scratch);
-  float* const chunk_sums = scratch + kWindow * kStride;
-  Floats* const partial = reinterpret_cast<Floats*>(chunk_sums + kChunk + kPadding);
+  float* const chunk_sums = scratch + kWindow * kCacheStride;
+  Floats* const partial = reinterpret_cast<Floats*>(chunk_sums + kCacheChunk + kPadding);
   const Element* views[kWindow];
-  for (int r = 0; r < kWindow; r++) views[r] = copy + r * kStride;
+  for (int r = 0; r < kWindow; r++) views[r] = copy + r * kCacheStride;
   const int filled = (count + kBlockColumns - 1) / kBlockColumns * kBlockColumns;
   alignas(64) float gram[kWindow * kWindow];  // below the diagonal it stays unset and unused
   const auto stage_chunk = x.center
@@ -172,17 +170,17 @@ double window(const Rows& x, const int64_t* rows, int count, bool entropy, doubl
                                      : stage<Storage, Product, false, false>;
 
   if (entropy && filled > count) {
-    memset(copy + count * kStride, 0, (filled - count) * kStride * sizeof(Element));
+    memset(copy + count * kCacheStride, 0, (filled - count) * kCacheStride * sizeof(Element));
   }
-  for (int64_t begin = 0; begin < x.width; begin += kChunk) {
-    const int64_t length = x.width - begin < kChunk ? x.width - begin : kChunk;
+  for (int64_t begin = 0; begin < x.width; begin += kCacheChunk) {
+    const int64_t length = x.width - begin < kCacheChunk ? x.width - begin : kCacheChunk;
     stage_chunk(x, sources, count, begin, length, copy, chunk_sums);
     if (sums) {
       for (int64_t k = 0; k < length; k++) sums[begin + k] += double(chunk_sums[k]);
     }
     if (!entropy) continue;
     const int64_t steps = (length + Product::kStep - 1) / Product::kStep;
-    const bool last = begin + kChunk >= x.width;
+    const bool last = begin + kCacheChunk >= x.width;
     Floats* held = partial;
     // What is needed next lies, as a rule, one window further on: it is fetched while this one is multiplied.
     const int64_t element = sizeof(typename Storage::Element);
