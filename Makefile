@@ -9,6 +9,7 @@ BIN := $(VENV)/bin
 
 # What the compiled kernels are made of: a change builds them again.
 CSRC := setup.py $(wildcard csrc/*.* csrc/cpu/*)
+CXX_SOURCES := $(filter %.h %.cpp %.cu,$(CSRC) $(wildcard csrc/tests/*))
 
 .PHONY: demo test check bench wheel clean
 
@@ -23,6 +24,8 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run -Werror $(CXX_SOURCES)
+	$(BIN)/typos
 	$(BIN)/python scripts/check_version.py
 
 bench: $(VENV)/.dev

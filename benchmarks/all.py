@@ -35,8 +35,7 @@ def ops(*, full: bool) -> Iterator[Case]:
     counts = bench_ops.lengths()
     for dtype, width, batch in itertools.product((torch.float32, torch.bfloat16), (256, 2048), (8, 64)):
         yield from bench_ops.score_cases(counts, width, batch, dtype, centred=True, compiled=False)
-    yield from bench_ops.nearest_cases(512, 64, 10_000)
-    yield from bench_ops.dissimilarity_cases(512, 64)
+    yield from bench_ops.similarity_cases(512, 16, 10_000)
 
 
 def cases(names: list[str], *, full: bool) -> Iterator[Case]:

@@ -1,4 +1,6 @@
-r"""The ops against what else there is. Run: python -m benchmarks.bench_ops [--threads 1] [--quick] [--out FILE] [--plot PNG].
+r"""The ops against what else there is.
+
+Run: python -m benchmarks.bench_ops [--threads 1] [--quick] [--only similarity] [--out FILE] [--plot PNG]
 
 Lengths are token counts of question + "\n" + reference in ../shared/data (DOLLY), cut at 512 as the encoder does;
 benchmarks/lengths.json holds the same 512 counts for a machine without the data. `ours` looks for dead rows and guards
@@ -6,22 +8,23 @@ float32's range, its rivals do not.
 """
 
 import argparse
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
 
 from benchmarks import rivals
 from benchmarks.harness import RESULTS, Case, device, measure
 from edgepers import ops
 from edgepers.ops.dispatch import backend_of
-from edgepers.ops.dissimilarity_from_sums.torch_kernel import dissimilarity_torch
-from edgepers.ops.nearest_distance.torch_kernel import nearest_torch
-from edgepers.ops.score_tokens.torch_kernel import scores_torch
+from edgepers.ops.scores.torch_kernel import scores_torch
+from edgepers.ops.similarity.numpy_kernel import similarity_numpy
+from edgepers.ops.similarity.op import int8_similarity, similarity_backend
 
 WIDTHS = (256, 2048, 3072)
 BATCHES = (1, 8, 64, 512)
@@ -95,78 +98,36 @@ def score_cases(
         )
 
 
-def nearest_cases(width: int, batch: int, count: int) -> Iterator[Case]:
-    """`nearest_distance` and its rivals."""
-    torch.manual_seed(0)
-    unit = partial(torch.nn.functional.normalize, dim=1)
-    embeddings, centers = (
-        unit(torch.randn(batch, width, device=device())),
-        unit(torch.randn(count, width, device=device())),
-    )
-    truth = 1 - (embeddings.double() @ centers.double().T).amax(1).cpu()
+def similarity_cases(width: int, batch: int, count: int) -> Iterator[Case]:
+    """`int8_similarity` and its rivals; "NumPy, float32 kept" has its rows as floats already, four times the memory."""
+    rng = np.random.default_rng(0)
+    embeddings, others = (rng.integers(-127, 128, (rows, width)).astype(np.int8) for rows in (batch, count))
+    asked, kept = embeddings.astype(np.float32), others.astype(np.float32)
+    truth = torch.from_numpy(asked.astype(np.float64) @ kept.astype(np.float64).T)
     runs: dict[str, Callable[[], Any]] = {
-        "ours": partial(ops.nearest_distance, embeddings, centers),
-        "torch": partial(nearest_torch, embeddings, centers),
-        "torch.cdist": lambda: torch.cdist(embeddings, centers).amin(1).square() / 2,
+        "ours": lambda: int8_similarity(embeddings, others),
+        "NumPy": lambda: similarity_numpy(embeddings, others),
+        "NumPy, float32 kept": lambda: asked @ kept.T,
     }
-    try:
-        from sklearn.metrics import pairwise_distances_argmin_min
-    except ImportError:
-        print("scikit-learn is not installed: left out")
-    else:
-        host = embeddings.cpu().numpy(), centers.cpu().numpy()
-        runs["scikit-learn"] = lambda: torch.from_numpy(pairwise_distances_argmin_min(*host)[1]).square() / 2
-    try:
-        import faiss
-    except ImportError:
-        print("faiss is not installed: left out")
-    else:
-        faiss.omp_set_num_threads(torch.get_num_threads())
-        index = faiss.IndexFlatIP(width)
-        index.add(centers.cpu().numpy())
-        asked = embeddings.cpu().numpy()
-        runs["faiss"] = lambda: 1 - torch.from_numpy(index.search(asked, 1)[0][:, 0])
+    if batch > 1:  # torch._int_mm wants more rows
+        first, second = torch.from_numpy(embeddings), torch.from_numpy(others)
+        runs["torch._int_mm"] = lambda: torch._int_mm(first, second.T).numpy()
     for which, run in runs.items():
         yield Case(
-            group=f"nearest_distance d={width} B={batch} N={count}",
+            group=f"int8_similarity d={width} B={batch} N={count}",
             name=which,
-            run=run,
+            run=lambda run=run: torch.from_numpy(run()),  # type: ignore[misc]
             truth=truth,
-            slack=1e-5,
-            bytes_moved=embeddings.nbytes + centers.nbytes + 4 * batch,
+            slack=0,
+            bytes_moved=embeddings.nbytes + others.nbytes + 4 * batch * count,
             facts={
-                "op": "nearest_distance",
+                "op": "int8_similarity",
+                "backend": similarity_backend() if which == "ours" else "numpy",
                 "width": width,
                 "batch": batch,
                 "count": count,
-                "gflop": 2e-9 * width * batch * count,
+                "gop": 2e-9 * width * batch * count,
             },
-        )
-
-
-def dissimilarity_cases(width: int, batch: int) -> Iterator[Case]:
-    """`dissimilarity_from_sums` and the torch form."""
-    torch.manual_seed(0)
-    embeddings = torch.nn.functional.normalize(torch.randn(batch, width, device=device()), dim=1)
-    args: tuple[Tensor, ...] = (
-        embeddings,
-        torch.randint(0, 18, (batch,), device=device()),
-        torch.randn(18, width, device=device()) * 30,
-        torch.full((18,), 900, device=device()),
-    )
-    truth = dissimilarity_torch(*args).cpu().double()
-    for which, run in {
-        "ours": partial(ops.dissimilarity_from_sums, *args),
-        "torch": partial(dissimilarity_torch, *args),
-    }.items():
-        yield Case(
-            group=f"dissimilarity_from_sums d={width} B={batch}",
-            name=which,
-            run=run,
-            truth=truth,
-            slack=1e-6,
-            bytes_moved=embeddings.nbytes + 4 * batch,
-            facts={"op": "dissimilarity_from_sums", "width": width, "batch": batch},
         )
 
 
@@ -175,18 +136,20 @@ def cases(*, quick: bool) -> Iterator[Case]:
     counts = lengths()
     if quick:
         yield from score_cases(counts, 256, 1, torch.float32, centred=False, compiled=False)
-        yield from nearest_cases(64, 4, 100)
-        yield from dissimilarity_cases(64, 4)
+        yield from similarity_cases(64, 32, 100)
         return
     for dtype in (torch.float32, torch.bfloat16):
         for width in WIDTHS:
             for batch in BATCHES:
                 yield from score_cases(counts, width, batch, dtype, centred=False, compiled=True)
             yield from score_cases(counts, width, 64, dtype, centred=True, compiled=True)
-    for batch in (1, 64, 512):
-        yield from nearest_cases(512, batch, 10_000)
-    for batch in (64, 5000):
-        yield from dissimilarity_cases(512, batch)
+    yield from all_similarity_cases()
+
+
+def all_similarity_cases() -> Iterator[Case]:
+    """One set, a micro-batch and a block of pairs against ten thousand kept ones."""
+    for width, batch in itertools.product((256, 512), (1, 16, 256)):
+        yield from similarity_cases(width, batch, 10_000)
 
 
 def main() -> None:
@@ -194,12 +157,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", choices=["similarity"], help="leave the scores out")
     parser.add_argument("--out", type=Path, default=RESULTS / "ops.jsonl")
     parser.add_argument("--plot", type=Path, help="picture of all results in --out")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     with torch.inference_mode():
-        measure(cases(quick=args.quick), args.out)
+        measure(all_similarity_cases() if args.only else cases(quick=args.quick), args.out)
     if args.plot:
         from benchmarks.plot_ops import plot
 

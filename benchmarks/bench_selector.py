@@ -1,6 +1,6 @@
 r"""The selector without a model: time, growth, fsyncs and bytes per set, beside what else there is.
 
-Run: python -m benchmarks.bench_selector [--folder DIR] [--memory-folder /dev/shm] [--only growth,stream,durable,wear,kcenter] [--quick]
+Run: python -m benchmarks.bench_selector [--folder DIR] [--memory-folder /dev/shm] [--only growth,stream,open,durable,wear,kcenter] [--quick]
 
 Hidden states come from a synthetic encoder (d = 256, 48 tokens a set) whose time is taken off. `us` of a decision is
 from one decision told to the next within a micro-batch: lexicons, policy, compression, storage. "memory": the buffer
@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +36,14 @@ from benchmarks.rival_buffers import (
 from benchmarks.synthetic import PoolEncoder, arrivals, weakened
 from benchmarks.syscalls import count, run_counted
 from edgepers import Buffer, Selector
+from edgepers.select.index import Index
 from edgepers.select.micro_batches import MICRO_BATCH
 from edgepers.select.policy import Policy
 from edgepers.select.selector import Decision
 from edgepers.streams import Arrival
 
 Row = dict[str, Any]
-CASES = ("growth", "stream", "durable", "wear", "kcenter")
+CASES = ("growth", "stream", "open", "durable", "wear", "kcenter")
 _EQUAL_SHARE = 0.1  # of admissions, in the cost of a decided set that is compared between sizes
 
 
@@ -151,6 +152,35 @@ def stream(memory: Path, windows: int, window: int) -> Iterator[Row]:
                     "kept": len(buffer),
                     "peak_rss_bytes": peak,
                     **row,
+                }
+
+
+def opening(memory: Path, sizes: Sequence[int], times: int) -> Iterator[Row]:
+    """What lies between opening a state and its first decision: reading, the index, and k-center's closest pair."""
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        each = bytes_per_set(Path(folder))
+    for size in sizes:
+        with tempfile.TemporaryDirectory(dir=memory) as folder:
+            feeder = Feeder(Path(folder), max(int(size * each), 100_000), "fifo")
+            with feeder.buffer as buffer:
+                feeder.fill()
+                taken: dict[str, list[float]] = {"read": [], "index": [], "closest_pair": []}
+                for _ in range(times):
+                    marks = [time.perf_counter()]
+                    sets = list(buffer)
+                    marks.append(time.perf_counter())
+                    kept = Index(feeder.encoder.hidden_size, sets).kept()
+                    marks.append(time.perf_counter())
+                    assert kept.pairs is not None
+                    kept.pairs.follow(kept.embedding, kept.annotated)
+                    kept.pairs.first()
+                    marks.append(time.perf_counter())
+                    for name, (start, end) in zip(taken, pairwise(marks), strict=True):
+                        taken[name].append(end - start)
+                yield {
+                    "name": "reopened",
+                    "kept": len(buffer),
+                    **{f"{name}_p50_ms": 1e3 * float(np.median(values)) for name, values in taken.items()},
                 }
 
 
@@ -349,6 +379,7 @@ def main() -> None:
     runs: dict[str, Iterator[Row]] = {
         "growth": growth(memory, (100,) if quick else (100, 1_000, 10_000), 64 if quick else 4_000),
         "stream": stream(memory, 2 if quick else 10, 64 if quick else 10_000),
+        "open": opening(memory, (100,) if quick else (100, 1_000, 10_000), 1 if quick else 7),
         "durable": durable(args.folder, 100_000 if quick else 281_000, 32, 1 if quick else 16),
         "wear": wear(args.folder, 100_000 if quick else 281_000, 64 if quick else 2_000),
         "kcenter": kcenter(memory, (100,) if quick else (100, 1_000), 64 if quick else 320),

@@ -20,8 +20,9 @@ import torch
 
 from benchmarks.harness import describe
 from edgepers.model.language_model import LanguageModel
+from edgepers.ops.dissimilarity.formula import distance
 from edgepers.select.lexicon import load_lexicons
-from edgepers.state.embedding import dissimilarity, quantize, scale
+from edgepers.state.embedding import quantize, scale
 from edgepers.streams import read_dialogue_sets
 
 RESULTS = Path(__file__).parent / "results" / "stored_embeddings.jsonl"
@@ -70,7 +71,7 @@ def compared(exact: Rows, domains: npt.NDArray[np.int64]) -> Iterator[tuple[str,
             continue
         true = 1 - (similarity[np.ix_(rows, rows)].sum(1) - 1) / (len(rows) - 1)
         dots = (stored[rows] * (stored[rows].sum(0) - stored[rows])).sum(1)
-        errors.append(np.abs(dissimilarity(dots, np.full(len(rows), len(rows) - 1), width) - true))
+        errors.append(np.abs(distance(dots, (len(rows) - 1) * scale(width) ** 2) - true))
     flat = np.concatenate(errors)
     yield "idd_error_mean", float(flat.mean())
     yield "idd_error_max", float(flat.max())

@@ -21,37 +21,26 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parent
-CPU_SOURCES = ("pool.cpp", "isa.cpp", "score_tokens.cpp", "nearest_distance.cpp", "dissimilarity_from_sums.cpp")
-CUDA_SOURCES = ("score_tokens.cu", "nearest_distance.cu", "dissimilarity_from_sums.cu")
+CPU_SOURCES = ("pool.cpp", "isa.cpp", "score_tokens.cpp", "similarity.cpp")
+CUDA_SOURCES = ("score_tokens.cu",)
+
+AVX512 = [*("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl"), "-mfma", "-mf16c", "-mprefer-vector-width=512"]
 
 # Worst first; the last usable one runs. A compiler too old for one leaves it out.
 ISAS = {
     "x86_64": {
         "sse2": [],
         "avx2": ["-mavx2", "-mfma", "-mf16c"],
-        "avx512": [
-            "-mavx512f",
-            "-mavx512bw",
-            "-mavx512dq",
-            "-mavx512vl",
-            "-mfma",
-            "-mf16c",
-            "-mprefer-vector-width=512",
-        ],
-        "avx512bf16": [
-            *(
-                "-mavx512f",
-                "-mavx512bw",
-                "-mavx512dq",
-                "-mavx512vl",
-                "-mavx512bf16",
-                "-mfma",
-                "-mf16c",
-                "-mprefer-vector-width=512",
-            ),
-        ],
+        "avx512": AVX512,
+        "avx512vnni": [*AVX512, "-mavx512vnni"],
+        "avx512bf16": [*AVX512, "-mavx512vnni", "-mavx512bf16"],
     },
-    "aarch64": {"neon": [], "neon_fp16": ["-march=armv8.2-a+fp16fml"], "neon_bf16": ["-march=armv8.2-a+fp16fml+bf16"]},
+    "aarch64": {
+        "neon": [],
+        "neon_dot": ["-march=armv8.2-a+dotprod"],
+        "neon_fp16": ["-march=armv8.2-a+dotprod+fp16fml"],
+        "neon_bf16": ["-march=armv8.2-a+dotprod+fp16fml+bf16"],
+    },
 }
 # -Wno-maybe-uninitialized: GCC 12 finds it in its own header of AVX-512 intrinsics.
 FLAGS = [

@@ -1,26 +1,27 @@
 // One warp, one window: its 16 x 16 Gram matrix and the sum of its rows from one read of each row.
 //
-// float32, and 16 bits minus a center: 64 features of 16 rows at a time pass through shared memory, each lane forms a 4 x 2 piece of the
-// tile with fused multiply-adds. 16 bits as they are: matrix instructions (m16n8k16). Features may be taken in any order as long as both
-// operands agree, so a lane loads 16 consecutive bytes of two rows and calls them the fragment; A and B of a Gram matrix are the same rows,
-// so B needs no loads at all. Shared memory is not touched but for the sums.
+// float32, and 16 bits minus a center: 64 features of 16 rows at a time pass through shared memory, each lane forms a 4
+// x 2 piece of the tile with fused multiply-adds. 16 bits as they are: matrix instructions (m16n8k16). Features may be
+// taken in any order as long as both operands agree, so a lane loads 16 consecutive bytes of two rows and calls them
+// the fragment; A and B of a Gram matrix are the same rows, so B needs no loads at all. Shared memory is not touched
+// but for the sums.
 #pragma once
 #include "cuda.h"
+#include "window.h"
 
 namespace edgepers {
 namespace {
 
-constexpr int kWindow = 16;
-constexpr int kTaskWindows = 4;  // warps of a block; edgepers/ops/score_tokens/native_kernel.py counts tasks of 64 rows
-constexpr int kChunk = 64;       // features in shared memory at a time
-constexpr int kStride = kChunk + 4;  // floats: neighbouring rows four banks apart, 16-byte loads stay aligned
-constexpr float kTiny = 1e-30f;  // a smaller float32 sum of squares has lost digits to underflow
+constexpr int kTaskWindows = 4;   // warps of a block
+constexpr int kSharedChunk = 64;  // features in shared memory at a time
+constexpr int kSharedStride =
+    kSharedChunk + 4;  // floats: neighbouring rows four banks apart, 16-byte loads stay aligned
 
 template <bool kMatrix>
 struct Scratch {
   float gram[kTaskWindows][kWindow][kWindow + 1];
-  float sums[kTaskWindows][kChunk];
-  alignas(16) float tile[kMatrix ? 1 : kTaskWindows][kWindow][kMatrix ? 4 : kStride];
+  float sums[kTaskWindows][kSharedChunk];
+  alignas(16) float tile[kMatrix ? 1 : kTaskWindows][kWindow][kMatrix ? 4 : kSharedStride];
 };
 
 // Four features from k on as float32; zeros past the end.
@@ -37,17 +38,17 @@ __device__ __forceinline__ float4 load_four(const T* row, int64_t k, int64_t wid
       return make_float4(widen(value[0]), widen(value[1]), widen(value[2]), widen(value[3]));
     }
   } else {
-    return make_float4(k < width ? widen(row[k]) : 0.f, k + 1 < width ? widen(row[k + 1]) : 0.f, k + 2 < width ? widen(row[k + 2]) : 0.f,
-                       k + 3 < width ? widen(row[k + 3]) : 0.f);
+    return make_float4(k < width ? widen(row[k]) : 0.f, k + 1 < width ? widen(row[k + 1]) : 0.f,
+                       k + 2 < width ? widen(row[k + 2]) : 0.f, k + 3 < width ? widen(row[k + 3]) : 0.f);
   }
 }
 
-// Write the sums of a block's windows, in the order of the windows: sums[begin + k] for k in [0, kChunk).
+// Write the sums of a block's windows, in the order of the windows: sums[begin + k] for k in [0, kSharedChunk).
 template <bool kMatrix>
 __device__ __forceinline__ void store_sums(const Scratch<kMatrix>& scratch, int64_t begin, int64_t width, float* sums) {
   __syncthreads();
   const int64_t k = begin + threadIdx.x;
-  if (threadIdx.x < kChunk && k < width) {
+  if (threadIdx.x < kSharedChunk && k < width) {
     double total = 0;
     for (int w = 0; w < kTaskWindows; w++) total += scratch.sums[w][threadIdx.x];
     sums[k] = float(total);  // infinite where it leaves float32's range: the set is then added up again in float64
@@ -56,14 +57,14 @@ __device__ __forceinline__ void store_sums(const Scratch<kMatrix>& scratch, int6
 }
 
 template <class T, bool kAligned>
-__device__ void add_window_fused(const T* x, const float* center, const int64_t* rows, int count, int64_t width, Scratch<false>& scratch,
-                                 float* sums) {
+__device__ void add_window_fused(const T* x, const float* center, const int64_t* rows, int count, int64_t width,
+                                 Scratch<false>& scratch, float* sums) {
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
-  float(*const tile)[kStride] = scratch.tile[warp];
-  const int quad = lane % 16 * 4, half = lane / 16;    // loading: four features of every other row
-  const int top = lane / 8 * 4, left = lane % 8 * 2;   // multiplying: rows top..top+3 against left..left+1
+  float (*const tile)[kSharedStride] = scratch.tile[warp];
+  const int quad = lane % 16 * 4, half = lane / 16;   // loading: four features of every other row
+  const int top = lane / 8 * 4, left = lane % 8 * 2;  // multiplying: rows top..top+3 against left..left+1
   float acc[4][2] = {};
-  for (int64_t begin = 0; begin < width; begin += kChunk) {
+  for (int64_t begin = 0; begin < width; begin += kSharedChunk) {
     const int64_t k = begin + quad;
     float4 c = make_float4(0.f, 0.f, 0.f, 0.f);
     if (center) c = load_four<float, false>(center, k, width);
@@ -81,7 +82,7 @@ __device__ void add_window_fused(const T* x, const float* center, const int64_t*
     }
     __syncwarp();
 #pragma unroll 4
-    for (int d = 0; d < kChunk; d += 4) {
+    for (int d = 0; d < kSharedChunk; d += 4) {
       float4 a[4], b[2];
 #pragma unroll
       for (int i = 0; i < 4; i++) a[i] = *reinterpret_cast<const float4*>(&tile[top + i][d]);
@@ -124,7 +125,8 @@ __device__ __forceinline__ void multiply(float (&acc)[4], const unsigned (&a)[4]
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
-__device__ __forceinline__ void multiply(float (&acc)[4], const unsigned (&a)[4], unsigned b0, unsigned b1, __nv_bfloat16) {
+__device__ __forceinline__ void multiply(float (&acc)[4], const unsigned (&a)[4], unsigned b0, unsigned b1,
+                                         __nv_bfloat16) {
   asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
       : "+f"(acc[0]), "+f"(acc[1]), "+f"(acc[2]), "+f"(acc[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
@@ -153,13 +155,15 @@ __device__ __forceinline__ float2 unpack(unsigned pair) {
 }
 
 template <class T, bool kAligned>
-__device__ void add_window_matrix(const T* x, const int64_t* rows, int count, int64_t width, Scratch<true>& scratch, float* sums) {
+__device__ void add_window_matrix(const T* x, const int64_t* rows, int count, int64_t width, Scratch<true>& scratch,
+                                  float* sums) {
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
-  const int group = lane / 4, part = lane % 4;  // rows `group` and `group + 8`; features part * 8 .. part * 8 + 7 of every 32
+  const int group = lane / 4,
+            part = lane % 4;  // rows `group` and `group + 8`; features part * 8 .. part * 8 + 7 of every 32
   const T* const upper = group < count ? x + rows[group] * width : nullptr;
   const T* const lower = group + 8 < count ? x + rows[group + 8] * width : nullptr;
   float left[4] = {}, right[4] = {};  // columns 0..7 and 8..15 of the tile
-  for (int64_t begin = 0; begin < width; begin += kChunk) {
+  for (int64_t begin = 0; begin < width; begin += kSharedChunk) {
     uint4 up[2], low[2];
 #pragma unroll
     for (int h = 0; h < 2; h++) {
@@ -169,7 +173,8 @@ __device__ void add_window_matrix(const T* x, const int64_t* rows, int count, in
     }
 #pragma unroll
     for (int h = 0; h < 2; h++) {
-      const unsigned first[4] = {up[h].x, low[h].x, up[h].y, low[h].y}, second[4] = {up[h].z, low[h].z, up[h].w, low[h].w};
+      const unsigned first[4] = {up[h].x, low[h].x, up[h].y, low[h].y},
+                     second[4] = {up[h].z, low[h].z, up[h].w, low[h].w};
       multiply(left, first, first[0], first[2], T());
       multiply(right, first, first[1], first[3], T());
       multiply(left, second, second[0], second[2], T());
@@ -210,8 +215,8 @@ __device__ void add_window_matrix(const T* x, const int64_t* rows, int count, in
 }
 
 template <class T, bool kMatrix, bool kAligned>
-__device__ __forceinline__ void add_window(const T* x, const float* center, const int64_t* rows, int count, int64_t width,
-                                           Scratch<kMatrix>& scratch, float* sums) {
+__device__ __forceinline__ void add_window(const T* x, const float* center, const int64_t* rows, int count,
+                                           int64_t width, Scratch<kMatrix>& scratch, float* sums) {
   if constexpr (kMatrix) {
     add_window_matrix<T, kAligned>(x, rows, count, width, scratch, sums);
   } else {
@@ -219,9 +224,11 @@ __device__ __forceinline__ void add_window(const T* x, const float* center, cons
   }
 }
 
-// The entropy with all products in float64, for rows whose squares leave float32's range. Rare, so short rather than fast.
+// The entropy with all products in float64, for rows whose squares leave float32's range. Rare, so short rather than
+// fast.
 template <class T>
-__device__ __noinline__ float wide_entropy(const T* x, const float* center, const int64_t* rows, int count, int64_t width) {
+__device__ __noinline__ float wide_entropy(const T* x, const float* center, const int64_t* rows, int count,
+                                           int64_t width) {
   const int lane = threadIdx.x % kWarp;
   auto dot = [&](int i, int j) {
     double sum = 0;
@@ -258,7 +265,8 @@ __device__ float window_entropy(const T* x, const float* center, const int64_t* 
   }
   if (!safe) return wide_entropy(x, center, rows, count, width);
   const float inverse = rsqrtf(square);
-  const float refined = inverse * (1.5f - 0.5f * square * inverse * inverse);  // rsqrtf alone is off by up to two roundings
+  const float refined =
+      inverse * (1.5f - 0.5f * square * inverse * inverse);  // rsqrtf alone is off by up to two roundings
   float total = 0.f;
   for (int i = 1; i < count; i++) {
     const float of_row = __shfl_sync(kAll, refined, i);

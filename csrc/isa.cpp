@@ -8,8 +8,8 @@
 
 namespace edgepers {
 
-#define EDGEPERS_DECLARE(isa) \
-  namespace isa {             \
+#define EDGEPERS_DECLARE(isa)  \
+  namespace isa {              \
   extern const Kernels kTable; \
   }
 EDGEPERS_ALL(EDGEPERS_DECLARE)
@@ -39,6 +39,8 @@ const Kernels& kernels() {
 }  // namespace edgepers
 
 extern "C" int edgepers_abi(void) { return EDGEPERS_ABI; }
+
+extern "C" int edgepers_window(void) { return edgepers::kWindow; }
 
 extern "C" const char* edgepers_isa(void) { return edgepers::kernels().name; }
 

@@ -2,19 +2,24 @@
 #pragma once
 #include <stdint.h>
 
+#include "window.h"
+
 namespace edgepers {
 
-constexpr int kWindow = 16;       // rows; the definition of the windowed entropy
 constexpr int64_t kPadding = 64;  // arrays of features that the kernels write are padded with this many
 
-// Features of a window that are worked on at a time. 16 rows of 256 floats are 16 KB, half of the smallest first-level cache: the other half
-// takes what is fetched ahead (Zen 5, 2,048 features out of cache: 16.3 GB/s, with chunks of 512 14.1).
-constexpr int64_t kChunk = 256;
-constexpr int64_t kStride = kChunk + 16;  // rows a power of two apart would fall into one cache set
-constexpr int64_t kScratch = kWindow * kStride + kWindow * kWindow * 16 + kChunk + kPadding;  // floats for one thread
+// Features of a window that are worked on at a time. 16 rows of 256 floats are 16 KB, half of the smallest first-level
+// cache: the other half takes what is fetched ahead (Zen 5, 2,048 features out of cache: 16.3 GB/s, with chunks of
+// 512 14.1).
+constexpr int64_t kCacheChunk = 256;
+constexpr int64_t kCacheStride = kCacheChunk + 16;  // rows a power of two apart would fall into one cache set
+constexpr int64_t kScratch =
+    kWindow * kCacheStride + kWindow * kWindow * 16 + kCacheChunk + kPadding;  // floats for one thread
+
+constexpr int64_t kWidest = int64_t(1) << 17;  // features of int8: 2^17 squares of -128 would pass 2^31 - 1
 
 struct Rows {
-  const void* data;     // [rows, width]
+  const void* data;  // [rows, width]
   int dtype;
   const float* center;  // [width + kPadding], zeros at the end; or null
   int64_t width;
@@ -34,11 +39,8 @@ struct Kernels {
   // Sum of rows in float64, for sums that left float32's range.
   void (*wide_sums)(const Rows& x, const int64_t* rows, int64_t count, double* sums);
 
-  // out[i] = 1 - max over all j of a[i] . b[j] for `rows` consecutive embeddings.
-  void (*nearest)(const void* a, const void* b, int dtype, int64_t rows, int64_t count, int64_t width, float* out);
-
-  // a . sums in float64.
-  double (*dot)(const void* a, int dtype, const void* sums, int sums_dtype, int64_t width);
+  // out[i * count + j] = a[i] . b[j], exactly; width below kWidest.
+  void (*similarity)(const int8_t* a, const int8_t* b, int64_t rows, int64_t count, int64_t width, int32_t* out);
 };
 
 const Kernels& kernels();

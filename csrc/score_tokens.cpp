@@ -1,7 +1,7 @@
 // Windowed entropy and mean unit embedding of a ragged batch: cut into tasks, add up, finish.
 //
-// A set of up to kTaskRows rows is one task; a longer one is split into runs of windows whose sums are added in order. The split depends
-// on the set alone, so its result is the same in any batch and on any number of threads, bit for bit.
+// A set of up to kTaskRows rows is one task; a longer one is split into runs of windows whose sums are added in order.
+// The split depends on the set alone, so its result is the same in any batch and on any number of threads, bit for bit.
 #include <math.h>
 #include <stdlib.h>
 
@@ -16,7 +16,8 @@
 namespace edgepers {
 namespace {
 
-constexpr int64_t kTaskRows = 128;  // 128 rows of 256 floats are 128 KB, some ten microseconds: enough to pay for handing out a task
+constexpr int64_t kTaskRows =
+    128;  // 128 rows of 256 floats are 128 KB, some ten microseconds: enough to pay for handing out a task
 
 struct Task {
   int64_t set;
@@ -44,10 +45,19 @@ Array<T> array(int64_t count) {
 
 class Scoring {
  public:
-  Scoring(const Rows& x, const int64_t* offsets, int64_t sets, int64_t rows, float* entropy, float* embedding, int threads)
-      : x_(x), offsets_(offsets), sets_(sets), entropy_(entropy), embedding_(embedding), threads_(threads),
-        padded_((x.width + kPadding + 15) / 16 * 16), live_(array<int64_t>(rows)), counts_(size_t(sets), -1),
-        scratch_(array<float>(threads * kScratch)), sums_(array<double>(threads * padded_)) {}
+  Scoring(const Rows& x, const int64_t* offsets, int64_t sets, int64_t rows, float* entropy, float* embedding,
+          int threads)
+      : x_(x),
+        offsets_(offsets),
+        sets_(sets),
+        entropy_(entropy),
+        embedding_(embedding),
+        threads_(threads),
+        padded_((x.width + kPadding + 15) / 16 * 16),
+        live_(array<int64_t>(rows)),
+        counts_(size_t(sets), -1),
+        scratch_(array<float>(threads * kScratch)),
+        sums_(array<double>(threads * padded_)) {}
 
   void run() {
     std::vector<int64_t> split;
@@ -78,12 +88,16 @@ class Scoring {
  private:
   int64_t* live(int64_t set) { return live_.get() + offsets_[set]; }
 
-  void find_live(int64_t set) { counts_[size_t(set)] = kernels().live_rows(x_, offsets_[set], offsets_[set + 1], live(set)); }
+  void find_live(int64_t set) {
+    counts_[size_t(set)] = kernels().live_rows(x_, offsets_[set], offsets_[set + 1], live(set));
+  }
 
   void score_task(const Task& task, int worker) {
     if (task.slot < 0) find_live(task.set);
     const int64_t left = counts_[size_t(task.set)] - task.first;
-    double* const sums = !embedding_ ? nullptr : task.slot < 0 ? sums_.get() + worker * padded_ : partial_.get() + task.slot * padded_;
+    double* const sums = !embedding_     ? nullptr
+                         : task.slot < 0 ? sums_.get() + worker * padded_
+                                         : partial_.get() + task.slot * padded_;
     const Tally tally = add_windows(live(task.set) + task.first, left < kTaskRows ? left : kTaskRows, sums, worker);
     if (task.slot < 0) {
       finish(task.set, tally, sums);
@@ -97,7 +111,8 @@ class Scoring {
     for (int64_t k = 0; sums && k < padded_; k++) sums[k] = 0;
     for (int64_t first = 0; first < count; first += kWindow) {
       const int some = int(count - first < kWindow ? count - first : kWindow);
-      const double entropy = kernels().window(x_, rows + first, some, entropy_ != nullptr, sums, scratch_.get() + worker * kScratch);
+      const double entropy =
+          kernels().window(x_, rows + first, some, entropy_ != nullptr, sums, scratch_.get() + worker * kScratch);
       tally.entropy += some * entropy;
       tally.weight += some > 1 ? some : 0;  // a single last row weighs nothing
     }
@@ -167,8 +182,9 @@ bool cuts_into_sets(const int64_t* offsets, int64_t sets, int64_t rows) {
 }  // namespace
 }  // namespace edgepers
 
-extern "C" int edgepers_score_tokens(const void* hidden, int dtype, const float* center, const int64_t* offsets, int64_t sets, int64_t rows,
-                                     int64_t width, float* entropy, float* embedding, int threads) try {
+extern "C" int edgepers_score_tokens(const void* hidden, int dtype, const float* center, const int64_t* offsets,
+                                     int64_t sets, int64_t rows, int64_t width, float* entropy, float* embedding,
+                                     int threads) try {
   using namespace edgepers;
   if (dtype < kFloat32 || dtype > kBFloat16) return kBadDtype;
   if (!cuts_into_sets(offsets, sets, rows)) return kBadOffsets;

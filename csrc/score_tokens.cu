@@ -1,6 +1,8 @@
-// Windowed entropy and mean unit embedding on a GPU, in three launches: find live rows, one warp a window, one block a set to finish.
+// Windowed entropy and mean unit embedding on a GPU, in three launches: find live rows, one warp a window, one block a
+// set to finish.
 //
-// Sums and tallies of a task (four windows of one set, always the same four) are added in order, so a set gets the same bits in any batch.
+// Sums and tallies of a task (four windows of one set, always the same four) are added in order, so a set gets the same
+// bits in any batch.
 #include "cuda.h"
 #include "cuda_window.h"
 
@@ -20,10 +22,12 @@ __device__ bool is_dead(const T* row, const float* center, int64_t width) {
   return k == width;
 }
 
-// One block a set: live[offsets[b] + i] is its i-th row that is neither zero nor the center, counts[b] how many there are.
+// One block a set: live[offsets[b] + i] is its i-th row that is neither zero nor the center, counts[b] how many there
+// are.
 template <class T>
-__global__ void live_kernel(const T* __restrict__ x, const float* __restrict__ center, const int64_t* __restrict__ offsets, int64_t width,
-                            int64_t* __restrict__ live, int64_t* __restrict__ counts) {
+__global__ void live_kernel(const T* __restrict__ x, const float* __restrict__ center,
+                            const int64_t* __restrict__ offsets, int64_t width, int64_t* __restrict__ live,
+                            int64_t* __restrict__ counts) {
   __shared__ int warps[kLiveThreads / kWarp];
   const int64_t begin = offsets[blockIdx.x], end = offsets[blockIdx.x + 1];
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
@@ -57,14 +61,16 @@ __global__ void __launch_bounds__(kTaskWindows* kWarp)
   int64_t low = 0, high = sets;  // the set of this task: the last with tasks[set] <= blockIdx.x
   while (high - low > 1) {
     const int64_t middle = (low + high) / 2;
-    if (tasks[middle] <= int64_t(blockIdx.x)) low = middle; else high = middle;
+    if (tasks[middle] <= int64_t(blockIdx.x)) low = middle;
+    else high = middle;
   }
   const int64_t first = (int64_t(blockIdx.x) - tasks[low]) * kTaskWindows * kWindow + warp * kWindow;
   const int64_t left = counts[low] - first;
   const int count = left >= kWindow ? kWindow : left > 0 ? int(left) : 0;
   const int64_t* const rows = live + offsets[low] + first;
 
-  add_window<T, kMatrix, kAligned>(x, center, rows, count, width, scratch, sums ? sums + int64_t(blockIdx.x) * width : nullptr);
+  add_window<T, kMatrix, kAligned>(x, center, rows, count, width, scratch,
+                                   sums ? sums + int64_t(blockIdx.x) * width : nullptr);
   const float entropy = window_entropy(x, center, rows, count, width, scratch.gram[warp]);
   if (lane == 0) parts[warp] = make_float2(count * entropy, count > 1 ? float(count) : 0.f);
   __syncthreads();
@@ -87,9 +93,10 @@ __device__ double block_sum(double value, double* shared) {
 
 // One block a set: adds its tasks up in order.
 template <class T>
-__global__ void finish_kernel(const T* __restrict__ x, const float* __restrict__ center, const int64_t* __restrict__ offsets,
-                              const int64_t* __restrict__ tasks, int64_t width, const int64_t* __restrict__ live,
-                              const int64_t* __restrict__ counts, const float* __restrict__ sums, const float2* __restrict__ tallies,
+__global__ void finish_kernel(const T* __restrict__ x, const float* __restrict__ center,
+                              const int64_t* __restrict__ offsets, const int64_t* __restrict__ tasks, int64_t width,
+                              const int64_t* __restrict__ live, const int64_t* __restrict__ counts,
+                              const float* __restrict__ sums, const float2* __restrict__ tallies,
                               float* __restrict__ entropy, float* __restrict__ embedding) {
   __shared__ double shared[kFinishThreads / kWarp];
   const int64_t begin = tasks[blockIdx.x], end = tasks[blockIdx.x + 1];
@@ -148,8 +155,8 @@ void launch(const T* x, const Arguments& a, cudaStream_t stream) {
   // 16-byte loads of eight halves or four floats need rows that start on 16 bytes.
   const bool aligned = a.width * sizeof(T) % 16 == 0 && reinterpret_cast<uintptr_t>(x) % 16 == 0;
   auto tasks = [&](auto kernel) {
-    kernel<<<unsigned(a.count), kTaskWindows * kWarp, 0, stream>>>(x, a.center, a.offsets, a.tasks, a.sets, a.width, a.live, a.counts,
-                                                                   a.embedding ? a.sums : nullptr, a.tallies);
+    kernel<<<unsigned(a.count), kTaskWindows * kWarp, 0, stream>>>(
+        x, a.center, a.offsets, a.tasks, a.sets, a.width, a.live, a.counts, a.embedding ? a.sums : nullptr, a.tallies);
   };
   if constexpr (sizeof(T) == 2) {  // a center makes 32 bits of 16, which the matrix instructions would round
     if (!a.center) {
@@ -160,8 +167,8 @@ void launch(const T* x, const Arguments& a, cudaStream_t stream) {
   } else {
     aligned ? tasks(task_kernel<T, false, true>) : tasks(task_kernel<T, false, false>);
   }
-  finish_kernel<<<unsigned(a.sets), kFinishThreads, 0, stream>>>(x, a.center, a.offsets, a.tasks, a.width, a.live, a.counts, a.sums,
-                                                                 a.tallies, a.entropy, a.embedding);
+  finish_kernel<<<unsigned(a.sets), kFinishThreads, 0, stream>>>(x, a.center, a.offsets, a.tasks, a.width, a.live,
+                                                                 a.counts, a.sums, a.tallies, a.entropy, a.embedding);
 }
 
 }  // namespace
@@ -169,16 +176,22 @@ void launch(const T* x, const Arguments& a, cudaStream_t stream) {
 
 int edgepers_abi(void) { return EDGEPERS_ABI; }
 
+int edgepers_window(void) { return edgepers::kWindow; }
+
+int edgepers_cuda_task_rows(void) { return edgepers::kTaskWindows * edgepers::kWindow; }
+
 const char* edgepers_cuda_error(int code) { return cudaGetErrorString(cudaError_t(code)); }
 
-int edgepers_score_tokens_cuda(const void* hidden, int dtype, const float* center, const int64_t* offsets, const int64_t* tasks,
-                               int64_t sets, int64_t count, int64_t width, int64_t* live, int64_t* counts, float* sums, float* tallies,
-                               float* entropy, float* embedding, void* stream) {
+int edgepers_score_tokens_cuda(const void* hidden, int dtype, const float* center, const int64_t* offsets,
+                               const int64_t* tasks, int64_t sets, int64_t count, int64_t width, int64_t* live,
+                               int64_t* counts, float* sums, float* tallies, float* entropy, float* embedding,
+                               void* stream) {
   using namespace edgepers;
   if (sets == 0) return cudaSuccess;
-  const Arguments a = {center, offsets, tasks, sets, count, width, live, counts, sums, reinterpret_cast<float2*>(tallies), entropy, embedding};
-  const bool known = with_float(dtype, [&](auto type) {
-    launch(static_cast<decltype(type)>(hidden), a, static_cast<cudaStream_t>(stream));
-  });
+  const Arguments a = {center,  offsets,  tasks,  sets, count,
+                       width,   live,     counts, sums, reinterpret_cast<float2*>(tallies),
+                       entropy, embedding};
+  const bool known = with_float(
+      dtype, [&](auto type) { launch(static_cast<decltype(type)>(hidden), a, static_cast<cudaStream_t>(stream)); });
   return known ? cudaGetLastError() : cudaErrorInvalidValue;
 }

@@ -1,4 +1,4 @@
-// Blocks of dot products, the arithmetic of both the Gram tile and the nearest center.
+// Blocks of dot products, the arithmetic of both the Gram tile and the similarity of embeddings.
 #pragma once
 #include "simd.h"
 
@@ -8,8 +8,8 @@ namespace {
 
 constexpr int kBlock = kBlockRows * kBlockColumns;
 
-// Memory to be fetched into the cache while products are formed: runs of `run` bytes, `skip` bytes between them, two lines a step, in
-// order, so that the hardware runs ahead of it. Addresses are never read.
+// Memory to be fetched into the cache while products are formed: runs of `run` bytes, `skip` bytes between them, two
+// lines a step, in order, so that the hardware runs ahead of it. Addresses are never read.
 struct Ahead {
   const char *line, *end;
   int64_t run, skip;
@@ -25,17 +25,17 @@ struct Ahead {
   }
 };
 
-// Whether a[i] . b[j] is wanted. `shift` is the block's first row minus its first column where it crosses the diagonal of a Gram matrix,
-// whose lower half is not formed; kWhole otherwise.
+// Whether a[i] . b[j] is wanted. `shift` is the block's first row minus its first column where it crosses the diagonal
+// of a Gram matrix, whose lower half is not formed; kWhole otherwise.
 constexpr int kWhole = -kBlockRows;
 constexpr bool wanted(int i, int j, int shift) { return j >= i + shift; }
 
-// sums[i * kBlockColumns + j] += a[i] . b[j] over `steps` registers, for the first `rows` i. Each sum sees its features in one order,
-// whatever else is in the block: that is what makes results independent of the batch.
+// sums[i * kBlockColumns + j] += a[i] . b[j] over `steps` registers, for the first `rows` i. Each sum sees its features
+// in one order, whatever else is in the block: that is what makes results independent of the batch.
 template <class Product, int shift = kWhole, int rows = kBlockRows>
-EDGEPERS_INLINE void add_dots(const typename Product::Element* const* a, const typename Product::Element* const* b, int64_t steps,
-                              Floats* sums, Ahead* ahead = nullptr) {
-  Floats local[kBlock];
+EDGEPERS_INLINE void add_dots(const typename Product::Element* const* a, const typename Product::Element* const* b,
+                              int64_t steps, typename Product::Sums* sums, Ahead* ahead = nullptr) {
+  typename Product::Sums local[kBlock];
   const typename Product::Element *left[kBlockRows], *right[kBlockColumns];
   EDGEPERS_UNROLL for (int i = 0; i < kBlock; i++) local[i] = sums[i];
   EDGEPERS_UNROLL for (int i = 0; i < rows; i++) left[i] = a[i];
@@ -47,7 +47,8 @@ EDGEPERS_INLINE void add_dots(const typename Product::Element* const* a, const t
     EDGEPERS_UNROLL for (int i = 0; i < rows; i++) {
       const typename Product::Register row = Product::read(left[i] + k);
       EDGEPERS_UNROLL for (int j = 0; j < kBlockColumns; j++) {
-        if (wanted(i, j, shift)) local[i * kBlockColumns + j] = Product::add(local[i * kBlockColumns + j], row, columns[j]);
+        if (wanted(i, j, shift))
+          local[i * kBlockColumns + j] = Product::add(local[i * kBlockColumns + j], row, columns[j]);
       }
     }
   }
@@ -55,13 +56,14 @@ EDGEPERS_INLINE void add_dots(const typename Product::Element* const* a, const t
 }
 
 // values[i] = sum of the lanes of sums[i], for the kBlock sums of a block.
-EDGEPERS_INLINE void across_block(Floats* sums, float* values) {
-  Floats padded[kBlock + kLanes];
+template <class Sums, class Value>
+EDGEPERS_INLINE void across_block(Sums* sums, Value* values) {
+  Sums padded[kBlock + kLanes];
   EDGEPERS_UNROLL for (int i = 0; i < kBlock; i++) padded[i] = sums[i];
-  EDGEPERS_UNROLL for (int i = kBlock; i < kBlock + kLanes; i++) padded[i] = Floats{};
+  EDGEPERS_UNROLL for (int i = kBlock; i < kBlock + kLanes; i++) padded[i] = Sums{};
   EDGEPERS_UNROLL for (int i = 0; i < kBlock; i += kLanes) {
-    const Floats done = across(padded + i);
-    memcpy(values + i, &done, (kBlock - i < kLanes ? kBlock - i : kLanes) * sizeof(float));
+    const Sums done = across(padded + i);
+    memcpy(values + i, &done, (kBlock - i < kLanes ? kBlock - i : kLanes) * sizeof(Value));
   }
 }
 

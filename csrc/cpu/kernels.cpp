@@ -1,9 +1,8 @@
-// All kernels for one instruction set: compiled with its flags and -DEDGEPERS_ISA=name, once for each. Nothing here may call an inline
-// function of the standard library, of which the linker could keep this file's copy for everyone.
+// All kernels for one instruction set: compiled with its flags and -DEDGEPERS_ISA=name, once for each. Nothing here may
+// call an inline function of the standard library, of which the linker could keep this file's copy for everyone.
 #include "../isa.h"
-#include "dissimilarity_from_sums.h"
-#include "nearest_distance.h"
 #include "score_tokens.h"
+#include "similarity.h"
 
 #if defined(__aarch64__)
 #include <asm/hwcap.h>
@@ -20,13 +19,19 @@ bool usable() {
 #if defined(__AVX512BF16__)
   if (!__builtin_cpu_supports("avx512bf16")) return false;
 #endif
+#if defined(__AVX512VNNI__)
+  if (!__builtin_cpu_supports("avx512vnni")) return false;
+#endif
 #if defined(__AVX512F__)
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
 #elif defined(__AVX2__)
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
 #endif
 #elif defined(__aarch64__)
+#if defined(__ARM_FEATURE_DOTPROD)
+  if (!(getauxval(AT_HWCAP) & HWCAP_ASIMDDP)) return false;
+#endif
 #if defined(__ARM_FEATURE_FP16_FML)
   if (!(getauxval(AT_HWCAP) & HWCAP_ASIMDFHM)) return false;
 #endif
@@ -70,40 +75,13 @@ void wide_sums_of_dtype(const Rows& x, const int64_t* rows, int64_t count, doubl
   }
 }
 
-void nearest_of_dtype(const void* a, const void* b, int dtype, int64_t rows, int64_t count, int64_t width, float* out) {
-  switch (dtype) {
-    case kFloat32: return nearest<Fused<Float32>>(a, b, rows, count, width, out);
-    case kFloat16: return nearest<
-#if defined(EDGEPERS_FP16_PRODUCT)
-        PairsFP16
-#else
-        Fused<Float16>
-#endif
-        >(a, b, rows, count, width, out);
-    default: return nearest<
-#if defined(EDGEPERS_BF16_PRODUCT)
-        PairsBF16
-#else
-        Fused<BFloat16>
-#endif
-        >(a, b, rows, count, width, out);
-  }
-}
-
-double dot_of_dtypes(const void* a, int dtype, const void* sums, int sums_dtype, int64_t width) {
-  switch (dtype) {
-    case kFloat32: return dot_of_dtype<Float32>(a, sums, sums_dtype, width);
-    case kFloat16: return dot_of_dtype<Float16>(a, sums, sums_dtype, width);
-    default: return dot_of_dtype<BFloat16>(a, sums, sums_dtype, width);
-  }
-}
-
 }  // namespace
 
 #define EDGEPERS_TEXT(name) #name
 #define EDGEPERS_NAME(name) EDGEPERS_TEXT(name)
 extern const Kernels kTable;
-const Kernels kTable = {EDGEPERS_NAME(EDGEPERS_ISA), usable, live_of_dtype, window_of_dtype, wide_sums_of_dtype, nearest_of_dtype, dot_of_dtypes};
+const Kernels kTable = {EDGEPERS_NAME(EDGEPERS_ISA), usable,    live_of_dtype, window_of_dtype,
+                        wide_sums_of_dtype,          similarity};
 
 }  // namespace EDGEPERS_ISA
 }  // namespace edgepers

@@ -1,4 +1,5 @@
-// One window: rows into a small scratch array (float32 minus center, or 16-bit as they are), their sum, their Gram matrix, its entropy.
+// One window: rows into a small scratch array (float32 minus center, or 16-bit as they are), their sum, their Gram
+// matrix, its entropy.
 #pragma once
 #include <math.h>
 
@@ -9,8 +10,6 @@
 namespace edgepers {
 namespace EDGEPERS_ISA {
 namespace {
-
-constexpr float kTiny = 1e-30f;  // a smaller float32 sum of squares has lost digits to underflow
 
 template <class Storage>
 EDGEPERS_INLINE const typename Storage::Element* row_of(const Rows& x, int64_t row) {
@@ -53,12 +52,12 @@ EDGEPERS_INLINE Floats centred(const typename Storage::Element* features, const 
 
 // Copy one vector of features of kRows rows, as the product wants them, and add it to their sums.
 template <class Storage, class Product, bool kCentred, bool kCopied, int kRows, bool kWholeVector>
-EDGEPERS_INLINE void stage_vector(const typename Storage::Element* const* rows, const float* center, int64_t k, int64_t left,
-                                  typename Product::Element* copy, float* sums) {
+EDGEPERS_INLINE void stage_vector(const typename Storage::Element* const* rows, const float* center, int64_t k,
+                                  int64_t left, typename Product::Element* copy, float* sums) {
   Floats value[kRows];
   EDGEPERS_UNROLL for (int r = 0; r < kRows; r++) {
     value[r] = centred<Storage, kCentred, kWholeVector>(rows[r] + k, center + k, left);
-    typename Product::Element* const target = copy + r * kStride;
+    typename Product::Element* const target = copy + r * kCacheStride;
     if constexpr (!kCopied) continue;
     if constexpr (sizeof(typename Product::Element) == sizeof(float)) {
       memcpy(target, &value[r], sizeof value[r]);
@@ -75,24 +74,25 @@ EDGEPERS_INLINE void stage_vector(const typename Storage::Element* const* rows, 
 }
 
 template <class Storage, class Product, bool kCentred, bool kCopied, int kRows>
-EDGEPERS_INLINE void stage_rows(const typename Storage::Element* const* rows, const float* center, int64_t begin, int64_t length,
-                                typename Product::Element* copy, float* sums) {
+EDGEPERS_INLINE void stage_rows(const typename Storage::Element* const* rows, const float* center, int64_t begin,
+                                int64_t length, typename Product::Element* copy, float* sums) {
   int64_t k = 0;
   for (; k + kLanes <= length; k += kLanes) {
     stage_vector<Storage, Product, kCentred, kCopied, kRows, true>(rows, center, begin + k, 0, copy + k, sums + k);
   }
   if (k < length) {
-    stage_vector<Storage, Product, kCentred, kCopied, kRows, false>(rows, center, begin + k, length - k, copy + k, sums + k);
+    stage_vector<Storage, Product, kCentred, kCopied, kRows, false>(rows, center, begin + k, length - k, copy + k,
+                                                                    sums + k);
     k += kLanes;
   }
   const int64_t whole = (k + Product::kStep - 1) / Product::kStep * Product::kStep;
   if (kCopied && whole > k) {
-    for (int r = 0; r < kRows; r++) memset(copy + r * kStride + k, 0, (whole - k) * sizeof *copy);
+    for (int r = 0; r < kRows; r++) memset(copy + r * kCacheStride + k, 0, (whole - k) * sizeof *copy);
   }
 }
 
-// A chunk of a window into the scratch array, and the sums of its rows. Four rows at a time, each from its first to its last feature:
-// memory is read in few long runs, which the hardware fetches ahead.
+// A chunk of a window into the scratch array, and the sums of its rows. Four rows at a time, each from its first to its
+// last feature: memory is read in few long runs, which the hardware fetches ahead.
 template <class Storage, class Product, bool kCentred, bool kCopied>
 void stage(const Rows& x, const typename Storage::Element* const* rows, int count, int64_t begin, int64_t length,
            typename Product::Element* copy, float* sums) {
@@ -100,15 +100,16 @@ void stage(const Rows& x, const typename Storage::Element* const* rows, int coun
   for (int64_t k = 0; k < length + kLanes; k++) sums[k] = 0;
   int r = 0;
   for (; r + 4 <= count; r += 4) {
-    stage_rows<Storage, Product, kCentred, kCopied, 4>(rows + r, center, begin, length, copy + r * kStride, sums);
+    stage_rows<Storage, Product, kCentred, kCopied, 4>(rows + r, center, begin, length, copy + r * kCacheStride, sums);
   }
   for (; r < count; r++) {
-    stage_rows<Storage, Product, kCentred, kCopied, 1>(rows + r, center, begin, length, copy + r * kStride, sums);
+    stage_rows<Storage, Product, kCentred, kCopied, 1>(rows + r, center, begin, length, copy + r * kCacheStride, sums);
   }
 }
 
 // -log(sum of squared cosines / m^2) / log m from a Gram matrix of which the upper triangle is filled.
-// In float64: the roundings of norms and quotients would outweigh those of the products, and 256 numbers a window cost little.
+// In float64: the roundings of norms and quotients would outweigh those of the products, and 256 numbers a window cost
+// little.
 template <class T>
 double window_entropy(const T* gram, int count) {
   double inverse[kWindow] = {}, sums[kWindow] = {};
@@ -144,7 +145,8 @@ template <class Storage>
 double zero_if_finite(const Rows& x, int64_t row) {
   const auto* features = row_of<Storage>(x, row);
   double zero = 0;
-  for (int64_t k = 0; k < x.width; k++) zero += 0 * (double(Storage::one(features + k)) - (x.center ? double(x.center[k]) : 0));
+  for (int64_t k = 0; k < x.width; k++)
+    zero += 0 * (double(Storage::one(features + k)) - (x.center ? double(x.center[k]) : 0));
   return zero;
 }
 
@@ -156,28 +158,29 @@ double window(const Rows& x, const int64_t* rows, int count, bool entropy, doubl
   const typename Storage::Element* sources[kWindow];
   for (int r = 0; r < count; r++) sources[r] = row_of<Storage>(x, rows[r]);
   Element* const copy = reinterpret_cast<Element*>(scratch);
-  float* const chunk_sums = scratch + kWindow * kStride;
-  Floats* const partial = reinterpret_cast<Floats*>(chunk_sums + kChunk + kPadding);
+  float* const chunk_sums = scratch + kWindow * kCacheStride;
+  Floats* const partial = reinterpret_cast<Floats*>(chunk_sums + kCacheChunk + kPadding);
   const Element* views[kWindow];
-  for (int r = 0; r < kWindow; r++) views[r] = copy + r * kStride;
+  for (int r = 0; r < kWindow; r++) views[r] = copy + r * kCacheStride;
   const int filled = (count + kBlockColumns - 1) / kBlockColumns * kBlockColumns;
   alignas(64) float gram[kWindow * kWindow];  // below the diagonal it stays unset and unused
-  const auto stage_chunk = x.center ? entropy ? stage<Storage, Product, true, true> : stage<Storage, Product, true, false>
-                          : entropy ? stage<Storage, Product, false, true>
-                                    : stage<Storage, Product, false, false>;
+  const auto stage_chunk = x.center
+                               ? entropy ? stage<Storage, Product, true, true> : stage<Storage, Product, true, false>
+                           : entropy ? stage<Storage, Product, false, true>
+                                     : stage<Storage, Product, false, false>;
 
   if (entropy && filled > count) {
-    memset(copy + count * kStride, 0, (filled - count) * kStride * sizeof(Element));
+    memset(copy + count * kCacheStride, 0, (filled - count) * kCacheStride * sizeof(Element));
   }
-  for (int64_t begin = 0; begin < x.width; begin += kChunk) {
-    const int64_t length = x.width - begin < kChunk ? x.width - begin : kChunk;
+  for (int64_t begin = 0; begin < x.width; begin += kCacheChunk) {
+    const int64_t length = x.width - begin < kCacheChunk ? x.width - begin : kCacheChunk;
     stage_chunk(x, sources, count, begin, length, copy, chunk_sums);
     if (sums) {
       for (int64_t k = 0; k < length; k++) sums[begin + k] += double(chunk_sums[k]);
     }
     if (!entropy) continue;
     const int64_t steps = (length + Product::kStep - 1) / Product::kStep;
-    const bool last = begin + kChunk >= x.width;
+    const bool last = begin + kCacheChunk >= x.width;
     Floats* held = partial;
     // What is needed next lies, as a rule, one window further on: it is fetched while this one is multiplied.
     const int64_t element = sizeof(typename Storage::Element);
@@ -221,7 +224,8 @@ void wide_sums(const Rows& x, const int64_t* rows, int64_t count, double* sums) 
   for (int64_t k = 0; k < x.width; k++) sums[k] = 0;
   for (int64_t r = 0; r < count; r++) {
     const auto* features = row_of<Storage>(x, rows[r]);
-    for (int64_t k = 0; k < x.width; k++) sums[k] += double(Storage::one(features + k)) - (x.center ? double(x.center[k]) : 0);
+    for (int64_t k = 0; k < x.width; k++)
+      sums[k] += double(Storage::one(features + k)) - (x.center ? double(x.center[k]) : 0);
   }
 }
 

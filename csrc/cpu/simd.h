@@ -1,5 +1,5 @@
-// Vectors of the compiler's own kind, as wide as the instruction set that this file is compiled for, and the few things they lack:
-// loads of 16-bit floats, 16-bit products, sums across lanes. See csrc/README.md for why.
+// Vectors of the compiler's own kind, as wide as the instruction set that this file is compiled for, and the few things
+// they lack: loads of 16-bit floats, 16-bit products, sums across lanes. See csrc/README.md for why.
 #pragma once
 #include <stdint.h>
 #include <string.h>
@@ -22,7 +22,8 @@ constexpr int kLanes = 8;
 constexpr int kLanes = 4;
 #endif
 
-// Rows and columns of a block of dot products: all sums and one operand must stay in registers, of which AVX2 and SSE have only 16.
+// Rows and columns of a block of dot products: all sums and one operand must stay in registers, of which AVX2 and SSE
+// have only 16.
 #if defined(__x86_64__) && !defined(__AVX512F__)
 constexpr int kBlockRows = 2;
 #else
@@ -107,11 +108,12 @@ struct Float16 {
   }
 };
 
-// How features are multiplied: kStep of them in one Register, add(sum, a, b) adds their products to kLanes float32 sums.
+// How features are multiplied: kStep of them in one Register, add(sums, a, b) adds their products to kLanes sums.
 template <class Storage>
 struct Fused {
   typedef typename Storage::Element Element;
   typedef Floats Register;
+  typedef Floats Sums;
   static constexpr int kStep = kLanes;
   static EDGEPERS_INLINE Register read(const Element* p) { return Storage::many(p); }
   static EDGEPERS_INLINE Floats add(Floats sum, Register a, Register b) { return sum + a * b; }
@@ -123,6 +125,7 @@ struct Fused {
 struct PairsBF16 {
   typedef uint16_t Element;
   typedef __m512i Register;
+  typedef Floats Sums;
   static constexpr int kStep = 32;
   static EDGEPERS_INLINE Register read(const Element* p) { return load<Register>(p); }
   static EDGEPERS_INLINE Floats add(Floats sum, Register a, Register b) {
@@ -134,6 +137,7 @@ struct PairsBF16 {
 struct PairsBF16 {
   typedef uint16_t Element;
   typedef bfloat16x8_t Register;
+  typedef Floats Sums;
   static constexpr int kStep = 8;
   static EDGEPERS_INLINE Register read(const Element* p) { return load<Register>(p); }
   // The widening multiply-adds round like float32's; BFDOT rounds to odd, which costs the accuracy of a long sum.
@@ -148,6 +152,7 @@ struct PairsBF16 {
 struct PairsFP16 {
   typedef uint16_t Element;
   typedef float16x8_t Register;
+  typedef Floats Sums;
   static constexpr int kStep = 8;
   static EDGEPERS_INLINE Register read(const Element* p) { return load<Register>(p); }
   static EDGEPERS_INLINE Floats add(Floats sum, Register a, Register b) {
@@ -155,6 +160,57 @@ struct PairsFP16 {
   }
 };
 #endif
+
+// Products of int8 features, exact in int32.
+struct Int8 {
+  typedef int8_t Element;
+  typedef Lanes Sums;
+#if defined(__x86_64__)  // as 16 bits: a pair of products is at most 2 * 128 * 128
+  static constexpr int kStep = 2 * kLanes;
+#if defined(__AVX512F__)
+  typedef __m512i Register;
+  static EDGEPERS_INLINE Register read(const int8_t* p) { return _mm512_cvtepi8_epi16(load<__m256i>(p)); }
+  static EDGEPERS_INLINE Lanes add(Lanes sums, Register a, Register b) {
+#if defined(__AVX512VNNI__)
+    return Lanes(_mm512_dpwssd_epi32(__m512i(sums), a, b));
+#else
+    return sums + Lanes(_mm512_madd_epi16(a, b));
+#endif
+  }
+#elif defined(__AVX2__)
+  typedef __m256i Register;
+  static EDGEPERS_INLINE Register read(const int8_t* p) { return _mm256_cvtepi8_epi16(load<__m128i>(p)); }
+  static EDGEPERS_INLINE Lanes add(Lanes sums, Register a, Register b) { return sums + Lanes(_mm256_madd_epi16(a, b)); }
+#else
+  typedef __m128i Register;
+  static EDGEPERS_INLINE Register read(const int8_t* p) {
+    const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
+    return _mm_srai_epi16(_mm_unpacklo_epi8(bytes, bytes), 8);
+  }
+  static EDGEPERS_INLINE Lanes add(Lanes sums, Register a, Register b) { return sums + Lanes(_mm_madd_epi16(a, b)); }
+#endif
+#elif defined(__aarch64__)
+  typedef int8x16_t Register;
+  static constexpr int kStep = 16;
+  static EDGEPERS_INLINE Register read(const int8_t* p) { return vld1q_s8(p); }
+  static EDGEPERS_INLINE Lanes add(Lanes sums, Register a, Register b) {
+#if defined(__ARM_FEATURE_DOTPROD)
+    return Lanes(vdotq_s32(int32x4_t(sums), a, b));
+#else  // one product of two is at most 128 * 128: their sum might not fit into 16 bits
+    const int32x4_t low = vpadalq_s16(int32x4_t(sums), vmull_s8(vget_low_s8(a), vget_low_s8(b)));
+    return Lanes(vpadalq_s16(low, vmull_high_s8(a, b)));
+#endif
+  }
+#else
+  typedef Lanes Register;
+  static constexpr int kStep = kLanes;
+  static EDGEPERS_INLINE Register read(const int8_t* p) {
+    typedef int8_t Bytes __attribute__((vector_size(kLanes)));
+    return __builtin_convertvector(load<Bytes>(p), Lanes);
+  }
+  static EDGEPERS_INLINE Lanes add(Lanes sums, Register a, Register b) { return sums + a * b; }
+#endif
+};
 
 // Interleave: from two vectors, the first or second parts of `half` lanes of each group of 2 * half.
 template <int half, int second>
@@ -171,8 +227,8 @@ struct Count<0, I...> {
   typedef Indices<I...> type;
 };
 
-template <int half, int second, int... I>
-EDGEPERS_INLINE Floats interleave(Floats a, Floats b, Indices<I...>) {
+template <int half, int second, class Vector, int... I>
+EDGEPERS_INLINE Vector interleave(Vector a, Vector b, Indices<I...>) {
 #if defined(__clang__)
   return __builtin_shufflevector(a, b, pick<half, second>(I)...);
 #else
@@ -180,8 +236,8 @@ EDGEPERS_INLINE Floats interleave(Floats a, Floats b, Indices<I...>) {
 #endif
 }
 
-template <int half>
-EDGEPERS_INLINE void fold(Floats* sums) {
+template <int half, class Vector>
+EDGEPERS_INLINE void fold(Vector* sums) {
   typedef typename Count<kLanes>::type All;
   EDGEPERS_UNROLL for (int i = 0; i < half; i++) {
     sums[i] = interleave<half, 0>(sums[i], sums[i + half], All()) + interleave<half, 1>(sums[i], sums[i + half], All());
@@ -190,7 +246,8 @@ EDGEPERS_INLINE void fold(Floats* sums) {
 }
 
 // Lane i of the result is the sum of the lanes of sums[i]; kLanes vectors in, which are lost.
-EDGEPERS_INLINE Floats across(Floats* sums) {
+template <class Vector>
+EDGEPERS_INLINE Vector across(Vector* sums) {
   fold<kLanes / 2>(sums);
   return sums[0];
 }

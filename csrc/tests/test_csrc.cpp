@@ -1,5 +1,6 @@
-// Tests of the C interface against float64, on every instruction set that this machine (or its emulator) has. No framework: it must
-// cross-compile and run under an emulator and sanitizers alone. Prints one line per instruction set, exits 1 at the first failure.
+// Tests of the C interface against float64, on every instruction set that this machine (or its emulator) has. No
+// framework: it must cross-compile and run under an emulator and sanitizers alone. Prints one line per instruction set,
+// exits 1 at the first failure.
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,14 +17,14 @@
 
 namespace {
 
-#define CHECK(condition, ...)                                           \
-  do {                                                                  \
-    if (!(condition)) {                                                 \
-      fprintf(stderr, "%s:%d: %s: ", __FILE__, __LINE__, #condition);   \
-      fprintf(stderr, __VA_ARGS__);                                     \
-      fprintf(stderr, " on %s\n", edgepers_isa());                      \
-      exit(1);                                                          \
-    }                                                                   \
+#define CHECK(condition, ...)                                         \
+  do {                                                                \
+    if (!(condition)) {                                               \
+      fprintf(stderr, "%s:%d: %s: ", __FILE__, __LINE__, #condition); \
+      fprintf(stderr, __VA_ARGS__);                                   \
+      fprintf(stderr, " on %s\n", edgepers_isa());                    \
+      exit(1);                                                        \
+    }                                                                 \
   } while (0)
 
 uint16_t to_half(float value) {  // round to nearest, ties away: any rounding will do for test data
@@ -59,7 +60,9 @@ struct Array {  // [n] values of a dtype, with the float each of them is
     }
   }
   const void* data() const { return dtype == kFloat32 ? static_cast<const void*>(values.data()) : halves.data(); }
-  const void* at(int64_t i) const { return dtype == kFloat32 ? static_cast<const void*>(values.data() + i) : halves.data() + i; }
+  const void* at(int64_t i) const {
+    return dtype == kFloat32 ? static_cast<const void*>(values.data() + i) : halves.data() + i;
+  }
 };
 
 std::mt19937 generator(7);
@@ -89,8 +92,9 @@ Scores score(const Ragged& r, int threads, bool entropy = true, bool embedding =
   Scores s;
   s.entropy.assign(size_t(r.sets()), NAN);
   s.embedding.assign(size_t(r.sets() * r.width), NAN);
-  const int code = edgepers_score_tokens(r.hidden.data(), r.hidden.dtype, r.center_or_null(), r.offsets.data(), r.sets(), r.offsets.back(),
-                                         r.width, entropy ? s.entropy.data() : nullptr, embedding ? s.embedding.data() : nullptr, threads);
+  const int code = edgepers_score_tokens(r.hidden.data(), r.hidden.dtype, r.center_or_null(), r.offsets.data(),
+                                         r.sets(), r.offsets.back(), r.width, entropy ? s.entropy.data() : nullptr,
+                                         embedding ? s.embedding.data() : nullptr, threads);
   CHECK(code == kOk, "code %d", code);
   return s;
 }
@@ -150,7 +154,8 @@ Ragged ragged(int dtype, int64_t width, std::vector<int64_t> lengths, bool centr
   for (size_t i = 0; i < values.size(); i++) values[i] += shared[i % size_t(width)] / 2;
   std::vector<float> center = Array(dtype, normal(width, scale)).values;
   for (int64_t row : {3, 17, 18, 40}) {
-    for (int64_t k = 0; row < offsets.back() && k < width; k++) values[size_t(row * width + k)] = row == 40 ? center[size_t(k)] : 0;
+    for (int64_t k = 0; row < offsets.back() && k < width; k++)
+      values[size_t(row * width + k)] = row == 40 ? center[size_t(k)] : 0;
   }
   return {Array(dtype, values), centred ? center : std::vector<float>(), offsets, width};
 }
@@ -172,11 +177,12 @@ void check_scores(const Ragged& r) {
     reference(r, b, &truth, &truths);
     reference(r, b, &plain, &plains);
     compare(0, got.entropy[size_t(b)], plain, truth);
-    for (size_t k = 0; k < size_t(r.width); k++) compare(1, got.embedding[size_t(b * r.width) + k], plains[k], truths[k]);
+    for (size_t k = 0; k < size_t(r.width); k++)
+      compare(1, got.embedding[size_t(b * r.width) + k], plains[k], truths[k]);
   }
   for (int what = 0; what < 2; what++) {
-    CHECK(error[what] <= limit[what], "%s, width %d, dtype %d: error %g above %g", what ? "embedding" : "entropy", int(r.width),
-          r.hidden.dtype, error[what], limit[what]);
+    CHECK(error[what] <= limit[what], "%s, width %d, dtype %d: error %g above %g", what ? "embedding" : "entropy",
+          int(r.width), r.hidden.dtype, error[what], limit[what]);
   }
 }
 
@@ -196,8 +202,9 @@ void check_independence(const Ragged& r) {
     const int64_t zero_to[2] = {0, r.offsets[size_t(b) + 1] - r.offsets[size_t(b)]};
     float entropy;
     std::vector<float> embedding(static_cast<size_t>(r.width));
-    const int code = edgepers_score_tokens(r.hidden.at(r.offsets[size_t(b)] * r.width), r.hidden.dtype, r.center_or_null(), zero_to, 1,
-                                           zero_to[1], r.width, &entropy, embedding.data(), 3);
+    const int code =
+        edgepers_score_tokens(r.hidden.at(r.offsets[size_t(b)] * r.width), r.hidden.dtype, r.center_or_null(), zero_to,
+                              1, zero_to[1], r.width, &entropy, embedding.data(), 3);
     CHECK(code == kOk && same(&entropy, &all.entropy[size_t(b)], 1), "set %d alone", int(b));
     CHECK(same(embedding.data(), all.embedding.data() + b * r.width, r.width), "set %d alone", int(b));
   }
@@ -207,64 +214,38 @@ void check_refusals() {
   const float x[4] = {1, 2, 3, 4};
   float entropy[2];
   for (std::vector<int64_t> offsets : {std::vector<int64_t>{1, 4}, {0, 3}, {0, 2, 2, 4}, {0, 3, 2, 4}}) {
-    const int code = edgepers_score_tokens(x, kFloat32, nullptr, offsets.data(), int64_t(offsets.size()) - 1, 4, 1, entropy, nullptr, 1);
+    const int code = edgepers_score_tokens(x, kFloat32, nullptr, offsets.data(), int64_t(offsets.size()) - 1, 4, 1,
+                                           entropy, nullptr, 1);
     CHECK(code == kBadOffsets, "code %d", code);
   }
   const int64_t offsets[2] = {0, 4};
-  CHECK(edgepers_score_tokens(x, kInt64, nullptr, offsets, 1, 4, 1, entropy, nullptr, 1) == kBadDtype, "dtype");
+  CHECK(edgepers_score_tokens(x, 3, nullptr, offsets, 1, 4, 1, entropy, nullptr, 1) == kBadDtype, "dtype");
   CHECK(edgepers_score_tokens(x, kFloat32, nullptr, offsets, 0, 0, 1, entropy, nullptr, 1) == kOk, "empty");
+  CHECK(edgepers_similarity(nullptr, nullptr, 1, 1, 131072, nullptr) == kTooWide, "too wide");
+  CHECK(edgepers_window() == 16, "window");
   CHECK(!edgepers_limit_isa("vax") && edgepers_abi() == EDGEPERS_ABI, "names");
 }
 
-void check_nearest(int dtype, int64_t rows, int64_t count, int64_t width) {
-  auto unit = [&](int64_t n) {
-    std::vector<float> values = normal(n * width);
-    for (int64_t i = 0; i < n; i++) {
-      double square = 0;
-      for (int64_t k = 0; k < width; k++) square += double(values[size_t(i * width + k)]) * values[size_t(i * width + k)];
-      for (int64_t k = 0; k < width; k++) values[size_t(i * width + k)] /= float(sqrt(square));
-    }
-    return Array(dtype, values);
+// Exact, so any order of adding must give these very integers; the least and the greatest value there is among them.
+void check_similarity(int64_t rows, int64_t count, int64_t width) {
+  std::uniform_int_distribution<int> distribution(-128, 127);
+  auto draw = [&](int64_t n) {
+    std::vector<int8_t> values(static_cast<size_t>(n * width));
+    for (int8_t& value : values) value = int8_t(distribution(generator));
+    for (int64_t k = 0; k < width; k++) values[size_t(k)] = -128;
+    return values;
   };
-  const Array a = unit(rows), b = unit(count);
-  std::vector<float> got(static_cast<size_t>(rows), NAN), alone(static_cast<size_t>(rows), NAN);
-  CHECK(edgepers_nearest_distance(a.data(), b.data(), dtype, rows, count, width, got.data(), 3) == kOk, "nearest");
+  const std::vector<int8_t> a = draw(rows), b = draw(count);
+  std::vector<int32_t> got(static_cast<size_t>(rows * count), -1);
+  CHECK(edgepers_similarity(a.data(), b.data(), rows, count, width, got.data()) == kOk, "similarity");
   for (int64_t i = 0; i < rows; i++) {
-    double most = -INFINITY;
     for (int64_t j = 0; j < count; j++) {
-      double dot = 0;
-      for (int64_t k = 0; k < width; k++) dot += double(a.values[size_t(i * width + k)]) * b.values[size_t(j * width + k)];
-      most = fmax(most, dot);
+      int64_t dot = 0;
+      for (int64_t k = 0; k < width; k++) dot += int64_t(a[size_t(i * width + k)]) * b[size_t(j * width + k)];
+      CHECK(got[size_t(i * count + j)] == dot, "%d . %d of %d x %d x %d: %d, not %d", int(i), int(j), int(rows),
+            int(count), int(width), got[size_t(i * count + j)], int(dot));
     }
-    const double error = fabs(got[size_t(i)] - (1 - most));
-    CHECK(error <= 2 * kUlps, "nearest %d of %d x %d x %d: error %g", int(i), int(rows), int(count), int(width), error);
-    CHECK(edgepers_nearest_distance(a.at(i * width), b.data(), dtype, 1, count, width, &alone[size_t(i)], 1) == kOk, "alone");
   }
-  CHECK(same(got.data(), alone.data(), rows), "nearest alone");
-}
-
-void check_dissimilarity(int dtype, int64_t width) {
-  const Array x(dtype, normal(5 * width));
-  const std::vector<int64_t> domains = {0, 2, 1, 0, 2};
-  const std::vector<double> counts = {3, 0, 7};
-  std::vector<int64_t> whole;
-  std::vector<double> real;
-  for (float value : normal(3 * width, 1000)) {
-    whole.push_back(int64_t(value) + (int64_t(1) << 30));
-    real.push_back(double(whole.back()));
-  }
-  float got[2][5];
-  CHECK(edgepers_dissimilarity_from_sums(x.data(), dtype, domains.data(), whole.data(), kInt64, counts.data(), 5, 3, width, got[0], 2) == kOk, "dissimilarity");
-  CHECK(edgepers_dissimilarity_from_sums(x.data(), dtype, domains.data(), real.data(), kFloat64, counts.data(), 5, 3, width, got[1], 1) == kOk, "dissimilarity");
-  CHECK(same(got[0], got[1], 5), "integers and floats");
-  for (int64_t i = 0; i < 5; i++) {
-    double dot = 0;
-    for (int64_t k = 0; k < width; k++) dot += double(x.values[size_t(i * width + k)]) * real[size_t(domains[size_t(i)] * width + k)];
-    const double count = counts[size_t(domains[size_t(i)])], truth = count > 0 ? 1 - dot / count : 1;
-    CHECK(fabs(got[0][i] - truth) <= 1e-6 * fmax(1, fabs(truth)), "dissimilarity %d: %g against %g", int(i), got[0][i], truth);
-  }
-  const int64_t outside[1] = {3};
-  CHECK(edgepers_dissimilarity_from_sums(x.data(), dtype, outside, real.data(), kFloat64, counts.data(), 1, 3, width, got[0], 1) == kBadDomain, "domain");
 }
 
 // Many callers at once, and a child process: the pool must give each its own result.
@@ -294,21 +275,23 @@ void check_pool() {
 
 int main() {
   check_refusals();
-  for (const char* name : {"sse2", "avx2", "avx512", "avx512bf16", "neon", "neon_fp16", "neon_bf16", "generic"}) {
+  for (const char* name : {"sse2", "avx2", "avx512", "avx512vnni", "avx512bf16", "neon", "neon_dot", "neon_fp16",
+                           "neon_bf16", "generic"}) {
     if (!edgepers_limit_isa(name) || std::string(edgepers_isa()) != name) continue;
     for (int dtype : {kFloat32, kFloat16, kBFloat16}) {
       for (bool centred : {false, true}) {
-        for (int64_t width : {1, 3, 63, 64, 256, 1100}) check_scores(ragged(dtype, width, {1, 2, 15, 16, 17, 33, 150}, centred));
+        for (int64_t width : {1, 3, 63, 64, 256, 1100})
+          check_scores(ragged(dtype, width, {1, 2, 15, 16, 17, 33, 150}, centred));
         check_scores(ragged(dtype, 40, {20, 20}, centred, dtype == kFloat16 ? 1e4f : 1e15f));
         check_independence(ragged(dtype, 1000, {5, 129, 40, 300, 1, 16, 600}, centred));  // enough for two threads
       }
-      for (int64_t width : {1, 63, 512}) {
-        check_nearest(dtype, 37, 70, width);
-        check_dissimilarity(dtype, width);
-      }
-      check_nearest(dtype, 3, 1500, 40);
     }
     check_scores(ragged(kFloat32, 40, {20, 20}, true, 1e-20f));
+    for (int64_t width : {1, 7, 63, 64, 513}) {
+      for (int64_t rows : {1, 3, 37}) check_similarity(rows, 70, width);
+    }
+    check_similarity(5, 600, 40);
+    check_similarity(1, 1, 131071);  // the widest: -128 everywhere comes within 2^14 of 2^31
     check_pool();
     printf("%s: well\n", name);
   }

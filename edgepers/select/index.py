@@ -9,9 +9,11 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
+from edgepers.ops.dissimilarity.formula import distance, distance_to_sum
+from edgepers.ops.similarity.op import int8_similarity
 from edgepers.select.closest_pairs import Pairs
 from edgepers.select.policy import GRID, UNKNOWN, Kept, Newcomer, Rows
-from edgepers.state.embedding import Int8, dissimilarity
+from edgepers.state.embedding import Int8, scale
 from edgepers.state.records import KeptSet
 
 __all__ = ["Index", "loss_on_grid", "newcomer_of", "on_grid"]
@@ -24,7 +26,7 @@ _COLUMNS = (
 
 
 class _Domain:
-    """The embeddings of one domain in order of arrival, as float32 for the products, and their integer sum.
+    """The embeddings of one domain in order of arrival, side by side for the products, and their integer sum.
 
     Who leaves is struck out, and cleared away when half are: nothing moves at most changes.
     """
@@ -32,7 +34,7 @@ class _Domain:
     def __init__(self, width: int) -> None:
         self.sum = np.zeros(width, np.int64)
         self.count = 0
-        self._rows = np.zeros((4, width), np.float32)
+        self._rows = np.zeros((4, width), np.int8)
         self._here = np.zeros(4, np.bool_)
         self._end = 0
 
@@ -48,7 +50,7 @@ class _Domain:
     def remove(self, which: int) -> None:
         """Let the set go that came as `which`th of those that are here."""
         place = int(np.flatnonzero(self._here)[which])
-        self.sum -= self._rows[place].astype(np.int64)
+        self.sum -= self._rows[place]
         self._here[place] = False
         self.count -= 1
         if 2 * self.count < self._end:
@@ -57,9 +59,9 @@ class _Domain:
             self._here[:] = np.arange(len(self._here)) < self._end
 
     def products(self, embedding: Int8) -> Rows:
-        """With each that is here: integers below 2**24 at widths up to 1,024, so float32 holds them exactly."""
-        products = self._rows[: self._end] @ embedding.astype(np.float32)
-        return products[self._here[: self._end]].astype(np.int64)
+        """With each that is here, in order of arrival."""
+        products: Rows = int8_similarity(embedding[None], self._rows[: self._end])[0].astype(np.int64)
+        return products[self._here[: self._end]]
 
 
 class Index:
@@ -67,6 +69,7 @@ class Index:
 
     def __init__(self, width: int, kept: Iterable[KeptSet]) -> None:
         self._width = width
+        self._square = scale(width) ** 2  # what the product of a stored embedding with itself comes to
         self._numbers: dict[str, int] = {}
         self._domains: list[_Domain] = []
         self._count = 0
@@ -154,16 +157,13 @@ class Index:
         for number in self._changed:
             rows = self._rows_of(number)
             products = self._columns["product"][rows]
-            self._columns["dissimilarity"][rows] = on_grid(
-                dissimilarity(products, np.array(len(rows) - 1), self._width)
-            )
+            self._columns["dissimilarity"][rows] = on_grid(distance(products, (len(rows) - 1) * self._square))
         self._changed.clear()
 
     def dissimilarity_of(self, embedding: Int8, domain: str) -> float:
         """IDD of a newcomer against the kept sets of its domain."""
-        number = self._number(domain)
-        dot = np.array(self._domains[number].sum @ embedding.astype(np.int64))
-        return float(dissimilarity(dot, np.array(self._domains[number].count), self._width))
+        others = self._domains[self._number(domain)]
+        return float(distance_to_sum(embedding.astype(np.int64), others.sum, others.count * self._square))
 
     def kept(self) -> Kept:
         """Views for a policy; valid until the next change."""

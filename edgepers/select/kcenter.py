@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from edgepers.select.closest_pairs import Pairs
+from edgepers.select.closest_pairs import GONE, Pairs
 from edgepers.select.policy import Kept, Newcomer, Room, Rows
 
 __all__ = ["kcenter", "kcenter_leaving"]
@@ -30,7 +30,7 @@ def kcenter(newcomer: Newcomer, kept: Kept, room: Room) -> Sequence[int] | None:
             return None
         row = _leaves(found, protected)
         leaving.append(row)
-        to_newcomer[row] = -np.inf
+        to_newcomer[row] = GONE
         if room.needed(leaving) is not None:
             return leaving
         pairs, protected = _without(pairs.trial() if len(leaving) == 1 else pairs, row, kept, protected, leaving)
@@ -56,7 +56,7 @@ def _shielded(protected: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     return np.zeros_like(protected) if protected.all() else protected
 
 
-def _leaves(found: tuple[int, int, float], protected: npt.NDArray[np.bool_]) -> int:
+def _leaves(found: tuple[int, int, int], protected: npt.NDArray[np.bool_]) -> int:
     earlier, later, _ = found
     return earlier if protected[later] and not protected[earlier] else later
 

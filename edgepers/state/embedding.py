@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from edgepers.hashing import mix_array
 
-__all__ = ["Int8", "dissimilarity", "quantize", "scale", "stored_width"]
+__all__ = ["Int8", "quantize", "scale", "stored_width"]
 
 Int8 = npt.NDArray[np.int8]
 
@@ -52,8 +52,3 @@ def quantize(embeddings: npt.NDArray[np.float32]) -> Int8:
         embeddings = np.divide(embeddings, norms, out=np.zeros_like(embeddings), where=norms > 0)
     stored: Int8 = np.clip(np.rint(embeddings * scale(embeddings.shape[1])), -127, 127).astype(np.int8)
     return stored
-
-
-def dissimilarity(dots: npt.NDArray[np.int64], counts: npt.NDArray[np.int64], width: int) -> npt.NDArray[np.float64]:
-    """IDD, 1 - E.(sum E_i)/R, from integer products with a domain's sum; 1.0 where R = 0 (paper: in-domain dissimilarity)."""
-    return np.where(counts > 0, 1.0 - dots / (np.maximum(counts, 1) * scale(width) ** 2), 1.0)

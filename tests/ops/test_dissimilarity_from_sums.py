@@ -1,8 +1,10 @@
+import numpy as np
 import pytest
 import torch
 
 from edgepers.ops import dissimilarity_from_sums
-from edgepers.ops.dissimilarity_from_sums.reference import dissimilarity_from_sums_reference
+from edgepers.ops.dissimilarity.formula import distance, distance_to_sum
+from edgepers.ops.dissimilarity.reference import dissimilarity_from_sums_reference
 from tests.numerics import assert_as_accurate_as_torch
 from tests.ops.ragged import DTYPES, WIDTHS, assert_refused, assert_traces
 
@@ -40,6 +42,20 @@ def test_dissimilarity_takes_sums_and_counts_of_any_dtype(dtype):
 def test_dissimilarity_is_exact_for_integer_sums_past_float32():
     sums = torch.tensor([[2**24 + 1, -(2**24)]])
     assert dissimilarity_from_sums(torch.ones(1, 2), torch.tensor([0]), sums, torch.tensor([1])).item() == 0.0
+
+
+def test_dissimilarity_of_stored_integers_is_the_same_number_in_numpy_and_torch():
+    rng = np.random.default_rng(0)
+    embeddings, sums = rng.integers(-127, 128, (50, 64)), rng.integers(-(2**20), 2**20, (50, 64))
+    stored = rng.integers(0, 3, 50) * 1032.256
+    got = distance_to_sum(embeddings, sums, stored)
+    assert got.tolist() == distance_to_sum(*map(torch.from_numpy, (embeddings, sums, stored))).tolist()
+    slow = [
+        1 - sum(int(x) * int(y) for x, y in zip(*pair, strict=True)) / count if count else 1.0
+        for *pair, count in zip(embeddings, sums, stored.tolist(), strict=True)
+    ]
+    assert got.tolist() == slow
+    assert distance(np.array([5, 0]), 0).tolist() == [1.0, 1.0]
 
 
 def test_dissimilarity_of_nothing():

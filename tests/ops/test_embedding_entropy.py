@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgepers.ops import embedding_entropy
-from edgepers.ops.embedding_entropy.reference import embedding_entropy_reference
+from edgepers.ops.entropy.reference import embedding_entropy_reference
 from tests.numerics import assert_as_accurate_as_torch
 from tests.ops.ragged import DTYPES, LENGTHS, WIDTHS, assert_refused, assert_traces, bad_ragged, batch, offsets_of
 

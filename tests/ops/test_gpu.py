@@ -5,9 +5,9 @@ import torch
 
 from edgepers import ops
 from edgepers.ops import dissimilarity_from_sums, nearest_distance, score_tokens
-from edgepers.ops.dissimilarity_from_sums.reference import dissimilarity_from_sums_reference
-from edgepers.ops.nearest_distance.reference import nearest_distance_reference
-from edgepers.ops.score_tokens.reference import score_tokens_reference
+from edgepers.ops.dissimilarity.reference import dissimilarity_from_sums_reference
+from edgepers.ops.nearest.reference import nearest_distance_reference
+from edgepers.ops.scores.reference import score_tokens_reference
 from tests.numerics import assert_as_accurate_as_torch
 from tests.ops.ragged import DTYPES, batch, offsets_of
 from tests.ops.test_dissimilarity_from_sums import case
@@ -67,15 +67,25 @@ def test_scores_are_the_same_bits_alone_and_in_a_batch(dtype):
 
 
 def test_scores_run_on_the_current_stream():
-    hidden = torch.randn(4000, 256, device="cuda")
-    want = score_tokens(hidden, offsets_of([100] * 40))
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        later = hidden.clone().mul_(1)
-        got = score_tokens(later, offsets_of([100] * 40))
-    stream.synchronize()
-    assert all(torch.equal(*pair) for pair in zip(got, want, strict=True))
+    """A side stream sleeps, then fills the rows: a launch on any other stream reads them while they are NaN.
+
+    What torch makes does not wait for the default stream. The first turn allocates, loads kernels and compiles, which
+    may wait for the whole GPU; offsets are few enough to be copied without waiting.
+    """
+    hidden, offsets = torch.randn(4000, 256, device="cuda"), offsets_of([100] * 40)
+    want = score_tokens(hidden, offsets)
+    later, stream = torch.empty_like(hidden), torch.cuda.Stream()
+    for cycles in (1, 500_000_000):  # a quarter of a second or so
+        later.fill_(torch.nan)
+        torch.cuda.synchronize()
+        with torch.cuda.stream(stream):
+            torch.cuda._sleep(cycles)
+            later.copy_(hidden)
+            got = score_tokens(later, offsets)
+            busy = not stream.query()
+        torch.cuda.synchronize()
+        assert all(torch.equal(*pair) for pair in zip(got, want, strict=True))
+    assert busy, "the call waited for the stream: a launch on another one would not have been seen"
 
 
 @DTYPES

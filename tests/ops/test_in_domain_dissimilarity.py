@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgepers.ops import dissimilarity_from_sums, in_domain_dissimilarity
-from edgepers.ops.in_domain_dissimilarity.reference import in_domain_dissimilarity_reference
+from edgepers.ops.dissimilarity.reference import in_domain_dissimilarity_reference
 from tests.numerics import assert_as_accurate_as_torch
 from tests.ops.ragged import DTYPES, WIDTHS, assert_refused, assert_traces
 

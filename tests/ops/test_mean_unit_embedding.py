@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgepers.ops import mean_unit_embedding
-from edgepers.ops.mean_unit_embedding.reference import mean_unit_embedding_reference
+from edgepers.ops.embedding.reference import mean_unit_embedding_reference
 from tests.numerics import assert_as_accurate_as_torch
 from tests.ops.ragged import DTYPES, WIDTHS, assert_refused, assert_traces, bad_ragged, batch, offsets_of
 

@@ -6,16 +6,20 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
+from itertools import accumulate
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from edgepers import ops
 from edgepers.errors import EdgepersError
-from edgepers.ops import dispatch, embedding_entropy, mean_unit_embedding, native, nearest_distance, score_tokens
-from edgepers.ops.score_tokens.native_kernel import score_cpp
-from edgepers.ops.score_tokens.reference import score_tokens_reference
+from edgepers.ops import dispatch, embedding_entropy, mean_unit_embedding, native, probe, score_tokens
+from edgepers.ops.scores.reference import score_tokens_reference
+from edgepers.ops.windowed import WINDOW
+from edgepers.ops.windowed.native_kernel import score_cpp, score_cuda
 from tests.numerics import assert_as_accurate_as_torch
 from tests.ops.ragged import DTYPES, batch, offsets_of
 
@@ -24,7 +28,15 @@ BUILD = ROOT / "csrc" / "build.py"
 CXX = os.environ.get("CXX", "c++")
 built = pytest.mark.skipif(not native.has("cpu"), reason="the C++ kernels are not built")
 compiler = pytest.mark.skipif(shutil.which(CXX) is None, reason="no C++ compiler")
-ISAS = ("sse2", "avx2", "avx512", "avx512bf16", "neon", "neon_fp16", "neon_bf16", "generic")
+ISAS = (
+    *("sse2", "avx2", "avx512", "avx512vnni", "avx512bf16"),
+    *("neon", "neon_dot", "neon_fp16", "neon_bf16", "generic"),
+)
+LAUNCHED = (  # what edgepers_score_tokens_cuda takes, but for the stream
+    *("hidden", "dtype", "center", "offsets", "tasks", "sets", "count", "width"),
+    *("live", "counts", "sums", "tallies", "entropy", "embedding"),
+)
+FACTS = "int edgepers_abi(void) {{ return {abi}; }} int edgepers_window(void) {{ return {window}; }}"
 
 
 @pytest.fixture
@@ -65,9 +77,10 @@ def test_broken_library_is_refused_with_the_cure(tmp_path):
     [
         ("int edgepers_abi(void) { return 999; }", rf"are of interface 999 where {native.ABI} is needed; rebuild"),
         ("int something(void) { return 1; }", "do not load .*edgepers_abi.*rebuild"),
-        (f"int edgepers_abi(void) {{ return {native.ABI}; }}", "lack edgepers_isa; rebuild"),
+        (FACTS.format(abi=native.ABI, window=8), "cut windows of 8 rows where 16 are meant; rebuild"),
+        (FACTS.format(abi=native.ABI, window=16), "lack edgepers_isa; rebuild"),
     ],
-    ids=["stale", "foreign", "incomplete"],
+    ids=["stale", "foreign", "other window", "incomplete"],
 )
 def test_stale_library_is_refused_with_the_cure(tmp_path, body, match):
     tiny_library(tmp_path, body)
@@ -88,20 +101,66 @@ def test_signatures_and_interface_version_are_those_of_the_header():
             assert kind == {ctypes.c_int: "int", ctypes.c_int64: "int64_t"}.get(ctype, "pointer"), f"{name}: {part}"
 
 
+@pytest.mark.skipif(not native.has("cuda"), reason="the CUDA kernels are not built")
+def test_the_cuda_library_loads_without_a_gpu_and_names_whole_windows_as_a_task():
+    assert native.call("edgepers_cuda_task_rows") % WINDOW == 0
+
+
+@pytest.mark.parametrize("rows", [32, 64])
+def test_a_set_is_cut_into_as_many_tasks_as_the_cuda_library_says(monkeypatch, rows):
+    launched = {}
+    monkeypatch.setattr(native, "call", lambda name: rows if name == "edgepers_cuda_task_rows" else None)
+    monkeypatch.setattr(
+        native, "launch", lambda name, *arguments: launched.update(zip(LAUNCHED, arguments, strict=True))
+    )
+    lengths = (1, 31, 32, 33, 64, 65, 200)
+    score_cuda("score_tokens", torch.ones(sum(lengths), 8), offsets_of(lengths), None)
+    tasks = [0, *accumulate(-(-length // rows) for length in lengths)]
+    assert launched["tasks"].tolist() == tasks
+    assert (launched["count"], len(launched["sums"]), len(launched["tallies"])) == (tasks[-1],) * 3
+
+
+def test_a_launch_is_on_the_current_stream_of_the_device_that_holds_its_first_tensor(monkeypatch):
+    entered, launched = [], []
+
+    @contextmanager
+    def device_of(tensor):
+        entered.append(tensor)
+        yield
+        entered.pop()
+
+    def current_stream():  # torch's, too, is of the device that is current when it is asked
+        return SimpleNamespace(cuda_stream=4711 if entered else 0)
+
+    monkeypatch.setattr(torch.cuda, "device_of", device_of)
+    monkeypatch.setattr(torch.cuda, "current_stream", current_stream)
+    monkeypatch.setattr(native, "call", lambda *arguments: launched.append((len(entered), *arguments)) or native.OK)
+    first = torch.ones(2)
+    native.launch("edgepers_score_tokens_cuda", first, 5)
+    assert launched == [(1, "edgepers_score_tokens_cuda", first, 5, 4711)]
+
+
 def test_backends_on_the_cpu_are_one_word_for_all_compiled_ops():
     named = ops.backends("cpu")
     expected = "cpp" if native.has("cpu") else "torch"
-    assert {named[op] for op in ("score_tokens", "embedding_entropy", "mean_unit_embedding", "nearest_distance")} == {
-        expected
-    }
-    assert named["in_domain_dissimilarity"] == "torch"
+    assert {named[op] for op in ("score_tokens", "embedding_entropy", "mean_unit_embedding")} == {expected}
+    assert {named[op] for op in ("in_domain_dissimilarity", "dissimilarity_from_sums", "nearest_distance")} == {"torch"}
+    assert named["int8_similarity"] == ("cpp" if native.has("cpu") else "numpy")
 
 
 @built
 def test_backends_refuse_a_kernel_that_is_wrong(monkeypatch):
-    right = ops.probe.nearest_distance_reference
-    monkeypatch.setattr(ops.probe, "nearest_distance_reference", lambda *args: right(*args) + 1e-3)
-    with pytest.raises(EdgepersError, match=r"nearest_distance: the cpp kernel on cpu is off by 0.001; rebuild"):
+    right = probe.embedding_entropy_reference
+    monkeypatch.setattr(probe, "embedding_entropy_reference", lambda *args: right(*args) + 1e-3)
+    with pytest.raises(EdgepersError, match=r"embedding_entropy: the cpp kernel on cpu is off by 0.001; rebuild"):
+        ops.backends("cpu")
+
+
+@built
+def test_backends_refuse_an_integer_that_is_off_by_one(monkeypatch):
+    right = probe.int8_similarity_reference
+    monkeypatch.setattr(probe, "int8_similarity_reference", lambda *args: right(*args) + 1)
+    with pytest.raises(EdgepersError, match=r"int8_similarity: the cpp kernel on cpu is off by 1; rebuild"):
         ops.backends("cpu")
 
 
@@ -177,24 +236,6 @@ def test_scores_are_the_same_bits_alone_in_any_batch_and_on_any_number_of_thread
                 )
         finally:
             torch.set_num_threads(threads)
-
-
-@built
-def test_distance_is_the_same_bits_alone_and_in_any_batch():
-    torch.manual_seed(0)
-    embeddings, centers = torch.randn(70, 300), torch.randn(2500, 300)
-    together = nearest_distance(embeddings, centers)
-    assert torch.equal(together, torch.cat([nearest_distance(row[None], centers) for row in embeddings]))
-    assert torch.equal(together[5:9], nearest_distance(embeddings[5:9], centers))
-
-
-@built
-def test_distance_keeps_nan_in_its_row():
-    embeddings, centers = torch.ones(5, 9), torch.ones(2000, 9)
-    embeddings[2, 3] = torch.nan
-    assert nearest_distance(embeddings, centers).isnan().tolist() == [False, False, True, False, False]
-    centers[1999, 0] = torch.nan
-    assert nearest_distance(embeddings, centers).isnan().all()
 
 
 @built

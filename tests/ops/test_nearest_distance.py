@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgepers.ops import nearest_distance
-from edgepers.ops.nearest_distance.reference import nearest_distance_reference
+from edgepers.ops.nearest.reference import nearest_distance_reference
 from tests.numerics import assert_as_accurate_as_torch
 from tests.ops.ragged import DTYPES, WIDTHS, assert_refused, assert_traces
 
@@ -48,6 +48,14 @@ def test_distance_without_centers_or_embeddings():
     assert nearest_distance(torch.ones(3, 4), torch.ones(0, 4)).tolist() == [2.0] * 3
     assert nearest_distance(torch.ones(0, 4), torch.ones(3, 4)).shape == (0,)
     assert nearest_distance(torch.ones(0, 4), torch.ones(0, 4)).shape == (0,)
+
+
+def test_distance_keeps_nan_in_its_row():
+    embeddings, centers = torch.ones(5, 9), torch.ones(2000, 9)
+    embeddings[2, 3] = torch.nan
+    assert nearest_distance(embeddings, centers).isnan().tolist() == [False, False, True, False, False]
+    centers[1999, 0] = torch.nan
+    assert nearest_distance(embeddings, centers).isnan().all()
 
 
 def test_distance_takes_any_strides_and_autocast():

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from edgepers.ops import embedding_entropy, mean_unit_embedding, score_tokens
-from edgepers.ops.score_tokens.reference import score_tokens_reference
+from edgepers.ops.scores.reference import score_tokens_reference
 from tests.numerics import assert_as_accurate_as_torch
 from tests.ops.ragged import DTYPES, assert_refused, assert_traces, bad_ragged, batch
 

@@ -7,21 +7,15 @@ import pytest
 import torch
 
 from edgepers.errors import ShapeError
-from edgepers.ops.dissimilarity_from_sums.reference import dissimilarity_from_sums_reference
-from edgepers.ops.nearest_distance.reference import nearest_distance_reference
-from edgepers.ops.score_tokens.reference import score_tokens_reference
+from edgepers.ops.scores.reference import score_tokens_reference
 from tests.numerics import assert_as_accurate_as_torch
 from tests.ops.ragged import BAD_RAGGED, DTYPES, batch, offsets_of
-from tests.ops.test_dissimilarity_from_sums import case
-from tests.ops.test_nearest_distance import unit
 
 pytest.importorskip("triton")
 if torch.cuda.is_available():
     pytest.skip("Triton compiles for the GPU here: see tests/ops/test_gpu.py", allow_module_level=True)
 
-from edgepers.ops.dissimilarity_from_sums.triton_kernel import dissimilarity_triton
-from edgepers.ops.nearest_distance.triton_kernel import nearest_triton
-from edgepers.ops.score_tokens.triton_kernel import score_triton
+from edgepers.ops.windowed.triton_kernel import score_triton
 
 
 @DTYPES
@@ -72,29 +66,3 @@ def test_scores_check_offsets(case):
     hidden, offsets, _, match = BAD_RAGGED[case]
     with pytest.raises(ShapeError, match=match):
         score_triton("score_tokens", hidden, offsets, None)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=["fp32", "fp16"])  # bfloat16: see above
-def test_distance_matches_reference(dtype):
-    torch.manual_seed(0)
-    for rows, many, width in ((5, 70, 63), (20, 1100, 16), (1, 1, 1)):
-        args = unit(rows, width, dtype), unit(many, width, dtype)
-        plain = nearest_distance_reference(*args, dtype=torch.float32)
-        assert_as_accurate_as_torch(nearest_triton(*args), nearest_distance_reference(*args), plain)
-
-
-def test_distance_keeps_nan():
-    centers = torch.ones(70, 4)
-    centers[66] = math.nan
-    assert nearest_triton(torch.ones(3, 4), centers).isnan().all()
-
-
-@DTYPES
-def test_dissimilarity_matches_reference(dtype):
-    for width in (1, 63, 300):
-        args = case(width, dtype)
-        truth, plain = (
-            dissimilarity_from_sums_reference(*args),
-            dissimilarity_from_sums_reference(*args, dtype=torch.float32),
-        )
-        assert_as_accurate_as_torch(dissimilarity_triton(*args), truth, plain)

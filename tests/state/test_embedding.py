@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from edgepers.state.embedding import dissimilarity, quantize, scale, stored_width
+from edgepers.state.embedding import quantize, scale, stored_width
 
 
 def unit(n: int, d: int) -> np.ndarray:
@@ -24,7 +24,3 @@ def test_quantization_is_a_pure_function_and_zero_stays_zero():
     x = unit(3, 3072)
     assert np.array_equal(quantize(x), quantize(x.copy()))
     assert not quantize(np.zeros((1, 3072), np.float32)).any()
-
-
-def test_dissimilarity_of_no_company_is_one():
-    assert dissimilarity(np.array([0, 500]), np.array([0, 1]), 64)[0] == 1.0

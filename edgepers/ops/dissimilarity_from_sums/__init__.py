@@ -1,1 +1,0 @@
-"""In-domain dissimilarity from per-domain sums, without the embeddings."""

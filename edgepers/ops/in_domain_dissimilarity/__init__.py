@@ -1,1 +1,0 @@
-"""Mean distance from an embedding to the buffered ones of its domain."""

@@ -1,0 +1,1 @@
+"""How alike stored embeddings are: exact products of int8 rows."""
