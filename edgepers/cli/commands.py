@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:  # --help loads no torch
     from edgepers.personalize import Personalizer
     from edgepers.state.buffer import Buffer
     from edgepers.state.folder import State
+    from edgepers.streams import DialogueSet
 
 
 def _given(args: argparse.Namespace) -> dict[str, Any]:
@@ -25,31 +27,30 @@ def _given(args: argparse.Namespace) -> dict[str, Any]:
 def _open(
     args: argparse.Namespace, *, make: bool = False, total: int | None = None, source: "Source | None" = None
 ) -> "Personalizer":
+    """A state with its settings, which entering it opens."""
     from edgepers.state.folder import State
 
-    state = State(args.state)
     if not make:
-        state.require()
-    settings = Settings.make(_given(args), state.saved_settings())
+        State(args.state).require()
     from edgepers.cli.console import Console
     from edgepers.personalize import Personalizer
 
     explain = None if not getattr(args, "explain", False) else sys.stderr if args.json else sys.stdout
-    return Personalizer(
-        args.state, settings, source=source, listener=Console(total, explain), quarantine=args.quarantine
-    )
+    listener = Console(total, explain)
+    return Personalizer(args.state, _given(args), source=source, listener=listener, quarantine=args.quarantine)
 
 
-def _open_buffer(args: argparse.Namespace, *, write: bool = False) -> "tuple[State, Settings, Buffer]":
-    """What needs no model: the state, its settings and its buffer."""
+def _open_buffer(
+    args: argparse.Namespace, *, write: bool = False, given: Sequence[str] = ("key_file",)
+) -> "tuple[State, Settings, Buffer]":
+    """What needs no model: the state, its settings with those of the command line that are `given`, and its buffer."""
     from edgepers.privacy.keyring import key_source
     from edgepers.state.buffer import Buffer
     from edgepers.state.folder import State
 
     state = State(args.state)
     state.require()
-    given = {"key_file": args.key_file} if getattr(args, "key_file", None) else {}
-    settings = Settings.make(given, state.saved_settings())
+    settings = state.settle({name: vars(args)[name] for name in given if vars(args).get(name) is not None})
     quarantine = getattr(args, "quarantine", False)
     return (
         state,
@@ -58,40 +59,47 @@ def _open_buffer(args: argparse.Namespace, *, write: bool = False) -> "tuple[Sta
     )
 
 
-def _check_files(args: argparse.Namespace) -> None:
-    """Find a missing file before a model is loaded."""
-    from edgepers.annotate.sources import from_file
-    from edgepers.streams import open_stream, read_dialogue_sets
+def _read_files(
+    args: argparse.Namespace, owner: "Personalizer", *, answers: bool = True
+) -> "tuple[Any, list[DialogueSet]]":
+    """The stream and the test set that are named, opened and read once, and the file of answers where `answers` are wanted.
 
-    if getattr(args, "stream", None) is not None:
-        open_stream(args.stream)
-    if getattr(args, "eval", None) is not None:
-        read_dialogue_sets(args.eval, need_reference=True)
-    if getattr(args, "annotations", "ask") not in ("ask", "gold"):
-        from_file(args.annotations)
-    if getattr(args, "annotations", "") == "gold" and getattr(args, "stream", "") == "-":
+    What is wrong with any of them is said before a folder is made or a model loaded.
+    """
+    from edgepers.evaluate.evaluator import test_sets
+
+    stream = getattr(args, "stream", None)
+    if stream == "-" and getattr(args, "annotations", "") == "gold":
         raise UsageError(
             "--annotations gold looks references up in the stream again, which standard input cannot do; give a file"
         )
+    opened = None if stream is None else owner.open_stream(stream)
+    test = test_sets(getattr(args, "eval", None))
+    if answers or "annotations" in vars(args):
+        owner.read_answers()
+    return opened, test
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    _check_files(args)
-    with _open(args, make=True, total=args.limit) as owner:
-        report = owner.run(args.stream, test=args.eval, limit=args.limit, strict=args.strict)
+    owner = _open(args, make=True, total=args.limit)
+    stream, test = _read_files(args, owner)
+    with owner:
+        report = owner.run(stream, test=test, limit=args.limit, strict=args.strict)
     return _shown(args, report, "run_summary")
 
 
 def select(args: argparse.Namespace) -> dict[str, Any]:
-    _check_files(args)
-    with _open(args, make=True, total=args.limit) as owner:
-        report = owner.select(args.stream, limit=args.limit, strict=args.strict)
+    owner = _open(args, make=True, total=args.limit)
+    stream, _ = _read_files(args, owner, answers=False)
+    with owner:
+        report = owner.select(stream, limit=args.limit, strict=args.strict)
     return _shown(args, report, "run_summary")
 
 
 def annotate(args: argparse.Namespace) -> dict[str, Any]:
-    _check_files(args)
-    with _open(args) as owner:
+    owner = _open(args)
+    _read_files(args, owner, answers=not args.requests)
+    with owner:
         if args.requests:
             requests = [
                 {"id": kept.id, "question": kept.question, "response": kept.response, "reference": ""}
@@ -118,19 +126,24 @@ def synthesize(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def train(args: argparse.Namespace) -> dict[str, Any]:
-    _check_files(args)
-    with _open(args) as owner:
-        done = owner.train(test=args.eval)
+    owner = _open(args)
+    _, test = _read_files(args, owner, answers=False)
+    with owner:
+        done = owner.train(test=test)
     return _shown_round(args, done)
 
 
 def round(args: argparse.Namespace) -> dict[str, Any]:
-    _check_files(args)
     if args.when_idle is not None:
         return _round_when_idle(args)
-    with _open(args) as owner:
-        done = owner.round(test=args.eval)
-    return _shown_round(args, done)
+    return _round_now(args)
+
+
+def _round_now(args: argparse.Namespace) -> dict[str, Any]:
+    owner = _open(args)
+    _, test = _read_files(args, owner)
+    with owner:
+        return _shown_round(args, owner.round(test=test))
 
 
 def _round_when_idle(args: argparse.Namespace) -> dict[str, Any]:
@@ -138,16 +151,13 @@ def _round_when_idle(args: argparse.Namespace) -> dict[str, Any]:
     from edgepers.config import BUSY
     from edgepers.rounds.idle import nothing_new, wait_until_idle
 
-    state, _, opened = _open_buffer(args)
-    given = {name: vars(args)[name] for name in ("annotations", "pause_when_busy") if name in args}
-    settings = Settings.make(given, state.saved_settings())
+    state, settings, opened = _open_buffer(args, given=("key_file", "annotations", "pause_when_busy"))
     with opened as buffer:
         reason = nothing_new(state, buffer, settings)
     reason = reason or wait_until_idle(settings.busy_bounds or BUSY, args.when_idle)
     if not reason:
         try:
-            with _open(args) as owner:
-                return _shown_round(args, owner.round(test=args.eval))
+            return _round_now(args)
         except BusyError as error:
             reason = str(error)
     if not args.json:
@@ -164,9 +174,10 @@ def _shown_round(args: argparse.Namespace, done: dict[str, Any]) -> dict[str, An
 
 
 def evaluate(args: argparse.Namespace) -> dict[str, Any]:
-    _check_files(args)
-    with _open(args) as owner:
-        found = owner.evaluate(args.eval)
+    owner = _open(args)
+    _, test = _read_files(args, owner, answers=False)
+    with owner:
+        found = owner.evaluate(test)
     if not args.json:
         from edgepers.text import table
 
@@ -178,13 +189,15 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def status(args: argparse.Namespace) -> dict[str, Any]:
-    from edgepers.report.overview import overview
+    from edgepers.report.overview import contents, overview
     from edgepers.report.report import report
 
     state, settings, opened = _open_buffer(args)
     with opened as buffer:
         found = report(state, buffer, settings)
         found |= overview(buffer, settings)
+        if args.json or args.plot is not None:  # every value of every set: each record is opened
+            found |= contents(buffer)
     if args.plot is not None:
         from edgepers.report.pictures import state_picture, write_picture
 
@@ -287,7 +300,7 @@ def guard(args: argparse.Namespace) -> dict[str, Any]:
     state, settings, opened = _open_buffer(args)
     with opened as buffer:
         adapter = adapter_folder(state, args.adapter or buffer.progress.published)
-        _, reserve = split_reserve([kept for kept in buffer if kept.annotated])
+        _, reserve = split_reserve(buffer.annotated())
     done = guard_served(
         settings, [(kept.question, kept.wanted) for kept in reserve], adapter, args.served, merged=args.merged
     )

@@ -10,7 +10,7 @@ from edgepers.errors import BudgetError
 from edgepers.plan.memory import AdapterBytes, StepBytes, step_bytes, training_parts
 from edgepers.plan.shapes import ModelShapes
 from edgepers.train.checkpointed_blocks import blocks_of
-from edgepers.train.frozen_linear import Room
+from edgepers.train.frozen_linear import ByteAllowance
 from edgepers.train.layout import LEAST_TOKENS, MICRO_BATCH_TOKENS, MemoryLayout
 from edgepers.train.packing import bins
 from edgepers.train.recipe import Recipe
@@ -210,7 +210,7 @@ def over_budget(parts: Mapping[str, int], settings: Settings) -> BudgetError:
 
 def _resident(llm: ModelShapes, room: int) -> int:
     """Bytes of the 4-bit layers that `lean_layers` would keep dequantized."""
-    fitting = Room(room)
+    fitting = ByteAllowance(room)
     return sum(
         size for layer in llm.quantized_layers if fitting.take(size := layer.weight.numel() * llm.dtype.itemsize)
     )

@@ -186,7 +186,7 @@ def lean_layers(
             del module.forward
 
 
-class Room:
+class ByteAllowance:
     """Bytes that are given to whoever comes first and fits.
 
     Args:
@@ -209,7 +209,7 @@ class _Layers:
 
     def __init__(self, weight_of: "WeightOf", room_bytes: int, fused: FusedProducts | None) -> None:
         self._weight_of = weight_of
-        self._room = Room(room_bytes)
+        self._room = ByteAllowance(room_bytes)
         self._fused = fused
         self._known: dict[int, _Layer] = {}  # by layer: an adapted one is met twice, in its adapter and by itself
 
