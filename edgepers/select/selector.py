@@ -283,11 +283,12 @@ class Selector(Verdicts):
         candidate, _ = self._candidate(arrival, dropped.position, text, scored, 0, loss=loss)
         annotated = judged(candidate, reference, round_number)
         progress = buffer.progress.verdict_given()
-        gone = self._room_for_verdict(annotated, [])
+        packed = pack_record(annotated)
+        gone = self._room_for_verdict(packed, [])
         if isinstance(gone, str):
             buffer.save(progress)
             return gone
-        buffer.admit(annotated, gone, progress.set_dropped(dropped.reason, -1))
+        buffer.admit(annotated, gone, progress.set_dropped(dropped.reason, -1), packed)
         buffer.flush()
         here = self._index.kept().position
         if len(here) and here[-1] > annotated.position:

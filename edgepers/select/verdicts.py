@@ -5,7 +5,7 @@ from dataclasses import replace
 from itertools import chain, islice
 
 from edgepers.state.buffer import Buffer
-from edgepers.state.records import KeptSet
+from edgepers.state.records import KeptSet, pack_record
 
 __all__ = ["Verdicts", "judged"]
 
@@ -30,12 +30,13 @@ class Verdicts:
         """
         with self.buffer.lock:
             annotated = judged(self.buffer.get(position), reference, round_number)
+            packed = pack_record(annotated)
             progress = self.buffer.progress.verdict_given()
-            gone = self._room_for_verdict(annotated, [position])
+            gone = self._room_for_verdict(packed, [position])
             if isinstance(gone, str):
                 self.buffer.save(progress)
                 return gone
-            self.buffer.replace(annotated, gone, progress)
+            self.buffer.replace(annotated, gone, progress, packed)
             self._follow(gone, annotated)
         return ""
 
@@ -45,18 +46,19 @@ class Verdicts:
             if self.buffer.mark_asked(position, round_number):
                 return
             asked = replace(self.buffer.get(position), asked=round_number)
-            gone = self._room_for_verdict(asked, [position])
+            packed = pack_record(asked)
+            gone = self._room_for_verdict(packed, [position])
             if not isinstance(gone, str):
-                self.buffer.replace(asked, gone, self.buffer.progress)
+                self.buffer.replace(asked, gone, self.buffer.progress, packed)
                 self._follow(gone, asked)
 
     def holds(self, position: int) -> bool:
         """Whether a set is in the buffer."""
         return position in self.buffer.marks
 
-    def _room_for_verdict(self, kept: KeptSet, replaced: Sequence[int]) -> list[int] | str:
+    def _room_for_verdict(self, record: bytes, replaced: Sequence[int]) -> list[int] | str:
         """Positions that must leave besides those it replaces, oldest first of what nobody has looked at; or why it cannot be kept."""
-        size = self.buffer.row_bytes(kept)
+        size = self.buffer.row_bytes(record)
         if size > self.buffer.max_record_bytes:
             return "too_big"
         marks = self.buffer.marks

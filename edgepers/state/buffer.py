@@ -255,16 +255,19 @@ class Buffer:
         """
         after = progress.set_admitted(kept.position).sets_evicted(len(evict))
         with self._commits.shared(after):
-            self._exchange(evict, kept, pack_record(kept) if packed is None else packed)
+            for position in evict:
+                self._kept.delete(position)
+            self._insert(kept, pack_record(kept) if packed is None else packed)
 
-    def replace(self, kept: KeptSet, evict: Sequence[int], progress: Progress) -> None:
-        """Keep a changed version of a kept set, such as an annotated one, and let others go to make room."""
+    def replace(self, kept: KeptSet, evict: Sequence[int], progress: Progress, packed: bytes | None = None) -> None:
+        """Keep a changed version of a kept set, such as an annotated one, and let others go to make room; as `admit`."""
         with self._commits.transaction(progress.sets_evicted(len(evict))):
-            self._exchange([*evict, kept.position], kept, pack_record(kept))
+            for position in evict:
+                self._kept.delete(position)
+            self._kept.take_out(kept.position)
+            self._insert(kept, pack_record(kept) if packed is None else packed)
 
-    def _exchange(self, leave: Sequence[int], kept: KeptSet, record: bytes) -> None:
-        for position in leave:
-            self._kept.delete(position)
+    def _insert(self, kept: KeptSet, record: bytes) -> None:
         if not self.fits(row_bytes(record)):
             raise BudgetError(
                 f"{self.path}: set {kept.position} does not fit after what was evicted; a policy must evict more, or"

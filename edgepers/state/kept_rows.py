@@ -95,7 +95,17 @@ class KeptRows:
             self._marks.put(position, mark)
 
     def delete(self, position: int) -> None:
-        """Take a set away.
+        """Take a set away for good.
+
+        Raises:
+            StateError: it is not there.
+        """
+        self.take_out(position)
+        if self._marks is not None:
+            self._marks.drop(int(position))
+
+    def take_out(self, position: int) -> None:
+        """Delete the row of a set that is inserted again in the same transaction: its mark keeps its place meanwhile.
 
         Raises:
             StateError: it is not there.
@@ -104,8 +114,6 @@ class KeptRows:
             raise StateError(
                 f"{self._db.path}: set {position} was to leave but is not there; run 'edgepers status' and report this"
             )
-        if self._marks is not None:
-            self._marks.drop(int(position))
 
     def seal_again(self, position: int, asked: int | None = None) -> None:
         """Seal a set with the newest key, and under another round of asking where one is given.
@@ -119,8 +127,7 @@ class KeptRows:
         ((key, before, annotated, data),) = found
         mark = Mark(before, bool(annotated), len(data) + _ROW_OVERHEAD)
         record = self._opened(position, mark, key, data)
-        # away first: a full file has no pages for both
-        self._db.run("DELETE FROM kept WHERE position = ?", (position,))
+        self.take_out(position)  # first: a full file has no pages for both
         self._insert(position, mark if asked is None else replace(mark, asked=asked), record)
 
     def set_aside(self, position: int) -> None:

@@ -4,7 +4,6 @@ import json
 from types import SimpleNamespace
 
 import pytest
-from tests.test_export import ROWS
 
 from edgepers.cli.parser import main
 from edgepers.config import BUSY, Settings
@@ -13,6 +12,7 @@ from edgepers.rounds import idle
 from edgepers.rounds.idle import nothing_new, wait_until_idle
 from edgepers.state.buffer import Buffer
 from edgepers.state.folder import CHECKPOINT, State
+from tests.export.test_export import ROWS
 from tests.test_docs import QUICK
 
 

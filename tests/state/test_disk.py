@@ -10,10 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.state.test_buffer import STORAGE, admit, after, make, opened, same
 
 from edgepers.errors import BudgetError, EdgepersError, StateError
 from edgepers.state.buffer import Buffer
+from tests.state.test_buffer import STORAGE, admit, after, make, opened, same
 
 ENOUGH = 250  # sets, to fill the budget and more
 

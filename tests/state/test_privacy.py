@@ -8,11 +8,11 @@ import shutil
 import sqlite3
 
 import pytest
-from tests.state.test_buffer import STORAGE, admit, make, opened, same
 
 from edgepers.errors import StateError
 from edgepers.privacy.keyring import KeySource
 from edgepers.state.buffer import Buffer
+from tests.state.test_buffer import STORAGE, admit, make, opened, same
 
 SETS = 40
 
