@@ -1,14 +1,15 @@
 """The whole chain: a stream in, a published adapter out. This module alone knows the order of the stages."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import astuple, replace
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from edgepers import ops
-from edgepers.annotate.requests import annotate, pending
-from edgepers.annotate.sources import Source, source_of
+from edgepers.annotate.requests import annotate, requests
+from edgepers.annotate.sources import Source, from_file, source_of
 from edgepers.config import Settings
 from edgepers.errors import MicroBatchHalvedError, StateError
 from edgepers.evaluate.evaluator import test_digest, test_sets
@@ -26,17 +27,18 @@ from edgepers.rounds.listener import Listener
 from edgepers.rounds.measure import HeldOutScores
 from edgepers.rounds.training_data import TrainingData
 from edgepers.select.lexicon import load_lexicons
-from edgepers.select.micro_batches import MicroBatches
+from edgepers.select.micro_batches import MicroBatch, MicroBatches
 from edgepers.select.policy import Policy
 from edgepers.select.scores import Score
-from edgepers.select.selector import Selector
+from edgepers.select.selector import Selector, check_identity
+from edgepers.select.verdicts import Verdicts
 from edgepers.state.buffer import Buffer
 from edgepers.state.folder import State
 from edgepers.state.forget import finish_forgetting
 from edgepers.state.records import KeptSet
 from edgepers.state.rollback import roll_back
 from edgepers.state.variations import Variations, sum_counts
-from edgepers.streams import Arrival, DialogueSet, FileStream, Stream, open_stream
+from edgepers.streams import DialogueSet, FileStream, Stream, open_stream
 from edgepers.streams.hub import HubStream
 from edgepers.synth.check import refusal
 from edgepers.synth.synthesize import Check, digest, synthesize
@@ -48,11 +50,23 @@ __all__ = ["Personalizer"]
 
 
 class Personalizer:
-    """One owner's state folder with the model that serves it. Use it as a context manager: leaving makes the position durable.
+    """One owner's state folder with the model that serves it. Use it as a context manager, or call `open` and `close`.
+
+    Making one reads the settings and touches nothing else. Opening (entering the context) takes the folder's lock and
+    makes the folder on first use, finishes a forgetting that was cut off, says in `adapters/current` what is published,
+    begins to meter energy (which rests a second where there is a meter), and saves the settings of a state that was made
+    before. Closing makes the position durable and releases the folder.
+
+    The model is loaded when it is first needed: by whatever selects, answers, trains or measures. Then the plan is
+    checked, kernels are tried on a GPU, the kept sets are read, sets leave that a smaller budget has no room for, and a
+    new state's settings are saved. Requests, verdicts, `rollback` and a report without a test set need no model.
+
+    Threads may share one: what changes the state is done by one after the other, `run` and `select` as a whole.
 
     Args:
         state: the folder; made on first use.
-        settings: None takes what the state has saved, or the defaults.
+        settings: as they are; a mapping: those that are given, over what the state has saved, over the defaults; None
+            gives none.
         llm: a loaded model to share; else the settings' model is loaded when it is first needed.
         policy: a callable in place of the settings' policy.
         score: a callable in place of EOE.
@@ -63,15 +77,17 @@ class Personalizer:
         energy: meters joules, and is closed with this; None: what this machine has.
 
     Raises:
-        StateError: another process works on the folder, or it was made with another model, seed, stream or other
-            lexicons.
-        UsageError: the settings' lexicons cannot be read.
+        StateError: on making one, the state was made with another model or seed; on opening, another process works on
+            the folder, or it was made with other lexicons.
+        UsageError: the settings, or their lexicons, cannot be read.
     """
+
+    energy: Ledger  # once it is open
 
     def __init__(
         self,
         state: str | Path,
-        settings: Settings | None = None,
+        settings: Settings | Mapping[str, Any] | None = None,
         *,
         llm: LanguageModel | None = None,
         policy: Policy | None = None,
@@ -83,65 +99,152 @@ class Personalizer:
         energy: EnergyMeter | None = None,
     ) -> None:
         self.state = State(state)
-        self.settings = self.state.settled(settings)
-        lexicons = load_lexicons(None if self.settings.lexicons is None else Path(self.settings.lexicons))
-        if llm is None:
-            import_libraries()
-        self.meter = MemoryMeter(self.settings.memory)
+        self.settings = self.state.settle(settings)
+        lexicons = self.settings.lexicons
+        self._lexicons = load_lexicons(None if lexicons is None else Path(lexicons))
+        self._policy, self._score, self._check, self._source = policy, score, check, source
         self._listener = listener or Listener()
-        self._source = source
-        self._check = check
-        self.buffer = Buffer(
+        self._quarantine = quarantine
+        self._energy_meter = energy
+        self._llm = llm
+        self._model_ready = False
+        self._buffer: Buffer | None = None
+        self.meter = MemoryMeter(self.settings.memory)
+        self._selector: Selector | None = None
+        self._answering = threading.RLock()  # one adapter at a time is on the model
+
+    @property
+    def buffer(self) -> Buffer:
+        """The kept sets and the progress.
+
+        Raises:
+            StateError: this is not open.
+        """
+        if self._buffer is None:
+            raise StateError(
+                f"state {self.state.folder}: not open; write 'with Personalizer(...) as owner', or call open"
+            )
+        return self._buffer
+
+    # -- opening and closing
+
+    def open(self) -> "Personalizer":
+        """Lock the folder and make good what was cut off; loads no model."""
+        with contextlib.ExitStack() as undo:
+            self._buffer = undo.enter_context(self._locked_buffer())
+            finish_forgetting(self.state, self.buffer)
+            self.state.mirror_published(self.buffer.progress.published)
+            self.energy = undo.enter_context(contextlib.closing(self._begun_ledger()))
+            if self.buffer.identity():
+                self._save_known_settings()
+            undo.pop_all()
+        return self
+
+    def _locked_buffer(self) -> Buffer:
+        return Buffer(
             self.state.folder,
             self.settings.storage,
             keys=key_source(self.settings),
-            quarantine=quarantine,
+            quarantine=self._quarantine,
             batch=self.settings.admissions_per_commit,
         )
-        with contextlib.ExitStack() as undo:
-            undo.callback(self.buffer.close)
-            finish_forgetting(self.state, self.buffer)
-            self.state.mirror_published(self.buffer.progress.published)
-            self.energy = Ledger(self.state.pending_energy, energy or EnergyMeter.find(), self.round_number)
-            undo.callback(self.energy.close)
-            self.llm = llm or self._load()
-            check_kernels(self.settings, self.llm.device)
-            self._measuring = HeldOutScores(self.llm, self.state, self.buffer, self.energy, self._listener)
-            if self.llm.device.type == "cuda":
-                ops.backends("cuda")  # a kernel that is wrong on this GPU is found before anything is decided by it
-            self.selector = Selector(
-                self.buffer,
-                self.llm,
-                policy=policy or self.settings.policy,
-                entropy=score or self.settings.entropy,
-                scored_text=self.settings.scored_text,
-                protect_annotated=self.settings.protect_annotated,
-                lexicons=lexicons,
-                seed=self.settings.seed,
-                explain=self._listener.explains,
-            )
-            self.state.save_settings(self.settings)
-            undo.pop_all()
 
-    def _load(self) -> LanguageModel:
-        check_memory(self.settings.model, self.settings.bits, self.settings.memory)
-        encode_tokens = check_plan(self.settings)
-        llm = LanguageModel.load(self.settings.model, bits=self.settings.bits)
-        llm.encode_tokens = encode_tokens
-        return llm
+    def _begun_ledger(self) -> Ledger:
+        return Ledger(self.state.pending_energy, self._energy_meter or EnergyMeter.find(), self.round_number)
+
+    def _save_known_settings(self) -> None:
+        """Save the settings of a state that was made before, unless it was made with others that may not change."""
+        made_with = {"seed": str(self.settings.seed), "lexicons": self._lexicons.fingerprint}
+        check_identity(self.buffer, made_with, self._lexicons)
+        self.state.save_settings(self.settings)
 
     def __enter__(self) -> "Personalizer":
-        return self
+        return self.open()
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
         """Make the position durable and release the folder."""
-        with contextlib.closing(self.buffer), contextlib.closing(self.energy):
-            self.buffer.save(self.buffer.progress.copy())
+        with contextlib.closing(self.buffer), contextlib.closing(self.energy), self.buffer.lock:
+            self.buffer.save(self.buffer.progress)
+
+    # -- what is made when it is first needed
+
+    @property
+    def llm(self) -> LanguageModel:
+        """The model, loaded when it is first asked for, once the plan says that it fits."""
+        with self.buffer.lock:
+            if self._llm is None:
+                self._llm = self._load()
+            if not self._model_ready:
+                check_kernels(self.settings, self._llm.device)
+                if self._llm.device.type == "cuda":
+                    ops.backends("cuda")  # a kernel that is wrong on this GPU is found before anything is decided by it
+                self._model_ready = True
+            return self._llm
+
+    def _load(self) -> LanguageModel:
+        import_libraries()
+        self.meter = MemoryMeter(self.settings.memory)  # what libraries take by themselves is not counted
+        check_memory(self.settings.model, self.settings.bits, self.settings.memory)
+        encode_tokens = check_plan(self.settings)
+        llm = LanguageModel.load(self.settings.model, bits=self.settings.bits)
+        llm.encode_tokens = encode_tokens
+        return llm
+
+    @property
+    def selector(self) -> Selector:
+        """The selector, which reads the whole buffer when it is first asked for; with it a new state becomes this model's."""
+        return self._load_selector()
+
+    def _load_selector(self) -> Selector:
+        with self.buffer.lock:
+            if self._selector is None:
+                self._selector = Selector(
+                    self.buffer,
+                    self.llm,
+                    policy=self._policy or self.settings.policy,
+                    entropy=self._score or self.settings.entropy,
+                    scored_text=self.settings.scored_text,
+                    protect_annotated=self.settings.protect_annotated,
+                    lexicons=self._lexicons,
+                    seed=self.settings.seed,
+                    explain=self._listener.explains,
+                )
+                self.state.save_settings(self.settings)
+            return self._selector
+
+    @property
+    def verdicts(self) -> Verdicts:
+        """Takes the owner's verdicts: the selector where there is one, which keeps its index up, or must be one to come down to the budget."""
+        with self.buffer.lock:
+            if self._selector is None and not self.buffer.over_budget:
+                return Verdicts(self.buffer)
+            return self.selector
+
+    @property
+    def _measuring(self) -> HeldOutScores:
+        return HeldOutScores(self.llm, self.state, self.buffer, self.energy, self._listener)
 
     # -- the chain
+
+    def open_stream(self, stream: str | Path | Stream | Iterable[DialogueSet]) -> Stream:
+        """Open a stream in the settings' form, before anything is locked, made or loaded; one that is open stays as it is.
+
+        Raises:
+            StreamError: it cannot be read.
+        """
+        return open_stream(stream, self.settings.format, self._listener.note)
+
+    def read_answers(self) -> None:
+        """Parse the file of answers that the settings name, if they name one, before anything is locked, made or loaded.
+
+        Raises:
+            StreamError: names the file, and the line, that cannot be read.
+        """
+        if self._source is None and self.settings.annotations not in ("ask", "gold"):
+            self._source = from_file(self.settings.annotations)
 
     def run(
         self,
@@ -162,28 +265,30 @@ class Personalizer:
         Raises:
             StreamError: unreadable, empty, or (strict) malformed.
         """
-        source = self._bind(open_stream(stream, self.settings.format, self._listener.note))
-        held_out = test_sets(test)
-        self._measuring.base(held_out)
-        for _ in self._select(source, limit, strict, rounds=True):
-            self.round(source, test=held_out)
-        if self.buffer.progress.position > self.buffer.progress.round_position:
-            self.round(source, test=held_out)
-        return self.report(held_out)
+        opened, held_out = self.open_stream(stream), test_sets(test)
+        self.read_answers()
+        with self.buffer.lock:
+            self._bind(opened)
+            self._measuring.base(held_out)
+            self._select(opened, limit, strict, on_round=lambda: self.round(opened, test=held_out))
+            if self.buffer.progress.position > self.buffer.progress.round_position:
+                self.round(opened, test=held_out)
+            return self.report(held_out)
 
     def select(
         self, stream: str | Path | Stream | Iterable[DialogueSet], *, limit: int | None = None, strict: bool = False
     ) -> dict[str, Any]:
         """Read a stream and keep what the policy keeps; no rounds."""
-        source = self._bind(open_stream(stream, self.settings.format, self._listener.note))
-        for _ in self._select(source, limit, strict, rounds=False):
-            pass
-        return self.report(None)
+        opened = self.open_stream(stream)
+        with self.buffer.lock:
+            self._bind(opened)
+            self._select(opened, limit, strict)
+            return self.report(None)
 
-    def _bind(self, stream: Stream) -> Stream:
+    def _bind(self, stream: Stream) -> None:
         """Make sure that an old state is this stream's; a new one becomes it with the first set decided."""
-        progress = self.buffer.progress
-        if progress.stream and stream.fingerprint and progress.stream != stream.fingerprint:
+        made_with = self.buffer.progress.stream
+        if made_with and stream.fingerprint and made_with != stream.fingerprint:
             raise StateError(
                 f"state {self.state.folder}: made with another stream than {stream.name}; give that one, or a new"
                 " --state"
@@ -191,60 +296,56 @@ class Personalizer:
         if isinstance(stream, (FileStream, HubStream)) and stream.name != "-":
             where = stream.name if isinstance(stream, HubStream) else str(Path(stream.name).resolve())
             self.settings = replace(self.settings, stream=where)
+            self._load_selector()  # a state of another model's is refused, and keeps the stream that it had
             self.state.save_settings(self.settings)
-        return stream
 
-    def _select(self, stream: Stream, limit: int | None, strict: bool, *, rounds: bool) -> Iterator[None]:
-        """Decide on the rest of the stream; with `rounds`, yields where one is due."""
-        feed = MicroBatches(stream, self.buffer.progress, strict=strict, note=self._listener.note)
-        while True:
-            if rounds and self.buffer.progress.position >= self.next_round:
-                yield
-            ends = [*([self.next_round] if rounds else []), *([limit] if limit is not None else [])]
-            first, batch = feed.position, feed.next(*ends)
-            if not batch:
-                break
-            self._decide(batch, first, stream.fingerprint or "")
-        feed.require_some()
-        final = self.buffer.progress.copy()
-        final.invalid = feed.invalid
-        self.buffer.save(final)
+    def _select(
+        self, stream: Stream, limit: int | None, strict: bool, on_round: Callable[[], object] | None = None
+    ) -> None:
+        """Decide on the rest of the stream; `on_round` is called where a round is due."""
+        batches = MicroBatches(stream, self.buffer.progress, strict=strict, log=self._listener.note)
+        ends = [] if limit is None else [limit]
+        if on_round is None:
+            while batch := batches.next(*ends):
+                self._decide(batch)
+        else:
+            self._round_if_due(on_round)  # one that was interrupted
+            while batch := batches.next(self.next_round, *ends):
+                self._decide(batch)
+                self._round_if_due(on_round)
+        batches.require_some()
+        self.buffer.save(self.buffer.progress.stream_read(batches.invalid))
+
+    def _round_if_due(self, on_round: Callable[[], object]) -> None:
+        if self.buffer.progress.position >= self.next_round:
+            on_round()
 
     @property
     def next_round(self) -> int:
         """Sets seen when the next round is due."""
-        every = self.settings.every
-        return (self.buffer.progress.round_position // every + 1) * every
+        return self.buffer.progress.next_round(self.settings.every)
 
-    def _decide(self, batch: list[Arrival], first: int, fingerprint: str) -> None:
+    def _decide(self, batch: MicroBatch) -> None:
         """Answer, score and decide one micro-batch; what was decided before an interruption is passed over."""
-        if first + len(batch) > self.buffer.progress.position:
-            here = self.buffer.progress.copy()
-            here.batch_position, here.batch_skip = first, 0
-            here.batch_cursor = list(astuple(batch[0].here))
-            here.stream = here.stream or fingerprint
-            self.buffer.progress = here
-            with self.energy.stage("select"):
-                self.selector.offer(self._answered(batch), first, self._listener.decided)
-        after = self.buffer.progress.copy()
-        after.batch_position, after.batch_skip = first + len(batch), 0
-        after.batch_cursor = list(astuple(batch[-1].after))
-        self.buffer.progress = after
+        with self.energy.stage("select"):
+            self.selector.decide(self._answered(batch), self._listener.decided)
         self.meter.check("selecting")
 
-    def _answered(self, batch: list[Arrival]) -> list[Arrival]:
-        """The batch with missing responses given by the published model."""
-        missing = [arrival.dialogue.question for arrival in batch if arrival.dialogue.response is None]
-        if not missing:
+    def _answered(self, batch: MicroBatch) -> MicroBatch:
+        """The batch with missing responses given by the published model; as it is where all of it was decided before."""
+        missing = [arrival.dialogue.question for arrival in batch.arrivals if arrival.dialogue.response is None]
+        if not missing or batch.end <= self.buffer.progress.position:
             return batch
-        self._measuring.use_published()
-        answers = iter(self.llm.answer(missing))
-        return [
+        with self._answering:
+            self._measuring.use_published()
+            answers = iter(self.llm.answer(missing))
+        arrivals = [
             arrival
             if arrival.dialogue.response is not None
             else replace(arrival, dialogue=replace(arrival.dialogue, response=next(answers)))
-            for arrival in batch
+            for arrival in batch.arrivals
         ]
+        return replace(batch, arrivals=arrivals)
 
     # -- one round
 
@@ -269,11 +370,11 @@ class Personalizer:
         self._listener.stage("annotate", self.round_number)
         source = source_of(self.settings, stream) if self._source is None else self._source
         with self.energy.stage("annotate"):
-            return annotate(self.selector, source, self.round_number, self.settings.annotations_per_round)
+            return annotate(self.verdicts, source, self.round_number, self.settings.annotations_per_round)
 
     def requests(self) -> list[KeptSet]:
         """What the owner would be asked about next, in that order."""
-        return pending(self.selector, self.round_number)[: self.settings.annotations_per_round]
+        return requests(self.verdicts, self.round_number, self.settings.annotations_per_round)
 
     def synthesize(self) -> dict[str, Any]:
         """Write the variations that annotated sets still lack; those of sets that have left are deleted."""
@@ -334,14 +435,15 @@ class Personalizer:
                     " refused"
                 )
         self.meter.check("the round")
-        progress = self.buffer.progress.copy()
-        progress.rounds, progress.round_position = number, progress.position
         new = [v for v in material.variations.values() if v.round == number]
-        progress.synthesized += sum(len(v.pairs) for v in new)
-        progress.refused = sum_counts(progress.refused, *(v.refused for v in new))
-        if verdict.publish:
-            progress.earlier = [*progress.earlier, progress.published][-self.settings.keep_adapters :]
-            progress.published = name
+        progress = self.buffer.progress
+        progress = progress.round_done(
+            number,
+            synthesized=sum(len(v.pairs) for v in new),
+            refused=sum_counts(progress.refused, *(v.refused for v in new)),
+            published=name if verdict.publish else None,
+            keep=self.settings.keep_adapters,
+        )
         rouge1 = self._measuring.after_round(number, progress.published, held_out)
         done = round_report(
             number=number,
@@ -389,19 +491,23 @@ class Personalizer:
 
     def evaluate(self, test: str | Path | Sequence[DialogueSet]) -> dict[str, Any]:
         """ROUGE-1 of the base model and of the published one, beside what knowing nothing scores."""
-        return self._measuring.evaluate(test_sets(test))
+        held_out = test_sets(test)
+        with self.buffer.lock:
+            return self._measuring.evaluate(held_out)
 
     def answer(
         self, questions: Sequence[str], *, adapter: bool = True, max_new_tokens: int = MAX_NEW_TOKENS
     ) -> list[str]:
         """The published model's greedy answers; `adapter=False`: the base model's."""
-        self._measuring.use_published()
-        return self.llm.answer(questions, adapter=adapter, max_new_tokens=max_new_tokens)
+        with self._answering:
+            self._measuring.use_published()
+            return self.llm.answer(questions, adapter=adapter, max_new_tokens=max_new_tokens)
 
-    def reply(self, question: str, told: Callable[[str], None], *, max_new_tokens: int = MAX_NEW_TOKENS) -> str:
-        """The published model's greedy answer, told piece by piece while it is written."""
-        self._measuring.use_published()
-        return self.llm.stream(question, told, max_new_tokens=max_new_tokens)
+    def reply(self, question: str, on_text: Callable[[str], None], *, max_new_tokens: int = MAX_NEW_TOKENS) -> str:
+        """The published model's greedy answer, given piece by piece to `on_text` while it is written."""
+        with self._answering:
+            self._measuring.use_published()
+            return self.llm.stream(question, on_text, max_new_tokens=max_new_tokens)
 
     def rollback(self) -> dict[str, Any]:
         """Publish what was published before, the base model at last.

@@ -353,16 +353,16 @@ def test_lexicons_of_ones_own_are_kept_by_their_absolute_path_and_no_others_are_
     monkeypatch.chdir(tmp_path)
     with Personalizer("s", Settings(**QUICK, lexicons="mine"), llm=llm) as owner:
         owner.select(stream)
-        assert set(owner.buffer.domains()) <= {"names", "general"}
+        assert {kept.domain for kept in owner.buffer} <= {"names", "general"}
     assert State("s").saved_settings()["lexicons"] == str(folder.resolve())
     monkeypatch.chdir(folder)
     with Personalizer(tmp_path / "s", llm=llm) as owner:
         assert owner.selector.holds(0)
     with pytest.raises(StateError, match=r"made with other lexicons .* give --lexicons"):
-        Personalizer(tmp_path / "s", Settings(**QUICK), llm=llm)
+        Personalizer(tmp_path / "s", Settings(**QUICK), llm=llm).open()
     (folder / "names.txt").write_text("emily\nmoon\n")
     with pytest.raises(StateError, match=r"made with other lexicons than these \(names\)"):
-        Personalizer(tmp_path / "s", llm=llm)
+        Personalizer(tmp_path / "s", llm=llm).open()
 
 
 def test_streams_without_a_valid_set_are_one_line(tmp_path, llm):

@@ -1,5 +1,6 @@
 """What a chat does, without a terminal: answer, offer, take verdicts."""
 
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,9 +12,10 @@ from edgepers.state.forget import find, forget
 from edgepers.state.records import SPOKEN
 from edgepers.streams import Arrival, DialogueSet
 
-__all__ = ["CHAT_TOKENS", "Exchange", "Session"]
+__all__ = ["CHAT_TOKENS", "MOST_REMEMBERED", "Exchange", "Session"]
 
 CHAT_TOKENS = 256  # of one answer, at most
+MOST_REMEMBERED = 256  # exchanges that can still be judged
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +27,20 @@ class Exchange:
     decision: Decision
     verdict: str = ""  # "good" or "corrected" once the owner has said so
 
+    @property
+    def position(self) -> int:
+        """Its place in the state's order, by which it is known."""
+        return self.decision.position
+
 
 class Session:
     """One chat over one state; every question stands alone, as it will when it is learned.
 
+    Exchanges are known by their position in the state's order, so that several pages may speak of their own; the last
+    one is meant where no position is given. Threads may share a session.
+
     Attributes:
-        last: the exchange that the commands speak of.
+        last: the exchange that was asked last, None before the first and after it was forgotten.
         exchanges: how many there were.
         kept: how many of them the selector took.
         verdicts: how many the owner judged.
@@ -40,98 +50,127 @@ class Session:
         self.owner = owner
         self.last: Exchange | None = None
         self.exchanges = self.kept = self.verdicts = 0
+        self._remembered: OrderedDict[int, Exchange] = OrderedDict()
         owner.selector.explains = True  # for /why
 
-    def ask(self, question: str, told: Callable[[str], None]) -> Exchange:
-        """Answer, piece by piece to `told`, and offer the exchange to the selector, durably."""
-        answer = self.owner.reply(question, told, max_new_tokens=CHAT_TOKENS)
-        self.exchanges += 1
-        decision = self._offer(DialogueSet(question, answer or "..."))
-        self.kept += decision.admitted
-        self.last = Exchange(question, answer or "...", decision)
-        return self.last
+    def ask(self, question: str, on_text: Callable[[str], None]) -> Exchange:
+        """Answer, piece by piece to `on_text`, and offer the exchange to the selector, durably."""
+        answer = self.owner.reply(question, on_text, max_new_tokens=CHAT_TOKENS) or "..."
+        with self.owner.buffer.lock:
+            with self.owner.energy.stage("select"):
+                decision = self.owner.selector.offer_spoken(DialogueSet(question, answer))
+            self.exchanges += 1
+            self.kept += decision.admitted
+            exchange = Exchange(question, answer, decision)
+            self._remember(exchange)
+            self.last = exchange
+            return exchange
 
-    def _offer(self, dialogue: DialogueSet) -> Decision:
-        """A chat comes between a stream and its next set: what the stream has decided past its cursor is skipped when it goes on."""
-        buffer = self.owner.buffer
-        progress = buffer.progress.copy()
-        progress.batch_skip += progress.position - progress.batch_position
-        progress.batch_position = progress.position + 1
-        buffer.progress = progress
-        spoken = Arrival(dialogue, SPOKEN, replace(SPOKEN, invalid=progress.invalid))
-        with self.owner.energy.stage("select"):
-            (decision,) = self.owner.selector.offer([spoken], progress.position)
-        buffer.save(buffer.progress.copy())
-        return decision
+    def _remember(self, exchange: Exchange) -> None:
+        self._remembered[exchange.position] = exchange
+        if len(self._remembered) > MOST_REMEMBERED:
+            self._remembered.popitem(last=False)
+        if self.last is not None and self.last.position == exchange.position:
+            self.last = exchange
 
-    def base(self) -> str:
-        """What the base model answers to the last question."""
-        (answer,) = self.owner.answer([self._exchange().question], adapter=False, max_new_tokens=CHAT_TOKENS)
+    def base(self, position: int | None = None) -> str:
+        """What the base model answers to the question of an exchange."""
+        question = self.exchange(position).question
+        (answer,) = self.owner.answer([question], adapter=False, max_new_tokens=CHAT_TOKENS)
         return answer
 
-    def _exchange(self) -> Exchange:
-        if self.last is None:
-            raise StateError("nothing has been asked yet; ask something first")
-        return self.last
+    def exchange(self, position: int | None = None) -> Exchange:
+        """The exchange at a position; the last one by default.
+
+        Raises:
+            StateError: there is none.
+        """
+        if position is None:
+            if self.last is None:
+                raise StateError("nothing has been asked yet; ask something first")
+            return self.last
+        if position not in self._remembered:
+            raise StateError(
+                f"exchange {position} is not one of the last {MOST_REMEMBERED} of this chat; ask the question again"
+            )
+        return self._remembered[position]
 
     @property
     def may_ask(self) -> bool:
         """Whether the last exchange was just kept and this round's number of requests is not used up."""
         if self.last is None or not self.last.decision.admitted or self.last.verdict:
             return False
-        number = self.owner.round_number
-        asked = sum(kept.asked == number for kept in self.owner.buffer)
+        asked = self.owner.buffer.marks.asked_in(self.owner.round_number)
         return asked < self.owner.settings.annotations_per_round
 
-    def asked(self) -> None:
-        """Remember that the owner was asked about the last exchange and has not answered."""
-        exchange = self._exchange()
-        if exchange.decision.admitted and not exchange.verdict:
-            self.owner.selector.mark_asked(exchange.decision.position, self.owner.round_number)
+    def asked(self, position: int | None = None) -> None:
+        """Remember that the owner was asked about an exchange and has not answered."""
+        exchange = self.exchange(position)
+        with self.owner.buffer.lock:
+            if self.owner.verdicts.holds(exchange.position) and not exchange.verdict:
+                self.owner.verdicts.mark_asked(exchange.position, self.owner.round_number)
 
-    def judge(self, reference: str | None) -> str:
-        """Take a verdict on the last exchange: what it should have said, or None for "fine as it is". Returns a line about it."""
-        exchange = self._exchange()
-        if exchange.verdict and reference is None:
-            return f"noted already: {exchange.verdict}"
-        selector, number, decision = self.owner.selector, self.owner.round_number, exchange.decision
-        if decision.admitted:
-            refusal = selector.annotate(decision.position, reference, number)
-        else:
-            dialogue = DialogueSet(exchange.question, exchange.answer)
-            refusal = selector.keep(Arrival(dialogue, SPOKEN, SPOKEN), decision, reference, number)
-            if not refusal:
-                decision = replace(
-                    decision, admitted=True, reason="", why=f"kept since you judged it; before that: {decision.why}"
-                )
-        if refusal:
-            return {
-                "too_big": "too long to keep inside the storage budget",
-                "no_room": "no room: everything kept was judged by you",
-            }[refusal]
-        self.verdicts += not exchange.verdict
-        verdict = self.owner.buffer.get(decision.position).verdict
-        self.last = replace(exchange, decision=decision, verdict=verdict)
+    def judge(self, reference: str | None, position: int | None = None) -> str:
+        """Take a verdict on an exchange, the last by default, and return a line about it.
+
+        Args:
+            reference: what it should have said, or None for "fine as it is".
+            position: of the exchange.
+
+        Raises:
+            StateError: there is no such exchange.
+        """
+        with self.owner.buffer.lock:
+            exchange = self.exchange(position)
+            if exchange.verdict and reference is None:
+                return f"noted already: {exchange.verdict}"
+            refusal, decision = self._take(exchange, reference)
+            if refusal:
+                return {
+                    "too_big": "too long to keep inside the storage budget",
+                    "no_room": "no room: everything kept was judged by you",
+                    "left": "too late: it has left since, to make room for others; ask again",
+                }[refusal]
+            self.verdicts += not exchange.verdict
+            verdict = self.owner.buffer.get(exchange.position).verdict
+            self._remember(replace(exchange, decision=decision, verdict=verdict))
         return "noted: fine as it was" if verdict == "good" else "noted: it will learn that"
 
-    def why(self) -> str:
-        """Why the last exchange was kept or dropped."""
-        return self._exchange().decision.why
+    def _take(self, exchange: Exchange, reference: str | None) -> tuple[str, Decision]:
+        """Why a verdict could not be kept, "" where it was, and what became of the exchange."""
+        selector, number, decision = self.owner.selector, self.owner.round_number, exchange.decision
+        if selector.holds(exchange.position):
+            return selector.annotate(exchange.position, reference, number), decision
+        if decision.admitted:
+            return "left", decision
+        spoken = Arrival(DialogueSet(exchange.question, exchange.answer), SPOKEN, SPOKEN)
+        refusal = selector.keep(spoken, decision, reference, number)
+        if refusal:
+            return refusal, decision
+        why = f"kept since you judged it; before that: {decision.why}"
+        return "", replace(decision, admitted=True, reason="", why=why)
+
+    def why(self, position: int | None = None) -> str:
+        """Why an exchange was kept or dropped."""
+        return self.exchange(position).decision.why
 
     def forget(self, matching: str = "") -> str:
         """Forget the last exchange, or everything kept that holds a text; says what was withdrawn."""
         state, buffer = self.owner.state, self.owner.buffer
-        if matching:
-            sets = find(buffer, matching=matching)
-        else:
-            decision = self._exchange().decision
-            if not decision.admitted:
-                return "it was not kept, so there is nothing to forget"
-            sets = find(buffer, name=str(decision.position))
-        done = forget(state, buffer, sets)
-        self.owner.selector.reload()
-        if self.last is not None and self.last.decision.position in done["forgotten"]:
-            self.last = None
+        with buffer.lock:
+            if matching:
+                sets = find(buffer, matching=matching)
+            else:
+                position = self.exchange().position
+                if position not in buffer.marks:
+                    return "it was not kept, so there is nothing to forget"
+                sets = [buffer.get(position)]
+            done = forget(state, buffer, sets)
+            self.owner.selector.reload()
+            for position in done["forgotten"]:
+                self._remembered.pop(position, None)
+            if self.last is not None and self.last.position in done["forgotten"]:
+                self.last = None
         gone = f"forgot {len(done['forgotten'])} of what was kept"
         if not done["withdrawn"]:
             return gone

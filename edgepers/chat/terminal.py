@@ -185,7 +185,7 @@ class _Chat:
                 ("exchanges here", self._session.exchanges),
                 ("sets seen", progress.position),
                 ("kept", len(owner.buffer)),
-                ("judged by you", sum(kept.annotated for kept in owner.buffer)),
+                ("judged by you", owner.buffer.marks.annotated),
                 ("rounds", progress.rounds),
                 ("published", progress.published or "the base model"),
                 ("next round at", owner.next_round),

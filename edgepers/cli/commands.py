@@ -6,6 +6,7 @@ Results are printed by `main` alone; what is said on the way goes to standard er
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import fields
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,6 +19,7 @@ if TYPE_CHECKING:  # --help loads no torch
     from edgepers.personalize import Personalizer
     from edgepers.state.buffer import Buffer
     from edgepers.state.folder import State
+    from edgepers.streams import DialogueSet
 
 
 class Outcome(NamedTuple):
@@ -37,31 +39,30 @@ def _given(args: argparse.Namespace) -> dict[str, Any]:
 def _open(
     args: argparse.Namespace, *, make: bool = False, total: int | None = None, source: "Source | None" = None
 ) -> "Personalizer":
+    """A state with its settings, which entering it opens."""
     from edgepers.state.folder import State
 
-    state = State(args.state)
     if not make:
-        state.require()
-    settings = Settings.make(_given(args), state.saved_settings())
+        State(args.state).require()
     from edgepers.cli.console import Console
     from edgepers.personalize import Personalizer
 
     explain = None if not getattr(args, "explain", False) else sys.stderr if args.json else sys.stdout
-    return Personalizer(
-        args.state, settings, source=source, listener=Console(total, explain), quarantine=args.quarantine
-    )
+    listener = Console(total, explain)
+    return Personalizer(args.state, _given(args), source=source, listener=listener, quarantine=args.quarantine)
 
 
-def _open_buffer(args: argparse.Namespace, *, write: bool = False) -> "tuple[State, Settings, Buffer]":
-    """What needs no model: the state, its settings and its buffer."""
+def _open_buffer(
+    args: argparse.Namespace, *, write: bool = False, given: Sequence[str] = ("key_file",)
+) -> "tuple[State, Settings, Buffer]":
+    """What needs no model: the state, its settings with those of the command line that are `given`, and its buffer."""
     from edgepers.privacy.keyring import key_source
     from edgepers.state.buffer import Buffer
     from edgepers.state.folder import State
 
     state = State(args.state)
     state.require()
-    given = {"key_file": args.key_file} if getattr(args, "key_file", None) else {}
-    settings = Settings.make(given, state.saved_settings())
+    settings = state.settle({name: vars(args)[name] for name in given if vars(args).get(name) is not None})
     quarantine = getattr(args, "quarantine", False)
     return (
         state,
@@ -70,44 +71,51 @@ def _open_buffer(args: argparse.Namespace, *, write: bool = False) -> "tuple[Sta
     )
 
 
-def _check_files(args: argparse.Namespace) -> None:
-    """Find a missing file before a model is loaded."""
-    from edgepers.annotate.sources import from_file
-    from edgepers.streams import open_stream, read_dialogue_sets
+def _read_files(
+    args: argparse.Namespace, owner: "Personalizer", *, answers: bool = True
+) -> "tuple[Any, list[DialogueSet]]":
+    """The stream and the test set that are named, opened and read once, and the file of answers where `answers` are wanted.
 
-    if getattr(args, "stream", None) is not None:
-        open_stream(args.stream)
-    if getattr(args, "eval", None) is not None:
-        read_dialogue_sets(args.eval, need_reference=True)
-    if getattr(args, "annotations", "ask") not in ("ask", "gold"):
-        from_file(args.annotations)
-    if getattr(args, "annotations", "") == "gold" and getattr(args, "stream", "") == "-":
+    What is wrong with any of them is said before a folder is made or a model loaded.
+    """
+    from edgepers.evaluate.evaluator import test_sets
+
+    stream = getattr(args, "stream", None)
+    if stream == "-" and getattr(args, "annotations", "") == "gold":
         raise UsageError(
             "--annotations gold looks references up in the stream again, which standard input cannot do; give a file"
         )
+    opened = None if stream is None else owner.open_stream(stream)
+    test = test_sets(getattr(args, "eval", None))
+    if answers or "annotations" in vars(args):
+        owner.read_answers()
+    return opened, test
 
 
 def run(args: argparse.Namespace) -> Outcome:
     from edgepers.report.summary import run_summary
 
-    _check_files(args)
-    with _open(args, make=True, total=args.limit) as owner:
-        report = owner.run(args.stream, test=args.eval, limit=args.limit, strict=args.strict)
+    owner = _open(args, make=True, total=args.limit)
+    stream, test = _read_files(args, owner)
+    with owner:
+        report = owner.run(stream, test=test, limit=args.limit, strict=args.strict)
     return Outcome(report, run_summary(report))
 
 
 def select(args: argparse.Namespace) -> Outcome:
     from edgepers.report.summary import run_summary
 
-    _check_files(args)
-    with _open(args, make=True, total=args.limit) as owner:
-        report = owner.select(args.stream, limit=args.limit, strict=args.strict)
+    owner = _open(args, make=True, total=args.limit)
+    stream, _ = _read_files(args, owner, answers=False)
+    with owner:
+        report = owner.select(stream, limit=args.limit, strict=args.strict)
     return Outcome(report, run_summary(report))
 
 
 def annotate(args: argparse.Namespace) -> Outcome:
-    _check_files(args)
-    with _open(args) as owner:
+    owner = _open(args)
+    _read_files(args, owner, answers=not args.requests)
+    with owner:
         if args.requests:
             requests = [
                 {"id": kept.id, "question": kept.question, "response": kept.response, "reference": ""}
@@ -130,18 +138,22 @@ def synthesize(args: argparse.Namespace) -> Outcome:
 
 
 def train(args: argparse.Namespace) -> Outcome:
-    _check_files(args)
-    with _open(args) as owner:
-        done = owner.train(test=args.eval)
+    owner = _open(args)
+    _, test = _read_files(args, owner, answers=False)
+    with owner:
+        done = owner.train(test=test)
     return Outcome(done, _rows(done))
 
 
 def round_now(args: argparse.Namespace) -> Outcome:
-    _check_files(args)
-    if args.when_idle is not None:
-        return _round_when_idle(args)
-    with _open(args) as owner:
-        done = owner.round(test=args.eval)
+    return _round(args) if args.when_idle is None else _round_when_idle(args)
+
+
+def _round(args: argparse.Namespace) -> Outcome:
+    owner = _open(args)
+    _, test = _read_files(args, owner)
+    with owner:
+        done = owner.round(test=test)
     return Outcome(done, _rows(done))
 
 
@@ -149,16 +161,13 @@ def _round_when_idle(args: argparse.Namespace) -> Outcome:
     """Do the round, or say why there was none: for a timer both are fine."""
     from edgepers.rounds.idle import nothing_new, wait_until_idle
 
-    state, _, opened = _open_buffer(args)
-    settings = Settings.make(_given(args), state.saved_settings())
+    state, settings, opened = _open_buffer(args, given=tuple(_given(args)))
     with opened as buffer:
         reason = nothing_new(state, buffer, settings)
     reason = reason or wait_until_idle(settings.busy_bounds, args.when_idle)
     if not reason:
         try:
-            with _open(args) as owner:
-                done = owner.round(test=args.eval)
-            return Outcome(done, _rows(done))
+            return _round(args)
         except BusyError as error:
             reason = str(error)
     return Outcome({"round": None, "reason": reason}, f"no round: {reason}")
@@ -174,16 +183,17 @@ def _rows(record: dict[str, Any]) -> str:
 def evaluate(args: argparse.Namespace) -> Outcome:
     from edgepers.text import table
 
-    _check_files(args)
-    with _open(args) as owner:
-        found = owner.evaluate(args.eval)
+    owner = _open(args)
+    _, test = _read_files(args, owner, answers=False)
+    with owner:
+        found = owner.evaluate(test)
     keys = ("questions", "rouge1_before", "rouge1_after", "floor_echo", "floor_constant", "adapter")
     rows = [(key, f"{found[key]:.4f}" if isinstance(found[key], float) else found[key] or "-") for key in keys]
     return Outcome(found, table(rows))
 
 
 def status(args: argparse.Namespace) -> Outcome:
-    from edgepers.report.overview import overview
+    from edgepers.report.overview import contents, overview
     from edgepers.report.report import report
     from edgepers.report.summary import status_summary
 
@@ -191,6 +201,8 @@ def status(args: argparse.Namespace) -> Outcome:
     with opened as buffer:
         found = report(state, buffer, settings)
         found |= overview(buffer, settings)
+        if args.json or args.plot is not None:  # every value of every set: each record is opened
+            found |= contents(buffer)
     if args.plot is not None:
         from edgepers.report.pictures import state_picture, write_picture
 
@@ -284,7 +296,7 @@ def guard(args: argparse.Namespace) -> Outcome:
     state, settings, opened = _open_buffer(args)
     with opened as buffer:
         adapter = adapter_folder(state, args.adapter or buffer.progress.published)
-        _, reserve = split_reserve([kept for kept in buffer if kept.annotated])
+        _, reserve = split_reserve(buffer.annotated())
     done = guard_served(
         settings, [(kept.question, kept.wanted) for kept in reserve], adapter, args.served, merged=args.merged
     )

@@ -1,5 +1,6 @@
-"""What a buffer looks like as a whole: by domain, age, length and score, and how admissions went."""
+"""What a buffer looks like as a whole: what is known of it without opening a record, and what the records hold."""
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from edgepers.select.lexicon import words
 from edgepers.select.policy import GRID
 from edgepers.state.buffer import Buffer
 
-__all__ = ["overview", "spearman"]
+__all__ = ["contents", "overview", "spearman"]
 
 
 def spearman(one: npt.ArrayLike, two: npt.ArrayLike) -> float | None:
@@ -29,13 +30,27 @@ def _ranks(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def overview(buffer: Buffer, settings: Settings) -> dict[str, Any]:
-    """What `status` says beside the report. Ages are in sets of the stream, lengths in words of question and response.
+    """What is known of a buffer without opening a record: asked, answered, age, admissions, wear. Ages are in sets of the stream."""
+    progress, marks = buffer.progress, buffer.marks
+    return {
+        "next_round_at": progress.next_round(settings.every),
+        "payload_bytes": buffer.payload_bytes(),
+        "wear": buffer.wear(),
+        "quarantined": progress.quarantined,
+        "mean_age": float(np.mean([progress.position - 1 - position for position in marks])) if len(marks) else None,
+        "asked": marks.asked,
+        "answered": marks.annotated,
+        "admissions": {"sets_each": progress.admissions_span, "admitted": list(progress.admissions)},
+    }
+
+
+def contents(buffer: Buffer) -> dict[str, Any]:
+    """What the kept sets are, for which every record is opened, once. Lengths are in words of question and response.
 
     The correlations are Spearman's, of each score with the length, over the sets that are kept: a score that measures
-    length is no quality score (design: definitions).
+    length is no quality score.
     """
     kept = list(buffer)
-    progress = buffer.progress
     scores = Index(len(kept[0].embedding), kept).kept() if kept else None
     length = [len(words(f"{k.question}\n{k.response}")) for k in kept]
     columns: dict[str, npt.NDArray[np.float64]] = {
@@ -43,21 +58,12 @@ def overview(buffer: Buffer, settings: Settings) -> dict[str, Any]:
         "domain_score": np.zeros(0) if scores is None else scores.domain_score / GRID,
         "dissimilarity": np.zeros(0) if scores is None else scores.dissimilarity / GRID,
     }
-    age = [progress.position - 1 - k.position for k in kept]
     return {
-        "next_round_at": (progress.round_position // settings.every + 1) * settings.every,
-        "domains": buffer.domains(),
-        "payload_bytes": buffer.payload_bytes(),
-        "wear": buffer.wear(),
-        "quarantined": progress.quarantined,
-        "mean_age": float(np.mean(age)) if kept else None,
+        "domains": dict(sorted(Counter(k.domain for k in kept).items(), key=lambda item: (-item[1], item[0]))),
         "mean_words": float(np.mean(length)) if kept else None,
         "length_correlation": {name: spearman(values, length) for name, values in columns.items()},
-        "asked": sum(k.asked > 0 for k in kept),
-        "answered": sum(k.annotated for k in kept),
-        "admissions": {"sets_each": progress.admissions_span, "admitted": progress.admissions},
         "kept": {
-            "age": age,
+            "age": [buffer.progress.position - 1 - k.position for k in kept],
             "words": length,
             "annotated": [k.annotated for k in kept],
             **{name: [round(float(value), 4) for value in values] for name, values in columns.items()},

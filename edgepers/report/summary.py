@@ -82,19 +82,11 @@ def _energy(report: dict[str, Any]) -> str:
 
 
 def status_summary(report: dict[str, Any]) -> str:
-    """A state at rest."""
-    domains = ", ".join(f"{name} {count}" for name, count in report["domains"].items())
-    length = ", ".join(
-        f"{name} {report['length_correlation'][key]:+.2f}"
-        for name, key in (("EOE", "entropy"), ("DSS", "domain_score"), ("IDD", "dissimilarity"))
-        if report["length_correlation"][key] is not None
-    )
+    """A state at rest; what the kept sets hold is told where the report has it."""
     admitted, each = report["admissions"]["admitted"], report["admissions"]["sets_each"]
     rows = [
-        ("domains", domains or "-"),
+        *(_contents(report) if "kept" in report else []),
         ("mean age", "-" if report["mean_age"] is None else f"{report['mean_age']:.0f} sets"),
-        ("mean length", "-" if report["mean_words"] is None else f"{report['mean_words']:.0f} words"),
-        ("scores with length", f"{length} (Spearman, kept sets)" if length else "-"),
         ("admitted", f"{_spark(admitted, each)} (each bar {each} sets of the stream)" if admitted else "-"),
         ("asked, answered", f"{report['asked']}, {report['answered']} of those kept"),
         ("next round at", report["next_round_at"]),
@@ -103,6 +95,20 @@ def status_summary(report: dict[str, Any]) -> str:
         *([("set aside", f"{report['quarantined']} records that could not be read")] if report["quarantined"] else []),
     ]
     return f"{run_summary(report)}\n\n{table(rows)}"
+
+
+def _contents(report: dict[str, Any]) -> list[tuple[str, str]]:
+    domains = ", ".join(f"{name} {count}" for name, count in report["domains"].items())
+    length = ", ".join(
+        f"{name} {report['length_correlation'][key]:+.2f}"
+        for name, key in (("EOE", "entropy"), ("DSS", "domain_score"), ("IDD", "dissimilarity"))
+        if report["length_correlation"][key] is not None
+    )
+    return [
+        ("domains", domains or "-"),
+        ("mean length", "-" if report["mean_words"] is None else f"{report['mean_words']:.0f} words"),
+        ("scores with length", f"{length} (Spearman, kept sets)" if length else "-"),
+    ]
 
 
 def _wear(wear: dict[str, int], seen: int, admitted: int) -> str:

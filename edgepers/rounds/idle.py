@@ -23,7 +23,7 @@ def nothing_new(state: State, buffer: Buffer, settings: Settings) -> str:
         return ""  # a training that was cut off
     if settings.annotations != "ask" and buffer.progress.position > buffer.progress.round_position:
         return ""
-    annotated, _ = split_reserve([kept for kept in buffer if kept.annotated])
+    annotated, _ = split_reserve(buffer.annotated())
     if not annotated:
         return "nothing is annotated yet"
     reports = state.round_reports(buffer.progress.rounds)

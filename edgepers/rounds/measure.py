@@ -48,11 +48,10 @@ class HeldOutScores:
         if not test or self.buffer.progress.tested_on == test_digest(test):
             return
         self.listener.stage("evaluate", 0)
-        progress = self.buffer.progress.copy()
         with self.energy.stage("evaluate"):
-            progress.rouge1_before = evaluate(self.llm, test, adapter=False).rouge1
-        progress.tested_on = test_digest(test)
-        self.buffer.save(progress)
+            rouge1 = evaluate(self.llm, test, adapter=False).rouge1
+        with self.buffer.lock:
+            self.buffer.save(self.buffer.progress.base_measured(rouge1, test_digest(test)))
 
     def after_round(self, number: int, adapter: str, test: Sequence[DialogueSet]) -> float | None:
         """ROUGE-1 with the adapter that a round leaves published; None without a test set."""
@@ -94,5 +93,5 @@ class HeldOutScores:
         return {"rouge1_after": after, **self._floors(test)}
 
     def _floors(self, test: Sequence[DialogueSet]) -> dict[str, float | None]:
-        floor = floors(test, [kept.wanted for kept in self.buffer if kept.annotated])
+        floor = floors(test, [kept.wanted for kept in self.buffer.annotated()])
         return {"floor_echo": floor.echo, "floor_constant": floor.constant}

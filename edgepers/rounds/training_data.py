@@ -22,7 +22,7 @@ class TrainingData:
     @classmethod
     def of(cls, state: State, buffer: Buffer) -> "TrainingData":
         """As things are now."""
-        training, reserve = split_reserve([kept for kept in buffer if kept.annotated])
+        training, reserve = split_reserve(buffer.annotated())
         return cls(training, reserve, state.variations(buffer.sealer))
 
     def pairs(self) -> tuple[list[tuple[str, str]], list[str]]:

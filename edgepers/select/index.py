@@ -131,6 +131,12 @@ class Index:
         self._columns["product"][row] = products[:-1].sum()  # the others; itself is the last
         self._changed.add(number)
 
+    def judged(self, kept: KeptSet) -> None:
+        """Note that a set which is here was judged: its scores stay, its row in the buffer has another size."""
+        (row,) = np.flatnonzero(self._columns["position"][: self._count] == kept.position)
+        self._annotated[row] = kept.annotated
+        self._columns["stored_bytes"][row] = kept.stored_bytes
+
     def remove(self, positions: Iterable[int]) -> None:
         """Let sets go; sums of integers make it exactly undo `add`."""
         position = self._columns["position"][: self._count]

@@ -1,7 +1,7 @@
 """Score the sets of a micro-batch and decide on each: one durable transaction an admission, nothing written for a drop."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,15 +10,17 @@ from edgepers.errors import StateError, UsageError
 from edgepers.select.explain import explain
 from edgepers.select.index import Index, newcomer_of
 from edgepers.select.lexicon import Lexicons, load_lexicons
+from edgepers.select.micro_batches import MicroBatch
 from edgepers.select.policies import policy_named, shrink_order
 from edgepers.select.policy import Kept, Policy, Room
 from edgepers.select.scores import CENTER_SETS, Encoder, Score, Scored, score_texts
+from edgepers.select.verdicts import Verdicts, judged
 from edgepers.state.buffer import Buffer
 from edgepers.state.embedding import stored_width
-from edgepers.state.records import CenterSum, KeptSet, pack_record
-from edgepers.streams import Arrival
+from edgepers.state.records import SPOKEN, CenterSum, KeptSet, pack_record
+from edgepers.streams import Arrival, DialogueSet
 
-__all__ = ["Decision", "Selector"]
+__all__ = ["Decision", "Selector", "check_identity"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +39,15 @@ class Decision:
     question: str
 
 
-class Selector:
-    """Decides which sets of a stream a buffer keeps.
+class Selector(Verdicts):
+    """Decides which sets of a stream a buffer keeps, and takes verdicts on them with its index kept up.
+
+    The buffer is read once, when a selector is made; threads may share one as they may share the buffer.
 
     Args:
         buffer: open for writing.
         encoder: gives hidden states; a `LanguageModel`, or anything with `encode`, `identity` and `hidden_size`.
-        policy: a name of design section 3, or a callable as in `edgepers.select.policy`.
+        policy: a policy by name, or a callable as in `edgepers.select.policy`.
         entropy: reading of EOE, or a callable score in its place.
         scored_text: "response", or "reference" where a set has one (as the paper's script).
         protect_annotated: annotated sets leave only when nothing else can.
@@ -73,7 +77,7 @@ class Selector:
             name, policy = policy, policy_named(policy)
         else:
             name = getattr(policy, "__name__", type(policy).__name__)
-        self.buffer = buffer
+        super().__init__(buffer)
         self._encoder = encoder
         self._policy = policy
         self._policy_name = name
@@ -97,36 +101,47 @@ class Selector:
     def _bind(self) -> None:
         """Make a new buffer this encoder's, or make sure that an old one is."""
         identity = {"model": self._encoder.identity, "seed": str(self._seed), "lexicons": self._lexicons.fingerprint}
-        made_with = self.buffer.identity()
-        if not made_with:
+        if self.buffer.identity():
+            check_identity(self.buffer, identity, self._lexicons)
+        else:
             self.buffer.start(identity, self._encoder.hidden_size)
-            return
-        where = self.buffer.path.parent
-        for key, value in identity.items():
-            if made_with[key] != value and key == "lexicons":  # a hash tells nobody anything
-                raise StateError(
-                    f"state {where}: made with other lexicons than these ({_few(self._lexicons.names)}); "
-                    "give --lexicons with the folder as it was then, or a new --state"
-                )
-            if made_with[key] != value:
-                raise StateError(
-                    f"state {where}: made with another {key} ({made_with[key]}, now {value}); give the same, or a new"
-                    " --state"
-                )
 
     def reload(self) -> None:
         """Read the buffer again, after something else has changed it."""
-        self._index = Index(stored_width(self._encoder.hidden_size), self.buffer)
+        with self.buffer.lock:
+            self._index = Index(stored_width(self._encoder.hidden_size), self.buffer)
 
-    def holds(self, position: int) -> bool:
-        """Whether a set is in the buffer."""
-        return bool((self._index.kept().position == position).any())
+    def decide(self, batch: MicroBatch, on_decision: Callable[[Decision], None] | None = None) -> list[Decision]:
+        """Decide on a stream's micro-batch and move the cursor past it; sets decided before an interruption are passed over.
+
+        Args:
+            batch: of sets that all have a response.
+            on_decision: as for `offer`.
+        """
+        buffer = self.buffer
+        with buffer.lock:
+            decisions: list[Decision] = []
+            if batch.end > buffer.progress.position:
+                buffer.advance(buffer.progress.batch_begun(batch.first, batch.arrivals[0].here, batch.stream))
+                decisions = self.offer(batch.arrivals, batch.first, on_decision)
+            buffer.advance(buffer.progress.batch_done(batch.end, batch.arrivals[-1].after))
+        return decisions
+
+    def offer_spoken(self, dialogue: DialogueSet) -> Decision:
+        """Decide, durably, on a set that comes from no stream: it was said in a chat."""
+        buffer = self.buffer
+        with buffer.lock:
+            buffer.advance(buffer.progress.spoken())
+            arrival = Arrival(dialogue, SPOKEN, replace(SPOKEN, invalid=buffer.progress.invalid))
+            (decision,) = self.offer([arrival])
+            buffer.save(buffer.progress)
+        return decision
 
     def offer(
         self,
         arrivals: Sequence[Arrival],
         first_position: int | None = None,
-        told: Callable[[Decision], None] | None = None,
+        on_decision: Callable[[Decision], None] | None = None,
     ) -> list[Decision]:
         """Decide on a micro-batch of sets that all have a response.
 
@@ -135,8 +150,17 @@ class Selector:
                 the same.
             first_position: position of the first; sets before the buffer's position were decided earlier and are passed
                 over.
-            told: called with each decision once it is durable (admissions) or made (drops).
+            on_decision: called with each decision once it is durable (admissions) or made (drops).
         """
+        with self.buffer.lock:
+            return self._offer(arrivals, first_position, on_decision)
+
+    def _offer(
+        self,
+        arrivals: Sequence[Arrival],
+        first_position: int | None,
+        on_decision: Callable[[Decision], None] | None,
+    ) -> list[Decision]:
         progress = self.buffer.progress
         first = progress.position if first_position is None else first_position
         texts = [self._text(arrival) for arrival in arrivals]
@@ -147,11 +171,11 @@ class Selector:
 
         def acknowledge() -> None:
             nonlocal acknowledged
-            while told is not None and acknowledged < len(decisions):
-                told(decisions[acknowledged])
+            while on_decision is not None and acknowledged < len(decisions):
+                on_decision(decisions[acknowledged])
                 acknowledged += 1
 
-        with self.buffer.held():
+        with self.buffer.exclusive():
             for i, arrival in enumerate(arrivals):
                 if first + i < self.buffer.progress.position:
                     continue
@@ -203,24 +227,20 @@ class Selector:
 
     def _decide(self, kept: KeptSet, packed: bytes, arrival: Arrival, center: CenterSum | None) -> Decision:
         idd = self._index.dissimilarity_of(kept.embedding, kept.domain)
-        progress = self.buffer.progress.copy()
-        progress.position = kept.position + 1
-        progress.invalid = arrival.after.invalid
-        progress.center = center
         size = kept.stored_bytes
         newcomer, index = newcomer_of(kept, idd), self._index.kept()
         evict: Sequence[int] | None = None
-        reason = "policy"
+        reason, full = "policy", False
         if size > self.buffer.max_record_bytes:
             reason = "too_big"
         else:
             evict = self._policy(newcomer, index, self._room(size, index))
-            progress.full = progress.full or not self.buffer.fits(size)
+            full = not self.buffer.fits(size)
+        progress = self.buffer.progress.decided(kept.position, arrival.after.invalid, center, full=full)
         gone: tuple[int, ...] = ()
         why = explain(newcomer, index, evict, reason, self._policy_name) if self.explains else ""
         if evict is None:
-            progress.dropped[reason] = progress.dropped.get(reason, 0) + 1
-            self.buffer.progress = progress  # not durable by itself: a resumed stream decides it again, the same way
+            self.buffer.advance(progress.set_dropped(reason))  # a resumed stream decides it again, the same way
         else:
             gone = tuple(int(position) for position in index.position[list(evict)])
             self.buffer.admit(kept, gone, progress, packed)
@@ -247,64 +267,61 @@ class Selector:
             protected=kept.annotated if self._protect else np.zeros_like(kept.annotated),
         )
 
-    def annotate(self, position: int, reference: str | None, round_number: int) -> str:
-        """Take the owner's verdict on a kept set: the reference, or None for "fine as it is".
-
-        Returns:
-            "" where taken, else why not: "too_big" or "no_room"; it counts as revealed all the same.
-        """
-        annotated = _judged(self.buffer.get(position), reference, round_number)
-        progress = self.buffer.progress.copy()
-        progress.annotated += 1
-        gone = self._room_for_verdict(annotated, [position])
-        if isinstance(gone, str):
-            self.buffer.save(progress)
-            return gone
-        self.buffer.replace(annotated, gone, progress)
-        self.reload()
-        return ""
-
-    def mark_asked(self, position: int, round_number: int) -> None:
-        """Remember that the owner was asked about a kept set and has given no verdict that could be kept."""
-        if self.buffer.mark_asked(position, round_number):
-            return
-        asked = replace(self.buffer.get(position), asked=round_number)
-        gone = self._room_for_verdict(asked, [position])
-        if not isinstance(gone, str):
-            self.buffer.replace(asked, gone, self.buffer.progress.copy())
-            self.reload()
-
     def keep(self, arrival: Arrival, dropped: Decision, reference: str | None, round_number: int) -> str:
         """Keep a set after all that was dropped a moment ago: the owner has given a verdict, and that outranks every score.
 
         Returns:
             As `annotate`.
         """
-        text = self._text(arrival)
-        scored = score_texts(self._encoder, [text], self._entropy, self.buffer.progress.center)
+        with self.buffer.lock:
+            return self._keep(arrival, dropped, reference, round_number)
+
+    def _keep(self, arrival: Arrival, dropped: Decision, reference: str | None, round_number: int) -> str:
+        buffer, text = self.buffer, self._text(arrival)
+        scored = score_texts(self._encoder, [text], self._entropy, buffer.progress.center)
         (loss,) = self._losses([(arrival.dialogue.question, self._answer(arrival))])
         candidate, _ = self._candidate(arrival, dropped.position, text, scored, 0, loss=loss)
-        annotated = _judged(candidate, reference, round_number)
-        progress = self.buffer.progress.copy()
-        progress.annotated += 1
-        gone = self._room_for_verdict(annotated, [])
+        annotated = judged(candidate, reference, round_number)
+        progress = buffer.progress.verdict_given()
+        packed = pack_record(annotated)
+        gone = self._room_for_verdict(packed, [])
         if isinstance(gone, str):
-            self.buffer.save(progress)
+            buffer.save(progress)
             return gone
-        progress.dropped[dropped.reason] -= 1
-        self.buffer.admit(annotated, gone, progress)
-        self.reload()
+        buffer.admit(annotated, gone, progress.set_dropped(dropped.reason, -1), packed)
+        buffer.flush()
+        here = self._index.kept().position
+        if len(here) and here[-1] > annotated.position:
+            self.reload()  # rows of the index are in order of arrival, and this one belongs between them
+        else:
+            self._index.remove(gone)
+            self._index.add(replace(annotated, stored_bytes=buffer.marks[annotated.position].stored_bytes))
         return ""
 
-    def _room_for_verdict(self, annotated: KeptSet, replaced: Sequence[int]) -> list[int] | str:
-        """Positions that must leave besides those it replaces, oldest first of what nobody has looked at; or why it cannot be kept."""
-        size = self.buffer.row_bytes(annotated)
-        if size > self.buffer.max_record_bytes:
-            return "too_big"
-        index = self._index.kept()
-        order = [*replaced, *index.position[~np.isin(index.position, replaced) & ~index.annotated]]
-        count = self.buffer.room_for(size, order)
-        return "no_room" if count is None else [int(p) for p in order[len(replaced) : max(count, len(replaced))]]
+    def _follow(self, gone: Sequence[int], kept: KeptSet) -> None:
+        self._index.remove(gone)
+        self._index.judged(replace(kept, stored_bytes=self.buffer.marks[kept.position].stored_bytes))
+
+
+def check_identity(buffer: Buffer, identity: Mapping[str, str], lexicons: Lexicons) -> None:
+    """Make sure that a buffer was made with these: model, seed and lexicons' fingerprint, as far as they are given.
+
+    Raises:
+        StateError: it was made with another one, or other lexicons.
+    """
+    made_with = buffer.identity()
+    where = buffer.path.parent
+    for key, value in identity.items():
+        if made_with[key] != value and key == "lexicons":  # a hash tells nobody anything
+            raise StateError(
+                f"state {where}: made with other lexicons than these ({_few(lexicons.names)}); "
+                "give --lexicons with the folder as it was then, or a new --state"
+            )
+        if made_with[key] != value:
+            raise StateError(
+                f"state {where}: made with another {key} ({made_with[key]}, now {value}); give the same, or a new"
+                " --state"
+            )
 
 
 def _losses_of(encoder: Encoder, policy: Policy, name: str) -> Callable[[Sequence[tuple[str, str]]], list[float]]:
@@ -320,13 +337,6 @@ def _losses_of(encoder: Encoder, policy: Policy, name: str) -> Callable[[Sequenc
             " LanguageModel"
         )
     return lambda pairs: list(losses(pairs, adapter=False))
-
-
-def _judged(kept: KeptSet, reference: str | None, round_number: int) -> KeptSet:
-    same = reference is None or reference.strip() == kept.response.strip()
-    return replace(
-        kept, reference=None if same else reference, verdict="good" if same else "corrected", asked=round_number
-    )
 
 
 def _few(names: Sequence[str]) -> str:

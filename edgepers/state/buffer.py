@@ -5,31 +5,30 @@ Every decision is one transaction together with the stream's position: durable b
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+import threading
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-
-import numpy as np
-import numpy.typing as npt
 
 from edgepers.errors import BudgetError, StateError
 from edgepers.privacy.keyring import KeySource
-from edgepers.privacy.sealer import OVERHEAD_BYTES, DamagedError
-from edgepers.state.database import JOURNAL_PAGE_BYTES, PAGE_BYTES, SCHEMA_VERSION, Database
-from edgepers.state.records import CenterSum, KeptSet, Progress, pack_record, unpack_record
+from edgepers.privacy.sealer import Sealer
+from edgepers.state.commits import Commits
+from edgepers.state.database import SCHEMA_VERSION, Database
+from edgepers.state.kept_rows import KeptRows, row_bytes
+from edgepers.state.marks import Marks
+from edgepers.state.progress import Progress
+from edgepers.state.records import KeptSet, pack_record
+from edgepers.state.rotation import Rotation
 from edgepers.state.sealed_rows import SealedRows
 
 __all__ = ["Buffer"]
 
-_ROW_OVERHEAD = 16  # of a row: its header, position and key, at most
-_LAST_PAGES = 4  # the first page and those of the progress join the journal at commit, at most
-# Of a commit: journal twice, file, emptied journal; and one for the folder where the journal was opened for it
-# (tests/state/test_wear.py).
-_FSYNCS = 4
-
 
 class Buffer:
-    """The kept sets of one state folder; one writer at a time, readers wait at most 5 s.
+    """The kept sets of one state folder; one writing process at a time, readers wait at most 5 s.
+
+    Threads of a process may share a buffer: each method is done before another thread's begins. Whoever reads here in
+    order to write (`progress`, then `save`) holds `lock` over both.
 
     Args:
         folder: the state folder; `buffer.db` is made in it.
@@ -39,13 +38,14 @@ class Buffer:
         quarantine: set records aside that cannot be read, instead of an error.
 
     Attributes:
-        progress: what the disk holds, and what was dropped after it.
         sealer: encrypts for this state.
 
     Raises:
         StateError: no buffer there, another writer, a damaged or newer file, a missing or wrong key.
         BudgetError: the budget is too small.
     """
+
+    sealer: Sealer
 
     def __init__(
         self,
@@ -57,19 +57,14 @@ class Buffer:
         batch: int = 1,
     ) -> None:
         self.folder = Path(folder)
-        self._batch = batch
-        self._waiting = 0  # admissions that are not committed yet
-        self._pages = 0  # of the file, when the open transaction began
-        self._held = self._journal_open = False
-        self._stored_center: CenterSum | None = None
         self._db = Database(self.folder / "buffer.db", storage_bytes)
         try:
-            self._open(keys or KeySource())
+            self._open(keys or KeySource(), batch)
             if quarantine and storage_bytes is not None:
                 self._set_damaged_aside()
         except sqlite3.OperationalError as error:
             self.close()
-            raise self._db.explained(error) from None
+            raise self._db.as_user_error(error) from None
         except sqlite3.DatabaseError as error:
             self.close()
             raise self._db.unreadable(error) from None
@@ -77,7 +72,7 @@ class Buffer:
             self.close()
             raise
 
-    def _open(self, keys: KeySource) -> None:
+    def _open(self, keys: KeySource, batch: int) -> None:
         db = self._db
         if (
             not db.version
@@ -90,15 +85,17 @@ class Buffer:
                 f"{db.path}: schema {db.version}, this edgepers reads {SCHEMA_VERSION};"
                 " update edgepers, or start a new state"
             )
-        self._rows = SealedRows.open(db, keys)
-        self.sealer = self._rows.sealer
-        self.progress = self._load_progress()
+        rows = SealedRows.open(db, keys)
+        self.sealer = rows.sealer
+        self._kept = KeptRows(db, rows.sealer)
+        self._commits = Commits(db, rows, batch, undone=self._kept.forget_marks)
+        self._rotation = Rotation(db, self._commits, self._kept, rows, rows.sealer)
         if db.storage_bytes is not None:
             self._set_limit()
 
     def _set_limit(self) -> None:
-        center = 0 if self.progress.center is None else self.progress.center.total.nbytes + OVERHEAD_BYTES
-        self._db.set_limit(center + _ROW_OVERHEAD, self._batch)
+        center = self.progress.center
+        self._db.set_limit(row_bytes(b"" if center is None else center.total.tobytes()), self._commits.batch)
 
     def close(self) -> None:
         """Release file and lock."""
@@ -109,6 +106,11 @@ class Buffer:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def lock(self) -> threading.RLock:
+        """Held by the thread that works on the buffer; take it where several steps must be one."""
+        return self._db.lock
 
     # -- bytes
 
@@ -130,39 +132,38 @@ class Buffer:
     @staticmethod
     def row_bytes(kept: KeptSet | bytes) -> int:
         """Bytes of the row that holds a set, or its packed record."""
-        return len(pack_record(kept) if isinstance(kept, KeptSet) else kept) + OVERHEAD_BYTES + _ROW_OVERHEAD
+        return row_bytes(pack_record(kept) if isinstance(kept, KeptSet) else kept)
 
     def fits(self, row_bytes: int) -> bool:
         """Whether a row fits as things are: never too hopeful, so a commit never fails for space."""
         return self._db.fits(row_bytes)
 
-    def room_for(self, row_bytes: int, order: Sequence[int] | npt.NDArray[np.int64]) -> int | None:
+    def room_for(self, row_bytes: int, order: Iterable[int]) -> int | None:
         """How many sets, in the given order of positions, must leave until a row fits; None where all are not enough.
 
         Exact: they are deleted in a transaction that is rolled back. An order that would outgrow the journal's room is
             not enough.
         """
-        if self.fits(row_bytes):
-            return 0
-        if not len(order):
+        with self.lock:
+            if self.fits(row_bytes):
+                return 0
+            with self._db.dry_run():
+                for count, position in enumerate(order, 1):
+                    self._db.run("DELETE FROM kept WHERE position = ?", (int(position),))
+                    if not self._db.journal_allows(row_bytes):
+                        return None
+                    if self.fits(row_bytes):
+                        return count
             return None
-        with self._db.rolled_back():
-            for count, position in enumerate(order, 1):
-                self._db.run("DELETE FROM kept WHERE position = ?", (int(position),))
-                if not self._db.journal_allows(row_bytes):
-                    return None
-                if self.fits(row_bytes):
-                    return count
-        return None
 
     def disk_bytes(self) -> int:
         """Sum of the sizes of the buffer's files."""
         return self._db.disk_bytes()
 
     def payload_bytes(self) -> int:
-        """Of these, what the kept sets themselves are: scores, compressed embedding and text."""
-        overhead = OVERHEAD_BYTES
-        return int(self._db.run(f"SELECT coalesce(sum(length(data) - {overhead}), 0) FROM kept").fetchone()[0])
+        """What the kept sets themselves are of these bytes: scores, compressed embedding and text."""
+        marks = self.marks
+        return sum(marks[position].stored_bytes - row_bytes(b"") for position in marks)
 
     def wear(self) -> dict[str, int]:
         """Commits so far, the bytes they wrote to the buffer's files, and the fsyncs they asked of the disk."""
@@ -173,98 +174,75 @@ class Buffer:
             "fsyncs": progress.fsyncs,
         }
 
-    # -- transactions
+    # -- progress
 
-    def _load_progress(self) -> Progress:
-        progress = self._rows.progress()
-        self._stored_center = progress.center  # drops advance the progress without a write, and its center with it
-        return progress
+    @property
+    def progress(self) -> Progress:
+        """What the disk holds, and what was decided after it."""
+        return self._commits.progress
 
-    @contextlib.contextmanager
-    def _transaction(self, progress: Progress | None = None) -> Iterator[None]:
-        """Commit together with the new progress, or roll back, also on KeyboardInterrupt; `self.progress` is what the disk holds."""
-        self.flush()
-        new = self.progress.copy() if progress is None else progress
-        with self._or_nothing():
-            self._begin()
-            yield
-            self._commit(new)
+    def advance(self, progress: Progress) -> None:
+        """Put a progress in place that need not be durable, such as after a drop: a resumed stream makes it again, the same way."""
+        self._commits.advance(progress)
 
-    @contextlib.contextmanager
-    def _or_nothing(self) -> Iterator[None]:
-        """Roll back whatever is open when something fails."""
-        try:
-            yield
-        except BaseException as error:
-            if self._db.in_transaction:
-                self._db.run("ROLLBACK")
-            self._waiting = 0
-            self.progress = self._load_progress()  # an interrupt may have come just after the commit: the disk knows
-            if isinstance(error, sqlite3.OperationalError):
-                raise self._db.explained(error) from None
-            raise
-
-    def _begin(self) -> None:
-        self._pages = self._db.pragma("page_count")
-        self._db.run("BEGIN IMMEDIATE")
-
-    def _commit(self, new: Progress) -> None:
-        db = self._db
-        if new.center is not self._stored_center and new.center is not None:
-            self._rows.write_center(new.center)
-        journal, pages = db.journal_bytes(), db.pragma("page_count")
-        new.peak_bytes = max(new.peak_bytes, pages * PAGE_BYTES + journal + _LAST_PAGES * JOURNAL_PAGE_BYTES)
-        new.commits += 1
-        new.fsyncs += _FSYNCS if self._journal_open else _FSYNCS + 1
-        saved = journal + (_LAST_PAGES - 1) * JOURNAL_PAGE_BYTES
-        new.written_bytes += (
-            2 * saved + max(pages - self._pages, 0) * PAGE_BYTES
-        )  # each page that the journal saves is written again
-        self._rows.write_progress(new)
-        db.run("COMMIT")
-        self.progress, self._stored_center, self._waiting = new, new.center, 0
-        self._journal_open = self._held
-
-    @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        """Let no reader in for a while, such as a micro-batch: commits then make four fsyncs, not five, but for the first."""
-        with self._db.held():
-            self._held = True
-            try:
-                yield
-            finally:
-                self._held = self._journal_open = False
+    def save(self, progress: Progress) -> None:
+        """Make a progress durable by itself: at exit, and when a round ends."""
+        with self._commits.transaction(progress):
+            pass
 
     @property
     def waiting(self) -> int:
         """Admissions that are not durable yet."""
-        return self._waiting
+        return self._commits.waiting
 
     def flush(self) -> None:
         """Make what waits durable."""
-        if self._waiting:
-            with self._or_nothing():
-                self._commit(self.progress.copy())
+        self._commits.flush()
 
-    def save(self, progress: Progress) -> None:
-        """Make progress durable by itself: at exit, and when a round ends."""
-        with self._transaction(progress):
-            pass
+    def exclusive(self) -> contextlib.AbstractContextManager[None]:
+        """Let no other process and no other thread in for a while, such as a micro-batch: its commits then cost fewer fsyncs."""
+        return self._commits.exclusive()
 
     def start(self, identity: dict[str, str], hidden_size: int) -> None:
         """Remember what a new buffer is made with, and reserve the center's room."""
-        new = self.progress.copy()
-        new.center = CenterSum(0, 0, np.zeros(hidden_size, dtype=np.float32))
-        with self._transaction(new):
+        with self._commits.transaction(self.progress.center_reserved(hidden_size)):
             for item in identity.items():
                 self._db.run("INSERT OR REPLACE INTO identity VALUES (?, ?)", item)
         self._set_limit()
 
     def identity(self) -> dict[str, str]:
         """What this buffer was made with: model, seed, lexicons; empty for a new one."""
-        return dict(self._db.run("SELECT key, value FROM identity WHERE key != 'state'"))
+        with self.lock:
+            return dict(self._db.run("SELECT key, value FROM identity WHERE key != 'state'"))
 
     # -- kept sets
+
+    @property
+    def marks(self) -> Marks:
+        """What is known of each kept set without opening it."""
+        with self.lock:
+            return self._kept.marks
+
+    def __len__(self) -> int:
+        return len(self.marks)
+
+    def __iter__(self) -> Iterator[KeptSet]:
+        """All kept sets in order of arrival; each record is opened."""
+        return self._kept.read("TRUE")
+
+    def annotated(self) -> list[KeptSet]:
+        """The kept sets that their owner has judged, in order of arrival; no other record is opened."""
+        return list(self._kept.read("annotated"))
+
+    def get(self, position: int) -> KeptSet:
+        """One kept set by its position.
+
+        Raises:
+            StateError: it is not there, or damaged.
+        """
+        for kept in self._kept.read("position = ?", (position,)):
+            return kept
+        raise StateError(f"{self.path}: set {position} is not in the buffer")
 
     def admit(self, kept: KeptSet, evict: Sequence[int], progress: Progress, packed: bytes | None = None) -> None:
         """Keep a set, let others go, and note the position, in one transaction: durable when `waiting` is 0.
@@ -272,79 +250,36 @@ class Buffer:
         Args:
             kept: the set.
             evict: positions of those that go.
-            progress: after it.
+            progress: after the decision; that one came and others went is counted here.
             packed: `pack_record` of the set, where it is known already.
         """
-        progress.admitted += 1
-        progress.count_admission(kept.position)
-        with self._or_nothing():
-            if not self._waiting:
-                self._begin()
-            self._evict(evict, progress)
-            self._insert(kept, packed)
-            self._waiting += 1
-            self.progress = progress
-            if self._waiting >= self._batch or self._db.batch_is_full():
-                self._commit(progress)
+        after = progress.set_admitted(kept.position).sets_evicted(len(evict))
+        with self._commits.shared(after):
+            for position in evict:
+                self._kept.delete(position)
+            self._insert(kept, pack_record(kept) if packed is None else packed)
 
-    def replace(self, kept: KeptSet, evict: Sequence[int], progress: Progress) -> None:
-        """Keep a changed version of a kept set, such as an annotated one, and let others go to make room."""
-        with self._transaction(progress):
-            self._evict(evict, progress)
-            self._db.run("DELETE FROM kept WHERE position = ?", (kept.position,))
-            self._insert(kept)
+    def replace(self, kept: KeptSet, evict: Sequence[int], progress: Progress, packed: bytes | None = None) -> None:
+        """Keep a changed version of a kept set, such as an annotated one, and let others go to make room; as `admit`."""
+        with self._commits.transaction(progress.sets_evicted(len(evict))):
+            for position in evict:
+                self._kept.delete(position)
+            self._kept.take_out(kept.position)
+            self._insert(kept, pack_record(kept) if packed is None else packed)
 
-    def forget(self, positions: Sequence[int], progress: Progress) -> None:
-        """Delete sets on their owner's wish, some at a time; `rotate` then makes what their pages held unreadable for ever."""
-        left = list(positions)
-        progress.retired_key = self.sealer.key
-        while left:
-            with self._transaction(progress):
-                while left and self._db.journal_allows(0):
-                    self._delete(left.pop())
-                    progress.forgotten += 1
-            progress = self.progress.copy()
-
-    def add_key(self) -> None:
-        """Seal with a newer key than the retired one from now on."""
-        if self.sealer.key <= self.progress.retired_key:
-            self.sealer.add_key()
-
-    def rotate(self) -> None:
-        """Seal everything with a new key, some at a time, and destroy the old ones; goes on where it was interrupted."""
-        retired = self.progress.retired_key
-        if not retired:
-            return
-        self.add_key()
-        while old := self._db.run("SELECT position FROM kept WHERE key <= ?", (retired,)).fetchall():
-            with self._transaction():
-                for (position,) in old:
-                    if not self._db.journal_allows(self.max_record_bytes):
-                        break
-                    self._reseal(position)
-        new = self.progress.copy()
-        new.retired_key = 0
-        with self._transaction(new):
-            self._db.run("DELETE FROM damaged WHERE key <= ?", (retired,))
-            self._rows.write_check()
-            if new.center is not None:
-                self._rows.write_center(new.center)
-        self.sealer.drop_keys(older_than=retired + 1)
-
-    def _reseal(self, position: int) -> None:
-        (key, data) = self._db.run("SELECT key, data FROM kept WHERE position = ?", (position,)).fetchone()
-        values = (self.sealer.key, self.sealer.seal(self._opened(position, key, data), f"set {position}"), position)
-        self._db.run("UPDATE kept SET key = ?, data = ? WHERE position = ?", values)
+    def _insert(self, kept: KeptSet, record: bytes) -> None:
+        if not self.fits(row_bytes(record)):
+            raise BudgetError(
+                f"{self.path}: set {kept.position} does not fit after what was evicted; a policy must evict more, or"
+                " return None"
+            )
+        self._kept.insert(kept, record)
 
     def mark_asked(self, position: int, round_number: int) -> bool:
         """Remember that the owner was asked about a set; False where its row, which may grow by a few bytes, finds no room any more."""
-        packed = pack_record(replace(self.get(position), asked=round_number))
         try:
-            with self._transaction():
-                self._delete(position)
-                self._put(
-                    position, self.sealer.seal(packed, f"set {position}")
-                )  # the file's own limit judges: `fits` is too careful here
+            with self._commits.transaction():  # the file's own limit judges: `fits` is too careful here
+                self._kept.seal_again(position, asked=round_number)
         except BudgetError:
             return False
         return True
@@ -352,90 +287,49 @@ class Buffer:
     def shrink(self, order: Sequence[int]) -> None:
         """Come down to a smaller budget in small steps, sets leaving in the given order of positions: each step's journal is small."""
         left = iter(order)
-        while self._db.free_pages() < 0 and (position := next(left, None)) is not None:
-            new = self.progress.copy()
-            with self._transaction(new):
-                self._evict([position], new)
-        self._db.vacuum()
+        with self.lock:
+            while self._db.free_pages() < 0 and (position := next(left, None)) is not None:
+                with self._commits.transaction(self.progress.sets_evicted(1)):
+                    self._kept.delete(position)
+            self._db.vacuum()
 
     @property
     def over_budget(self) -> bool:
         """Whether the budget was made smaller than what is kept."""
         return self._db.free_pages() < 0 or self._db.pragma("page_count") > self._db.max_pages
 
-    def _evict(self, positions: Sequence[int], progress: Progress) -> None:
-        progress.evicted += len(positions)
-        for position in positions:
-            self._delete(position)
+    # -- forgetting
 
-    def _delete(self, position: int) -> None:
-        if self._db.run("DELETE FROM kept WHERE position = ?", (int(position),)).rowcount != 1:
-            raise StateError(
-                f"{self.path}: set {position} was to leave but is not there; run 'edgepers status' and report this"
-            )
+    def forget(self, positions: Sequence[int], progress: Progress) -> None:
+        """Delete sets on their owner's wish, some at a time; `rotate` then makes what their pages held unreadable for ever."""
+        left = list(positions)
+        progress = progress.key_retired(self.sealer.key)
+        while left:
+            with self._commits.transaction(progress) as change:
+                while left and self._db.journal_allows(0):
+                    self._kept.delete(left.pop())
+                    change.progress = change.progress.sets_forgotten(1)
+            progress = self.progress
 
-    def _insert(self, kept: KeptSet, packed: bytes | None = None) -> None:
-        sealed = self.sealer.seal(pack_record(kept) if packed is None else packed, f"set {kept.position}")
-        if not self.fits(len(sealed) + _ROW_OVERHEAD):
-            raise BudgetError(
-                f"{self.path}: set {kept.position} does not fit after what was evicted; a policy must evict more, or"
-                " return None"
-            )
-        self._put(kept.position, sealed)
+    def add_key(self) -> None:
+        """Seal with a newer key than the retired one from now on."""
+        self._rotation.add_key()
 
-    def _put(self, position: int, sealed: bytes) -> None:
-        self._db.run("INSERT INTO kept VALUES (?, ?, ?)", (position, self.sealer.key, sealed))
-
-    def get(self, position: int) -> KeptSet:
-        """One kept set by its position."""
-        found = list(self._select("WHERE position = ?", (position,)))
-        if not found:
-            raise StateError(f"{self.path}: set {position} is not in the buffer")
-        return found[0]
-
-    def __iter__(self) -> Iterator[KeptSet]:
-        """All kept sets in order of arrival."""
-        return self._select("ORDER BY position", ())
-
-    def __len__(self) -> int:
-        return int(self._db.run("SELECT count(*) FROM kept").fetchone()[0])
-
-    def domains(self) -> dict[str, int]:
-        """Kept sets by domain, the fullest first."""
-        counts: dict[str, int] = {}
-        for kept in self:
-            counts[kept.domain] = counts.get(kept.domain, 0) + 1
-        return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
-
-    def _select(self, where: str, values: tuple[int, ...]) -> Iterator[KeptSet]:
-        for position, key, data in self._db.run(f"SELECT position, key, data FROM kept {where}", values).fetchall():
-            yield unpack_record(self._opened(position, key, data), position, len(data) + _ROW_OVERHEAD)
-
-    def _opened(self, position: int, key: int, data: bytes) -> bytes:
-        try:
-            return self.sealer.open(data, f"set {position}", key)
-        except DamagedError:
-            raise StateError(
-                f"{self.path}: set {position} is damaged; restore the state from a copy, or give --quarantine to set"
-                " it aside"
-            ) from None
+    def rotate(self) -> None:
+        """Seal everything with a new key, some at a time, and destroy the old ones; goes on where it was interrupted."""
+        with self.lock:
+            self._rotation.run()
 
     # -- trouble
 
     def _set_damaged_aside(self) -> None:
         """Move sets that do not open out of the way; they stay in the file until a key is rotated, and count as evicted."""
-        for position, key, data in self._db.run("SELECT position, key, data FROM kept").fetchall():
-            try:
-                self.sealer.open(data, f"set {position}", key)
-            except DamagedError:
-                new = self.progress.copy()
-                new.quarantined += 1
-                with self._transaction(new):
-                    self._evict([position], new)
-                    self._db.run("INSERT OR REPLACE INTO damaged VALUES (?, ?, ?)", (position, key, data))
+        for position in self._kept.damaged():
+            with self._commits.transaction(self.progress.set_quarantined()):
+                self._kept.set_aside(position)
 
     def check(self) -> None:
-        """SQLite's own integrity check, and that every set opens.
+        """Run SQLite's own integrity check, and open every set.
 
         Raises:
             StateError: names the first damage.

@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import os
 import sqlite3
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from edgepers.errors import BudgetError, BusyError, StateError, nothing_yet
 
 __all__ = ["JOURNAL_PAGE_BYTES", "PAGE_BYTES", "SCHEMA_VERSION", "Database", "overflow_pages"]
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 PAGE_BYTES = 512
 JOURNAL_PAGE_BYTES = PAGE_BYTES + 8
 _USABLE = PAGE_BYTES - 4  # of an overflow page
@@ -38,7 +39,10 @@ _VACUUM_PAGES = 8
 SCHEMA = """
 CREATE TABLE identity(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE sealed(id INTEGER PRIMARY KEY, key INTEGER NOT NULL, data BLOB NOT NULL);
-CREATE TABLE kept(position INTEGER PRIMARY KEY, key INTEGER NOT NULL, data BLOB NOT NULL);
+CREATE TABLE kept(
+    position INTEGER PRIMARY KEY, key INTEGER NOT NULL, asked INTEGER NOT NULL, annotated INTEGER NOT NULL,
+    data BLOB NOT NULL
+);
 CREATE TABLE damaged(position INTEGER PRIMARY KEY, key INTEGER NOT NULL, data BLOB NOT NULL);
 """
 
@@ -52,7 +56,9 @@ def overflow_pages(row_bytes: int) -> int:
 
 
 class Database:
-    """One SQLite connection with its lock and limits; one writer at a time, readers wait at most 5 s.
+    """One SQLite connection with its locks and limits; one writing process at a time, readers wait at most 5 s.
+
+    Threads may share it: every statement takes `lock`, and whoever makes a transaction of several holds it throughout.
 
     Args:
         path: the file; made where it is missing and `storage_bytes` is given.
@@ -61,6 +67,7 @@ class Database:
     Attributes:
         version: of the schema; 0 for a file that has none yet.
         max_pages: the file's limit, once `set_limit` has been called.
+        lock: held by the thread whose transaction is open.
 
     Raises:
         StateError: no file there.
@@ -72,6 +79,7 @@ class Database:
         self.path = path
         self.storage_bytes = storage_bytes
         self.max_pages = 0
+        self.lock = threading.RLock()
         self._journal = path.with_name(path.name + "-journal")
         self._journal_budget = 0
         self._batch_bytes = 0
@@ -94,7 +102,7 @@ class Database:
             self.version = self.pragma("user_version")
         except sqlite3.OperationalError as error:
             self.close()
-            raise self.explained(error) from None
+            raise self.as_user_error(error) from None
         except sqlite3.DatabaseError as error:
             self.close()
             raise self.unreadable(error) from None
@@ -137,8 +145,14 @@ class Database:
             self._lock = None
 
     def run(self, statement: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
-        """Execute one statement."""
-        return self._connection.execute(statement, values)
+        """Execute one statement; waits for another thread's transaction to end."""
+        with self.lock:
+            return self._connection.execute(statement, values)
+
+    def rows(self, statement: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        """All rows that one statement finds, before another thread changes any."""
+        with self.lock:
+            return self._connection.execute(statement, values).fetchall()
 
     @property
     def in_transaction(self) -> bool:
@@ -209,8 +223,8 @@ class Database:
         return self.journal_bytes() > self._batch_bytes
 
     @contextlib.contextmanager
-    def rolled_back(self) -> Iterator[None]:
-        """What is done inside is undone at the end."""
+    def dry_run(self) -> Iterator[None]:
+        """Undo at the end whatever is done inside."""
         if self.in_transaction:
             self.run("SAVEPOINT trial")
             try:
@@ -228,7 +242,7 @@ class Database:
             self.run("PRAGMA synchronous=FULL")
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
+    def exclusive(self) -> Iterator[None]:
         """Keep the lock between transactions: readers wait, and the journal stays open, which saves each commit the folder's fsync."""
         self.run("PRAGMA locking_mode=EXCLUSIVE")
         try:
@@ -248,8 +262,8 @@ class Database:
 
     # -- trouble
 
-    def explained(self, error: sqlite3.OperationalError) -> Exception:
-        """The one line that a user is told."""
+    def as_user_error(self, error: sqlite3.OperationalError) -> Exception:
+        """An error of SQLite as the one line that a user is told."""
         text = str(error)
         if "full" in text:
             return BudgetError(f"{self.path}: the disk is full; nothing kept was harmed, free some space and run again")

@@ -28,7 +28,7 @@ _KEY = struct.Struct("<I")  # number of the key that sealed a file
 
 
 class State:
-    """Names and files of one state folder; design section 4 gives its layout."""
+    """Names and files of one state folder."""
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder).expanduser()
@@ -73,23 +73,28 @@ class State:
                 raise StateError(f"{self._toml}: {name} = {value!r} is not of type {wanted.__name__}; mend the line")
         return {name: Size(value) if hints[name][0] is Size else value for name, value in values.items()}
 
-    def settled(self, settings: Settings | None) -> Settings:
-        """What to work with: the settings given, with the saved stream where they name none, or those saved; files by their whole names.
+    def settle(self, given: Settings | Mapping[str, Any] | None) -> Settings:
+        """Which settings hold: the only place where what is given meets what the state has saved.
+
+        Args:
+            given: settings: all of them as they are, with the saved stream where they name none; a mapping: those that
+                were named, over what is saved, over the defaults; None names none.
 
         Raises:
             StateError: the folder was made with another model, number of bits or seed.
+            UsageError: a value that cannot be right.
         """
         saved = self.saved_settings()
         now = (
-            Settings.make({}, saved)
-            if settings is None
-            else replace(settings, stream=settings.stream or saved.get("stream"))
+            replace(given, stream=given.stream or saved.get("stream"))
+            if isinstance(given, Settings)
+            else Settings.make(given or {}, saved)
         )
         for name in ("model", "bits", "seed"):
             if saved.get(name, getattr(now, name)) != getattr(now, name):
-                was, given = saved[name] or "the packaged one", getattr(now, name) or "the packaged one"
+                was, is_now = (value or "the packaged one" for value in (saved[name], getattr(now, name)))
                 raise StateError(
-                    f"state {self.folder}: made with {name} {was}, now {given}; give --{name} as before, or a new"
+                    f"state {self.folder}: made with {name} {was}, now {is_now}; give --{name} as before, or a new"
                     " --state"
                 )
         return replace(now, key_file=_resolved(now.key_file), lexicons=_resolved(now.lexicons))

@@ -61,18 +61,14 @@ def forget(state: State, buffer: Buffer, sets: Sequence[KeptSet]) -> dict[str, A
         `forgotten` (positions), `withdrawn` (adapters), `published` (now; None for the base model).
     """
     positions = {kept.position for kept in sets}
-    tainted = [
-        done["adapter"]
-        for done in state.round_reports(buffer.progress.rounds)
-        if done["adapter"] and positions.intersection(done["trained_on"])
-    ]
-    progress = buffer.progress.copy()
-    progress.withdrawn = tainted
-    progress.earlier = [name for name in progress.earlier if name not in tainted]
-    if progress.published in tainted:
-        progress.published = progress.earlier.pop() if progress.earlier else ""
-    buffer.forget(sorted(positions), progress)
-    finish_forgetting(state, buffer)
+    with buffer.lock:
+        tainted = [
+            done["adapter"]
+            for done in state.round_reports(buffer.progress.rounds)
+            if done["adapter"] and positions.intersection(done["trained_on"])
+        ]
+        buffer.forget(sorted(positions), buffer.progress.adapters_withdrawn(tuple(tainted)))
+        finish_forgetting(state, buffer)
     return {"forgotten": sorted(positions), "withdrawn": tainted, "published": buffer.progress.published or None}
 
 
@@ -85,13 +81,10 @@ def finish_forgetting(state: State, buffer: Buffer) -> None:
     for name in progress.withdrawn:
         shutil.rmtree(state.adapters / name, ignore_errors=True)
     if progress.withdrawn:
-        done = progress.copy()
-        done.withdrawn = []
-        buffer.save(done)
+        buffer.save(progress.withdrawal_done())
     if progress.retired_key:
         (state.adapters / CHECKPOINT).unlink(missing_ok=True)  # of a training that was interrupted
-        stay = {kept.position for kept in buffer}
         buffer.add_key()
-        varied = {position: v for position, v in state.variations(buffer.sealer).items() if position in stay}
+        varied = {position: v for position, v in state.variations(buffer.sealer).items() if position in buffer.marks}
         state.save_variations(varied, buffer.sealer)
         buffer.rotate()

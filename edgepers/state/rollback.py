@@ -15,11 +15,10 @@ def roll_back(state: State, buffer: Buffer) -> dict[str, Any]:
     Raises:
         StateError: the base model is published already.
     """
-    progress = buffer.progress.copy()
-    if not progress.published:
-        raise StateError(f"state {state.folder}: no adapter is published, so there is nothing to go back from")
-    left = progress.published
-    progress.published = progress.earlier.pop() if progress.earlier else ""
-    buffer.save(progress)
-    state.mirror_published(progress.published)
-    return {"withdrawn": left, "published": progress.published or None}
+    with buffer.lock:
+        left = buffer.progress.published
+        if not left:
+            raise StateError(f"state {state.folder}: no adapter is published, so there is nothing to go back from")
+        buffer.save(buffer.progress.rolled_back())
+        state.mirror_published(buffer.progress.published)
+        return {"withdrawn": left, "published": buffer.progress.published or None}

@@ -4,7 +4,8 @@ from edgepers.errors import StateError
 from edgepers.privacy.keyring import KeyRing, KeySource
 from edgepers.privacy.sealer import DamagedError, Sealer
 from edgepers.state.database import SCHEMA, SCHEMA_VERSION, Database
-from edgepers.state.records import CenterSum, Progress
+from edgepers.state.progress import Progress
+from edgepers.state.records import CenterSum
 
 __all__ = ["SealedRows"]
 
@@ -63,9 +64,9 @@ class SealedRows:
             raise StateError(
                 f"{self._db.path}: record {str(error).partition(' ')[0]} is damaged; restore the state from a copy"
             ) from None
-        progress = Progress() if packed is None else Progress.unpack(packed)
-        progress.center = None if center is None else CenterSum.unpack(center)
-        return progress
+        if packed is None:
+            return Progress()
+        return Progress.unpack(packed, None if center is None else CenterSum.unpack(center))
 
     def write_check(self) -> None:
         """Prove the newest key from now on."""

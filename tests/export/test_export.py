@@ -32,9 +32,7 @@ def state_with_adapter(folder, llm, model="", *, steps=20, **options) -> State:
     state.save_settings(Settings(model=model))
     with Buffer(state.folder, 281_000) as buffer:
         buffer.start({"model": llm.identity}, llm.hidden_size)
-        progress = buffer.progress.copy()
-        progress.published = "0001"
-        buffer.save(progress)
+        buffer.save(buffer.progress.round_done(1, synthesized=0, refused={}, published="0001", keep=3))
     return state
 
 

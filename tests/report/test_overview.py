@@ -8,7 +8,7 @@ from edgepers.cli.parser import main
 from edgepers.config import Settings
 from edgepers.personalize import Personalizer
 from edgepers.report.overview import spearman
-from edgepers.state.records import MOST_SPANS, Progress
+from edgepers.state.progress import MOST_SPANS, Progress
 
 QUICK = {
     "annotations": "gold",
@@ -42,7 +42,7 @@ def test_spearman_is_the_correlation_of_ranks():
 def test_admissions_over_time_take_bounded_room_and_lose_none():
     progress = Progress()
     for position in [*range(0, 100), 600, 5000, 5001, 99_999]:
-        progress.count_admission(position)
+        progress = progress.set_admitted(position)
         assert len(progress.admissions) <= MOST_SPANS
     assert sum(progress.admissions) == 104
     assert progress.admissions_span * MOST_SPANS > 99_999
@@ -61,7 +61,7 @@ def test_status_tells_and_draws_the_state(made, tmp_path, capsys):
     assert picture.read_bytes().startswith(b"\x89PNG") and picture.stat().st_size > 20_000
     assert main(["status", "--state", str(made)]) == 0
     shown = capsys.readouterr().out
-    assert "Spearman" in shown and "█" in shown and "next round at" in shown
+    assert "█" in shown and "next round at" in shown and "asked, answered" in shown
 
 
 def test_a_picture_that_cannot_be_drawn_is_one_line(made, tmp_path, capsys):

@@ -93,9 +93,7 @@ def test_nothing_annotated_is_nothing_new(tmp_path):
     State(tmp_path).save_settings(Settings())
     with Buffer(tmp_path, 96_000) as buffer:
         assert nothing_new(State(tmp_path), buffer, Settings(annotations="ask")) == "nothing is annotated yet"
-        progress = buffer.progress.copy()
-        progress.position = 3
-        buffer.progress = progress
+        buffer.advance(buffer.progress.decided(2, 0, None, full=False))
         assert nothing_new(State(tmp_path), buffer, Settings(annotations="gold")) == ""
 
 

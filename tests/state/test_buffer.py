@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from edgepers.config import MIN_STORAGE_BYTES
 from edgepers.errors import BudgetError, StateError
 from edgepers.state.buffer import Buffer
+from edgepers.state.progress import Progress
 from edgepers.state.records import KeptSet
 from edgepers.streams import Cursor
 
@@ -42,10 +43,13 @@ def admit(buffer: Buffer, kept: KeptSet, order: list[int]) -> bool:
     count = buffer.room_for(Buffer.row_bytes(kept), order)
     if count is None or Buffer.row_bytes(kept) > buffer.max_record_bytes:
         return False
-    progress = buffer.progress.copy()
-    progress.position = kept.position + 1
-    buffer.admit(kept, order[:count], progress)
+    buffer.admit(kept, order[:count], after(buffer, kept.position))
     return True
+
+
+def after(buffer: Buffer, position: int) -> Progress:
+    """The progress when the set at a position is decided on."""
+    return buffer.progress.decided(position, 0, buffer.progress.center, full=False)
 
 
 def opened(folder, storage=STORAGE) -> Buffer:
@@ -98,7 +102,7 @@ def test_budget_holds_and_counts_obey_the_law_after_any_operations(tmp_path_fact
                 count = buffer.room_for(Buffer.row_bytes(annotated), order)
                 if count is not None and Buffer.row_bytes(annotated) <= buffer.max_record_bytes:
                     gone = order[1 : max(count, 1)]
-                    buffer.replace(annotated, gone, buffer.progress.copy())
+                    buffer.replace(annotated, gone, buffer.progress)
                     model = {p: k for p, k in model.items() if p not in gone} | {annotated.position: annotated}
             elif step == "reopen":
                 buffer.close()
@@ -135,7 +139,7 @@ def test_a_smaller_budget_shrinks_the_file_and_keeps_annotated_sets_longest(tmp_
     with opened(tmp_path, 200_000) as buffer:
         for i in range(200):
             assert admit(buffer, make(i, 800), [])
-        buffer.replace(replace(buffer.get(0), verdict="good"), [], buffer.progress.copy())
+        buffer.replace(replace(buffer.get(0), verdict="good"), [], buffer.progress)
         assert buffer.disk_bytes() > 110_000
     with opened(tmp_path, STORAGE) as buffer:
         assert buffer.over_budget
@@ -169,9 +173,9 @@ def test_a_failed_transaction_changes_nothing(tmp_path):
         admit(buffer, make(0), [])
         before = buffer.progress.pack()
         with pytest.raises(StateError, match="set 99 was to leave"):
-            buffer.admit(make(1), [99], buffer.progress.copy())
+            buffer.admit(make(1), [99], buffer.progress)
         with pytest.raises(BudgetError, match="does not fit"):
-            buffer.admit(make(2, 120_000), [], buffer.progress.copy())
+            buffer.admit(make(2, 120_000), [], buffer.progress)
         assert buffer.progress.pack() == before
         assert [kept.position for kept in buffer] == [0]
 
@@ -190,13 +194,13 @@ def test_readers_wait_while_it_is_held_and_get_in_after(tmp_path, monkeypatch):
     read = "import sys; from edgepers.state.buffer import Buffer; print(len(Buffer(sys.argv[1])))"
     with opened(tmp_path) as buffer:
         for _ in range(2):
-            with buffer.held():
+            with buffer.exclusive():
                 admit(buffer, make(buffer.progress.position), [])
                 with pytest.raises(StateError, match="has held it"):
                     Buffer(tmp_path)
             done = subprocess.run([sys.executable, "-c", read, tmp_path], capture_output=True, text=True, check=True)
             assert int(done.stdout) == len(buffer)
-        with pytest.raises(KeyboardInterrupt), buffer.held():
+        with pytest.raises(KeyboardInterrupt), buffer.exclusive():
             raise KeyboardInterrupt
         with Buffer(tmp_path) as reader:
             assert len(reader) == 2

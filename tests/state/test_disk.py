@@ -13,7 +13,7 @@ import pytest
 
 from edgepers.errors import BudgetError, EdgepersError, StateError
 from edgepers.state.buffer import Buffer
-from tests.state.test_buffer import STORAGE, admit, make, opened, same
+from tests.state.test_buffer import STORAGE, admit, after, make, opened, same
 
 ENOUGH = 250  # sets, to fill the budget and more
 
@@ -25,12 +25,10 @@ def fill(folder: Path, first: int = 0) -> tuple[int, str]:
         with opened(folder) as buffer:
             order = [kept.position for kept in buffer]
             while position < ENOUGH:
-                progress = buffer.progress.copy()
                 kept = make(position)
                 count = buffer.room_for(buffer.row_bytes(kept), order)
                 assert count is not None
-                progress.position = position + 1
-                buffer.admit(kept, order[:count], progress)
+                buffer.admit(kept, order[:count], after(buffer, position))
                 order = [*order[count:], position]
                 position += 1
     except EdgepersError as error:

@@ -68,11 +68,10 @@ def test_forgetting_what_was_never_learned_withdraws_nothing(state):
 
 def test_an_interrupted_withdrawal_is_finished_when_the_state_opens(state, llm):
     with Buffer(state.folder, QUICK["storage"]) as buffer:
-        progress = buffer.progress.copy()
-        progress.withdrawn, progress.published, progress.earlier = ["0003"], "0002", ["0001"]
-        buffer.save(progress)
+        assert buffer.progress.published == "0003"
+        buffer.save(buffer.progress.adapters_withdrawn(("0003",)))
     with Personalizer(state.folder, llm=llm) as owner:
-        assert owner.buffer.progress.withdrawn == []
+        assert owner.buffer.progress.withdrawn == ()
     assert not (state.adapters / "0003").exists()
     assert (state.adapters / "current").read_text().strip() == "0002"
 

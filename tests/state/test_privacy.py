@@ -117,7 +117,7 @@ def test_a_damaged_progress_or_center_is_named(state):
 def test_after_forgetting_no_copy_from_before_can_be_read(state):
     copy = shutil.copytree(state, state.parent / "copy")
     with opened(state) as buffer:
-        buffer.forget([3, 5], buffer.progress.copy())
+        buffer.forget([3, 5], buffer.progress)
         buffer.rotate()
         assert [kept.position for kept in buffer] == [i for i in range(SETS) if i not in (3, 5)]
         assert all(same(make(kept.position), kept) for kept in buffer)
@@ -148,10 +148,10 @@ def test_a_rotation_that_is_cut_off_goes_on(state, after):
         return call
 
     with opened(state) as buffer:
-        buffer.forget([0], buffer.progress.copy())
+        buffer.forget([0], buffer.progress)
         with pytest.MonkeyPatch.context() as patch, contextlib.suppress(PowerCut):
             patch.setattr(os, "fsync", cut("fsync", os.fsync))  # of the ring's file; SQLite's own go elsewhere
-            patch.setattr(buffer, "_reseal", cut("reseal", buffer._reseal))
+            patch.setattr(buffer._kept, "seal_again", cut("reseal", buffer._kept.seal_again))
             buffer.rotate()
     with Buffer(state) as reader:
         assert len(list(reader)) == SETS - 1

@@ -63,7 +63,7 @@ with opened(sys.argv[1]) as buffer:
         offer(i)
     one_by_one = counts()[0] - before[0]
     for start in range(150, 250, 10):
-        with buffer.held():
+        with buffer.exclusive():
             for i in range(start, start + 10):
                 offer(i)
     held = counts()[0] - before[0] - one_by_one
@@ -73,9 +73,7 @@ with opened(sys.argv[1]) as buffer:
     assert syncs == after["fsyncs"] - noted["fsyncs"], (syncs, after["fsyncs"] - noted["fsyncs"], after["commits"] - noted["commits"])
     claimed = after["written_bytes"] - noted["written_bytes"]
     assert abs(claimed / wrote - 1) < 0.15, (claimed, wrote)
-    progress = buffer.progress.copy()
-    progress.position += 1
-    buffer.progress = progress  # as a drop does
+    buffer.advance(buffer.progress.set_dropped("policy"))
     assert counts() == now
 """
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from edgepers.errors import StreamError
 from edgepers.select.micro_batches import MicroBatches
-from edgepers.state.records import Progress
+from edgepers.state.progress import Progress
 from edgepers.streams import framing, hub, open_stream
 from edgepers.streams.file import FileStream
 from edgepers.streams.framing import frame, is_array
@@ -183,10 +183,10 @@ LIVE = """
 import sys
 from edgepers.streams import open_stream
 from edgepers.select.micro_batches import MicroBatches
-from edgepers.state.records import Progress
-feed = MicroBatches(open_stream("-", log=print), Progress(), strict=False, note=print)
+from edgepers.state.progress import Progress
+feed = MicroBatches(open_stream("-", log=print), Progress(), strict=False, log=print)
 while batch := feed.next():
-    print(len(batch), batch[0].dialogue.question, flush=True)
+    print(len(batch), batch.arrivals[0].dialogue.question, flush=True)
 """
 
 
@@ -211,7 +211,7 @@ def test_a_redirected_file_is_read_in_batches_and_an_array_on_a_pipe_is_read_too
     path.write_text("".join(json.dumps({"question": f"Q{i}"}) + "\n" for i in range(20)))
     with path.open() as file:
         monkeypatch.setattr(sys, "stdin", file)
-        feed = MicroBatches(open_stream("-"), Progress(), strict=False, note=print)
+        feed = MicroBatches(open_stream("-"), Progress(), strict=False, log=print)
         assert [len(feed.next()), len(feed.next())] == [16, 4]
     array = io.BytesIO(b' [{"question": "a"}, {"question": "b"}]')
     monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=array, fileno=lambda: -1))
