@@ -1,4 +1,7 @@
-"""Our trainer with one of its ideas off, or with one more on: what each is worth by itself, for `bench_train --ablation`."""
+"""Our trainer with one of its ideas off, or with one more on.
+
+What each is worth by itself, for `bench_train --ablation`.
+"""
 
 import contextlib
 from collections.abc import Callable, Iterator

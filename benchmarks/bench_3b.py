@@ -1,4 +1,4 @@
-r"""A model of Llama-3.2-3B's shape trains on sets of 512 tokens, one at a time, within a limit that the kernel enforces.
+r"""Train a model of Llama-3.2-3B's shape on sets of 512 tokens, within a limit that the kernel enforces.
 
 Run: python -m benchmarks.bench_3b [--limit 3.5GB] [--steps 2] [--models DIR] [--out FILE]
 

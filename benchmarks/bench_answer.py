@@ -61,7 +61,10 @@ def main() -> None:
 
 
 def turns(llm: LanguageModel, adapter: Path, questions: list[str]) -> dict[str, float]:
-    """Tokens a second of each contender, and each adapter's share of the base model's: by the clock, and by processor time."""
+    """Tokens a second of each contender, and each adapter's share of the base model's.
+
+    By the clock, and by processor time.
+    """
     taken: dict[str, list[tuple[float, float]]] = {"base": [], "ours": [], "peft": []}
     for turn in range(ROUNDS + 1):
         for name, own in taken.items():

@@ -1,4 +1,6 @@
-r"""Planned against measured peak memory of training: real lengths, real rounds' parts, each configuration alone in a process of its own.
+r"""Planned against measured peak memory of training.
+
+Real lengths, real rounds' parts, each configuration alone in a process of its own.
 
 Run: python -m benchmarks.bench_memory [--only 1B] [--replan] [--models DIR] [--out FILE]
 

@@ -1,6 +1,7 @@
 r"""The selector without a model: time, growth, fsyncs and bytes per set, beside what else there is.
 
-Run: python -m benchmarks.bench_selector [--folder DIR] [--memory-folder /dev/shm] [--only growth,stream,open,durable,wear,kcenter] [--quick]
+Run: python -m benchmarks.bench_selector [--folder DIR] [--memory-folder /dev/shm] [--quick]
+     [--only growth,stream,open,durable,wear,kcenter]
 
 Hidden states come from a synthetic encoder (d = 256, 48 tokens a set) whose time is taken off. `us` of a decision is
 from one decision told to the next within a micro-batch: lexicons, policy, compression, storage. "memory": the buffer
@@ -62,7 +63,10 @@ class Feeder:
             self.offer(MICRO_BATCH)
 
     def offer(self, sets: int, *, strong_each: int = 1) -> Row:
-        """Decide on so many sets, one in `strong_each` not weakened; seconds in all without the encoder's, and by decision."""
+        """Decide on so many sets, one in `strong_each` not weakened.
+
+        Seconds in all without the encoder's, and by decision.
+        """
         mixed = [
             weakened(one) if number % strong_each else one for number, one in enumerate(islice(self._arrivals, sets))
         ]

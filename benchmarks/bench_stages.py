@@ -1,4 +1,6 @@
-r"""The stages of the chain on the harness: deciding, encoding, answering, a step of training. Run: python -m benchmarks.all.
+r"""The stages of the chain on the harness: deciding, encoding, answering, a step of training.
+
+Run: python -m benchmarks.all.
 
 Each is checked before it is timed: every set is decided; a batch encodes as its sets do one by one; a fresh adapter,
 which changes nothing, answers as the base model does; the first loss of a training is what the model says of those
@@ -33,7 +35,10 @@ _ENCODED = 2e-2  # of states whose largest are about 10: 16 bits, and sums in an
 
 
 def selector_cases(folder: Path) -> Iterator[Case]:
-    """Micro-batches on a full buffer, each in a folder below `folder`; the encoder is synthetic, and its time (0.1 ms) is in it."""
+    """Micro-batches on a full buffer, each in a folder below `folder`.
+
+    The encoder is synthetic, and its time (0.1 ms) is in it.
+    """
     for policy in ("quality", "random", "fifo", "kcenter"):
         (folder / policy).mkdir()
         with Buffer(folder / policy, STORAGE_BYTES, keys=KeySource(folder / f"{policy}.key")) as buffer:
@@ -69,7 +74,10 @@ def _encoded(llm: LanguageModel, texts: Sequence[str]) -> Tensor:
 
 
 def answer_cases(model: str, label: str) -> Iterator[Case]:
-    """Greedy answers of exactly `TOKENS` tokens: without an adapter, with one, and with the same as PEFT computes it."""
+    """Greedy answers of exactly `TOKENS` tokens.
+
+    Without an adapter, with one, and with the same as PEFT computes it.
+    """
     llm = LanguageModel.load(model)
     llm.stop_ids = [llm.vocabulary]  # which no answer holds
     questions = [question for question, _ in pairs_of(rehearsal_sets())[:SETS]]

@@ -1,6 +1,9 @@
-r"""Training against what people use now: real tokens a second and peak memory, each contender alone in a process of its own.
+r"""Training against what people use now.
 
-Run: python -m benchmarks.bench_train [--shape packaged|0.2B|1B|3B] [--steps 4] [--only NAME,... | --ablation] [--memory SIZE]
+Real tokens a second and peak memory, each contender alone in a process of its own.
+
+Run: python -m benchmarks.bench_train [--shape packaged|0.2B|1B|3B] [--steps 4] [--memory SIZE]
+     [--only NAME,... | --ablation]
     [--models DIR] [--out FILE]
 
 The work is the same for all: `steps` optimizer steps of 16 sets, LoRA of rank 8 on q, k, v, o over NF4 with double
@@ -10,11 +13,12 @@ random. Seconds are from the end of the first step to the end of the last; memor
 held after importing torch, transformers, peft, bitsandbytes and trl. `ours` has memory to spare; `ours-within` has
 `--memory`, in the configuration that `edgepers run --memory` picks. Rivals:
 
-- peft: transformers' Trainer, PEFT and bitsandbytes as QLoRA's model cards and tutorials have it: `prepare_model_for_kbit_training`,
+- peft: transformers' Trainer, PEFT and bitsandbytes as QLoRA's model cards have it: `prepare_model_for_kbit_training`,
   4 sets a device batch, 4 accumulated, `bf16=True`, padded to the longest by DataCollatorForSeq2Seq; gradient
   checkpointing off.
 - peft-checkpointing: the same with it on, `prepare_model_for_kbit_training`'s default.
-- trl: SFTTrainer with packing and its chunked loss, completion only, checkpointing off; trl-checkpointing: on (TRL's default).
+- trl: SFTTrainer with packing and its chunked loss, completion only, checkpointing off; trl-checkpointing: on (TRL's
+  default).
 - unsloth: its FastLanguageModel under the same SFTTrainer, with its own checkpointing, where it is installed.
 """
 
@@ -227,7 +231,10 @@ def unsloth(
 def _sft(
     loaded: Any, made: Sequence[tuple[list[int], int]], steps: int, clock: Clock, options: dict[str, Any]
 ) -> dict[str, Any]:
-    """Packing, a row of the device batch is as long as the longest set may be, filled with whole sets; else 4 sets, padded."""
+    """Packing, a row of the device batch is as long as the longest set may be, filled with whole sets.
+
+    Else 4 sets, padded.
+    """
     from datasets import Dataset
     from transformers import AutoTokenizer
     from trl import SFTConfig, SFTTrainer

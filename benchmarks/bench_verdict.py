@@ -65,7 +65,10 @@ def milliseconds(run: Callable[[], object], times: int) -> Times:
 
 
 def verdicts(buffer: Buffer, taker: Verdicts, count: int, seed: int) -> Times:
-    """Judge so many sets, every other one with a correction, wherever they lie; what left to make room is passed over."""
+    """Judge so many sets, every other one with a correction, wherever they lie.
+
+    What left to make room is passed over.
+    """
     order = list(buffer.marks.unjudged())
     random.Random(seed).shuffle(order)
     numbered = iter(enumerate(order))

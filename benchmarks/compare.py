@@ -3,9 +3,9 @@ r"""What changed beyond noise between two result files. Run: python -m benchmark
 A case has changed where its spread (20th to 80th percentile, over all its lines) does not touch the one before, and its
 median changed by more than
 
-- the machine did: its bandwidths or its matrix rate, whichever changed most, which the harness measured beside it. So a machine that
+- the machine did: its bandwidths or its matrix rate, whichever changed most, measured beside it. So a machine that
   is slower as a whole, since others use it, is no change;
-- cases do in general from one of the two files to the other: three times their scatter (the median distance from the median change, as
+- cases do in general from one file to the other: three times their scatter (the median distance from the median change, as
   a standard deviation). The spread within a run knows nothing of what differs between runs, but the rivals, whose code
   stays, do.
 """
@@ -40,7 +40,10 @@ def drift(before: Measured, after: Measured) -> float:
 
 
 def scatter(ratios: Sequence[float]) -> float:
-    """Of the logarithms of all changes: their median distance from their median, as a normal distribution's standard deviation."""
+    """Of the logarithms of all changes.
+
+    Their median distance from their median, as a normal distribution's standard deviation.
+    """
     logs = [math.log(one) for one in ratios]
     middle = statistics.median(logs)
     return 1.4826 * statistics.median(abs(one - middle) for one in logs)
@@ -73,7 +76,10 @@ def lines(before: dict[tuple[str, str], Measured], after: dict[tuple[str, str], 
     for title, chosen in (("only before", gone), ("only after", new)):
         if chosen:
             yield f"\n{title}:\n" + "\n".join(f"  {group}: {name}" for group, name in chosen)
-    yield f"\n{len(changed)} of {len(both)} cases changed beyond noise; three times the scatter of all is {math.expm1(3 * scattered):.0%}"
+    yield (
+        f"\n{len(changed)} of {len(both)} cases changed beyond noise; three times the scatter of all is"
+        f" {math.expm1(3 * scattered):.0%}"
+    )
 
 
 def _machines(before: dict[tuple[str, str], Measured], after: dict[tuple[str, str], Measured]) -> Iterator[str]:

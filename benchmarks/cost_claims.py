@@ -1,4 +1,4 @@
-"""What edgepers costs: claim, command and number, each read from the lines that the command left in benchmarks/results."""
+"""What edgepers costs: claim, command and number, each read from the lines that the command left."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,6 @@
-"""How everything here is timed: the result is checked first, then warm-up, then medians and their spread, and the machine's own ceilings.
+"""How everything here is timed.
+
+The result is checked first, then warm-up, then medians and their spread, and the machine's own ceilings.
 
 A case that gives a wrong result is not timed: the run ends. Copy bandwidth and matrix rate are measured in the same
 process, between the cases they are compared with, on the same number of threads.

@@ -42,7 +42,10 @@ def append_line(file: Path, row: Row) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One case, over all its lines in a file: the median of their medians, and the widest of their spreads, in milliseconds."""
+    """One case, over all its lines in a file.
+
+    The median of their medians, and the widest of their spreads, in milliseconds.
+    """
 
     p20: float
     p50: float

@@ -1,4 +1,4 @@
-"""One picture of bench_ops: how many times faster than the best plain torch, and the share of the machine's copy bandwidth."""
+"""Draw bench_ops: speed against the best plain torch, and the share of the machine's copy bandwidth."""
 
 import json
 from pathlib import Path

@@ -87,7 +87,10 @@ def percentiles(values: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
 def correlations(
     stream: Sequence[KeptSet], characters: npt.NDArray[np.int64], run: Replayed, rows: npt.NDArray[np.int64] | None
 ) -> dict[str, float | None]:
-    """Spearman's, of every score with the length, over all sets or over those kept; IDD is that on arrival, IDD in the end where kept."""
+    """Spearman's, of every score with the length, over all sets or over those kept.
+
+    IDD is that on arrival, IDD in the end where kept.
+    """
     chosen = np.arange(len(stream)) if rows is None else rows
     some = [stream[position] for position in chosen]
     idd = run.dissimilarity if rows is None else Index(len(stream[0].embedding), some).kept().dissimilarity / GRID

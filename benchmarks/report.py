@@ -1,4 +1,7 @@
-r"""One Markdown page with pictures of a result file, from its lines alone. Run: python -m benchmarks.report LINES [--out DIR]."""
+r"""One Markdown page with pictures of a result file, from its lines alone.
+
+Run: python -m benchmarks.report LINES [--out DIR].
+"""
 
 import argparse
 from collections.abc import Iterator
@@ -46,8 +49,14 @@ def write_report(source: Path, folder: Path) -> Path:
 def _page(source: Path, cases: Cases, folder: Path) -> Iterator[str]:
     last = list(cases.values())[-1].rows[-1]
     yield "# Measured\n"
-    yield f"From {source.name} alone, by `python -m benchmarks.report`. Medians of one call, with the 20th and 80th percentile; a case"
-    yield "that gave a wrong result would have ended the run. Compare two files with `python -m benchmarks.compare`, never two pages.\n"
+    yield (
+        f"From {source.name} alone, by `python -m benchmarks.report`. Medians of one call, with the 20th and 80th"
+        " percentile; a case"
+    )
+    yield (
+        "that gave a wrong result would have ended the run. Compare two files with `python -m benchmarks.compare`,"
+        " never two pages.\n"
+    )
     yield "| machine | |\n| --- | --- |"
     for name in MACHINE:
         if name in last:

@@ -1,4 +1,7 @@
-"""What a user would keep dialogue sets with instead: reservoir sampling into JSONL, diskcache, SQLite; and k-center from scikit-learn."""
+"""What a user would keep dialogue sets with instead: reservoir sampling into JSONL, diskcache, SQLite.
+
+And k-center from scikit-learn.
+"""
 
 import json
 import os
@@ -56,7 +59,10 @@ class RewritingReservoir:
 
 
 class AppendingReservoir:
-    """Algorithm R; every admission is one more line and one fsync. The file grows without bound: the least a durable admission can cost."""
+    """Algorithm R; every admission is one more line and one fsync.
+
+    The file grows without bound: the least a durable admission can cost.
+    """
 
     def __init__(self, folder: Path, count: int) -> None:
         self._file = (folder / "log.jsonl").open("a", encoding="utf-8")
@@ -95,7 +101,9 @@ class DiskcacheFifo:
 
 
 class BareSqliteFifo:
-    """The least that SQLite takes for what a buffer's decision writes: one row leaves, one comes, a counter is replaced.
+    """The least that SQLite takes for what a buffer's decision writes.
+
+    One row leaves, one comes, a counter is replaced.
 
     Pages, journal, lock and durability are those of the buffer, and so is a row's size; nothing is scored, counted or
     encrypted, and nothing holds it in a budget.
@@ -132,7 +140,10 @@ class BareSqliteFifo:
 
 
 def sklearn_kcenter(newcomer: Newcomer, kept: Kept, room: Room) -> Sequence[int] | None:
-    """The policy `kcenter` on scikit-learn's kernels, as one would write it: all pairs at every decision. Knows no annotations."""
+    """The policy `kcenter` on scikit-learn's kernels, as one would write it: all pairs at every decision.
+
+    Knows no annotations.
+    """
     from sklearn.metrics.pairwise import linear_kernel
 
     if room.needed(()) == 0:

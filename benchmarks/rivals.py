@@ -1,4 +1,7 @@
-"""What a user would write instead of the kernels, in torch. None of it looks for dead rows or guards float32's range."""
+"""What a user would write instead of the kernels, in torch.
+
+None of it looks for dead rows or guards float32's range.
+"""
 
 import math
 
@@ -48,7 +51,7 @@ def batched(
 def tiled(
     hidden: Tensor, offsets: Tensor, center: Tensor | None, plan: tuple[Tensor, Tensor, Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """As `batched`, a megabyte of windows at a time, so that a tile is still in the cache for its product and its sum."""
+    """Compute as `batched` does, a megabyte of windows at a time, which is still in the cache for its product."""
     rows, real, owner = plan
     step = max(1, (1 << 20) // (WINDOW * hidden.shape[1] * hidden.element_size()))
     grams, sums = [], []

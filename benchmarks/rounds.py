@@ -1,4 +1,6 @@
-r"""Defaults of a round, chosen on development splits: what adapters say of held-out questions, and what they forget, round after round.
+r"""Defaults of a round, chosen on development splits.
+
+What adapters say of held-out questions, and what they forget, round after round.
 
 Run: python -m benchmarks.rounds ../shared/data --data dolly --arms now,fewer --out benchmarks/results/rounds.jsonl
 
@@ -201,7 +203,10 @@ def summary(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def forgetting(rows: Sequence[dict[str, Any]], arm: str) -> str:
-    """What the sets of each round cost after each adapter: nats a token against the base model, means over data sets and seeds."""
+    """What the sets of each round cost after each adapter.
+
+    Nats a token against the base model, means over data sets and seeds.
+    """
     base = {(row["data"], row["seed"]): row["own_losses"] for row in rows if row["arm"] == "base"}
     lines = [f"{arm:24} sets of round {'  '.join(f'{number:6}' for number in range(1, ROUNDS + 1))}"]
     for number in sorted({row["round"] for row in rows if row["arm"] == arm}):

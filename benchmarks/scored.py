@@ -1,4 +1,7 @@
-"""Streams scored once with the packaged model, for studies that replay them. The response is the data set's reference."""
+"""Streams scored once with the packaged model, for studies that replay them.
+
+The response is the data set's reference.
+"""
 
 import pickle
 import tempfile
@@ -19,7 +22,9 @@ _ROOMY = 1 << 30  # bytes: every set of a study fits
 
 
 def scored_stream(file: Path, limit: int, cache: Path | None, llm: list[LanguageModel]) -> list[KeptSet]:
-    """The first `limit` sets as a selector scores and stores them, each with its response's loss; `llm` is filled when it is first needed.
+    """The first `limit` sets as a selector scores and stores them, each with its response's loss.
+
+    `llm` is filled when it is first needed.
 
     The model does not answer: the data set's own answer stands for the response, so that lengths are the data's.
     """

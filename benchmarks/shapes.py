@@ -1,4 +1,7 @@
-"""Models of a real shape with random weights, made on the spot: speed and memory hang on shapes, not on what weights say."""
+"""Models of a real shape with random weights, made on the spot.
+
+Speed and memory hang on shapes, not on what weights say.
+"""
 
 import json
 from collections.abc import Iterator
@@ -50,7 +53,10 @@ SHAPES: dict[str, dict[str, Any]] = {
 
 
 def make_model(shape: str, folder: Path) -> Path:
-    """A Llama of that shape in `folder`, bfloat16, a file a layer, with the packaged model's tokenizer; a finished one stays."""
+    """A Llama of that shape in `folder`, bfloat16, a file a layer, with the packaged model's tokenizer.
+
+    A finished one stays.
+    """
     if (folder / "config.json").exists():
         return folder
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,7 @@
-"""Which part of a data set a question belongs to, for ever: what is tuned is tuned on development, and test is left alone."""
+"""Which part of a data set a question belongs to, for ever.
+
+What is tuned is tuned on development, and test is left alone.
+"""
 
 from pathlib import Path
 

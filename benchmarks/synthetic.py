@@ -25,7 +25,10 @@ _FILLER = [
 
 
 class PoolEncoder:
-    """Hidden states are a stretch of one fixed random matrix, chosen by the text, or one row again and again where it is weakened.
+    """An encoder without a model.
+
+    Hidden states are a stretch of one fixed random matrix, chosen by the text, or one row again and again where it is
+    weakened.
 
     `seconds` is what that took.
     """

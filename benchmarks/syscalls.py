@@ -21,7 +21,11 @@ _SOURCE = """
 static std::atomic<long> calls{0};
 extern "C" long counted_syncs() { return calls.load(); }
 extern "C" int fsync(int fd) { calls++; static auto real = (int (*)(int))dlsym(RTLD_NEXT, "fsync"); return real(fd); }
-extern "C" int fdatasync(int fd) { calls++; static auto real = (int (*)(int))dlsym(RTLD_NEXT, "fdatasync"); return real(fd); }
+extern "C" int fdatasync(int fd) {
+    calls++;
+    static auto real = (int (*)(int))dlsym(RTLD_NEXT, "fdatasync");
+    return real(fd);
+}
 """
 
 

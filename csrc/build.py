@@ -1,4 +1,6 @@
-"""Compile the kernels: the one place that knows the sources, the instruction sets and the flags. Needs a compiler and nothing else.
+"""Compile the kernels: the one place that knows the sources, the instruction sets and the flags.
+
+Needs a compiler and nothing else.
 
     python csrc/build.py cpu OUT.so [--cxx g++] [--flags "-fsanitize=thread"] [--test]
     python csrc/build.py cuda OUT.so [--nvcc nvcc] [--report benchmarks/results/cuda_registers.txt]
@@ -83,7 +85,10 @@ def find_nvcc() -> str | None:
 
 
 def build_cpu(out: Path, cxx: str, flags: list[str], *, test: bool = False) -> None:
-    """Compile and link for the machine that `cxx` compiles for; raises CalledProcessError, or OSError where there is no compiler."""
+    """Compile and link for the machine that `cxx` compiles for.
+
+    Raises CalledProcessError, or OSError where there is no compiler.
+    """
     command = shlex.split(cxx)
     machine = _machine(command)
     with tempfile.TemporaryDirectory() as folder:
@@ -116,7 +121,10 @@ def build_cuda(out: Path, nvcc: str, flags: list[str]) -> None:
 
 
 def report_registers(nvcc: str, out: Path) -> None:
-    """Write a line for each kernel and machine code: registers, bytes of spills and of shared memory; exit where one spills."""
+    """Write a line for each kernel and machine code: registers, bytes of spills and of shared memory.
+
+    Exit where one spills.
+    """
     sources = [str(SOURCE / name) for name in CUDA_SOURCES]
     done = subprocess.run(
         [*shlex.split(nvcc), *CUDA_FLAGS, "-Xptxas", "-v", *sources, "-o", os.devnull],

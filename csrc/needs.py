@@ -16,7 +16,9 @@ GIVEN = re.compile(r"lib(c|m|dl|rt|pthread|gcc_s)\.so\.\d|ld-linux-.*")
 
 
 def wheel_platform(libraries: Iterable[Path]) -> str | None:
-    """The platform of a wheel that holds these libraries: the machine that they were compiled for, not the one that compiles.
+    """The platform of a wheel that holds these libraries.
+
+    The machine that they were compiled for, not the one that compiles.
 
     Returns:
         `manylinux_2_34_aarch64` with the newest glibc that one of them asks for: the wheel runs with that glibc or a

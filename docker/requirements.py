@@ -1,4 +1,7 @@
-"""Print what edgepers stands on, one a line, but the packages that are named: a layer of its own, which a change of code does not touch."""
+"""Print what edgepers stands on, one a line, but the packages that are named.
+
+A layer of its own, which a change of code does not touch.
+"""
 
 import re
 import sys

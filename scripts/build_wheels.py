@@ -1,4 +1,6 @@
-"""Build dist/: the source archive and, from nothing but it, a wheel for each machine that there is a compiler for. `make wheel` calls it.
+"""Build dist/: the source archive and, from nothing but it, a wheel for each machine with a compiler here.
+
+`make wheel` calls it.
 
 CXX is the compiler for this machine. CUDA goes in where nvcc is found. For the other machine nvcc wants that machine's
 libcudart_static.a: from the toolkit, where it holds one, or else from NVIDIA's package nvidia-cuda-runtime, fetched by

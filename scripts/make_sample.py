@@ -1,4 +1,6 @@
-"""Rebuild the packaged sample from a folder with DOLLY and MemoryBank. Run: python scripts/make_sample.py --data FOLDER.
+"""Rebuild the packaged sample from a folder with DOLLY and MemoryBank.
+
+Run: python scripts/make_sample.py --data FOLDER.
 
 FOLDER holds `dolly.jsonl` and `memorybank_users.jsonl` (columns: id, question, reference; MemoryBank also dialogue_id
 and turn). Which rows are taken is in `sample_rows.json`, what Emily tells about herself is in `sample_facts.jsonl`:

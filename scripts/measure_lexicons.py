@@ -1,4 +1,6 @@
-"""Measure lexicons on real text, as the Markdown tables of docs/lexicons.md. Run: python scripts/measure_lexicons.py --data FOLDER.
+"""Measure lexicons on real text, as the Markdown tables of docs/lexicons.md.
+
+Run: python scripts/measure_lexicons.py --data FOLDER.
 
 FOLDER holds JSON Lines with `question` and `response` or `reference`, one file a data set. With `--half odd` only the
 odd-numbered lines are read (the first line is 1): words were mended on the even ones. `--empath FILE` compares with
@@ -218,7 +220,7 @@ def against(data: Data, other: Data) -> str:
 
 
 def partners(data: Data, other: Data, lexicons: Lexicons, empath: Lexicons) -> str:
-    """For each domain, the categories that share most words, and those whose sets are most nearly the same (Jaccard)."""
+    """Find for each domain the categories that share most words, and those whose sets are most alike (Jaccard)."""
     ours = [s.domain for seen in data.values() for s in seen]
     theirs = [s.counts for seen in other.values() for s in seen]
     sizes, categories = Counter(ours), Counter(name for counts in theirs for name in counts)
@@ -244,7 +246,10 @@ def partners(data: Data, other: Data, lexicons: Lexicons, empath: Lexicons) -> s
 
 
 def suspects(lexicons: Lexicons, sets: Iterable[tuple[str, str]], many: int, least: int = 6) -> str:
-    """Words that stand among another domain's words more than among their own: word, its domain, the other, shares, sets."""
+    """Words that stand among another domain's words more than among their own.
+
+    Word, its domain, the other, shares, sets.
+    """
     owners = owners_of(lexicons)
     beside: dict[str, Counter[str]] = {}
     counts: Counter[str] = Counter()

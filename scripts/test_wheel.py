@@ -1,4 +1,4 @@
-"""Install the aarch64 wheel where there is no compiler, in an emulated Debian for Arm, and run the tests of the ops there on its library.
+"""Install the aarch64 wheel in an emulated Debian for Arm without a compiler, and test its ops there.
 
 As root: python scripts/test_wheel.py dist/*aarch64.whl WORK. Needs debootstrap, qemu-user-static and, for torch, a
 package registry.
@@ -47,7 +47,10 @@ print("wheel: CUDA library", "loads" if native.has("cuda") else "is not in it")
 
 
 def make_tree(tree: Path) -> None:
-    """Unpack a small Debian for Arm with Python: none of its packages is configured, but Python runs by chroot under the emulator."""
+    """Unpack a small Debian for Arm with Python.
+
+    None of its packages is configured, but Python runs by chroot under the emulator.
+    """
     command = ["debootstrap", "--foreign", "--arch=arm64", "--variant=minbase", "--include=python3", RELEASE, str(tree)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     for package in sorted((tree / "var/cache/apt/archives").glob("*.deb")):

@@ -1,6 +1,7 @@
-"""Train the dictionaries of edgepers/state/compress.py, and show what they save on text that they have not seen.
+r"""Train the dictionaries of edgepers/state/compress.py, and show what they save on text that they have not seen.
 
-    python scripts/train_dictionary.py dolly.jsonl memorybank_users.jsonl --unseen alpaca.jsonl --out edgepers/state/dictionaries
+    python scripts/train_dictionary.py dolly.jsonl memorybank_users.jsonl --unseen alpaca.jsonl \
+        --out edgepers/state/dictionaries
 
 Half of each file (by a hash of the question) trains, the other half and `--unseen` are only measured. Ship only what
 was trained on text that may ship. An existing version is never overwritten: records are written with it.

@@ -1,4 +1,7 @@
-"""Write docs/boards.md: the boards in their modes, and what of ten models fits them: python scripts/write_boards.py (minutes)."""
+"""Write docs/boards.md: the boards in their modes, and what of ten models fits them.
+
+Python scripts/write_boards.py (minutes).
+"""
 
 import sys
 from pathlib import Path
@@ -81,7 +84,10 @@ def models(rows: list[str]) -> str:
 
     settings = Settings()
     titles = [f"{preset.title}, {preset.modes[-1].name}" for preset in PRESETS.values()]
-    work = f"{settings.steps} steps of {settings.batch} + {settings.rehearsal} sets, {settings.annotations_per_round} annotations"
+    work = (
+        f"{settings.steps} steps of {settings.batch} + {settings.rehearsal} sets, {settings.annotations_per_round}"
+        " annotations"
+    )
     lines = [
         "",
         "## Ten models",

@@ -306,7 +306,10 @@ def _round_lines(found: Row) -> Iterator[str]:
     selecting = found["energy"]["stages"]["select"]
     each = 1e3 * selecting["seconds"] / found["sets"]
     yield f"a dialogue set: {each:.0f} ms, {_joules(found['joules_per_set'])} J, in {found['sets']} selected"
-    yield f"the round: {done['seconds']:.1f} s, {_joules(done['joules'])} J, {done['train_steps']} steps on {done['train_sets']} sets"
+    yield (
+        f"the round: {done['seconds']:.1f} s, {_joules(done['joules'])} J, {done['train_steps']} steps on"
+        f" {done['train_sets']} sets"
+    )
     if "reckoned" in done:
         more = done["reckoned"]
         yield f"reckoned for {more['train_steps']} steps: {more['seconds']:.0f} s, {_joules(more['joules'])} J"

@@ -10,7 +10,10 @@ NF4_ERROR = 0.15  # of a normal weight's root mean square; NF4 with double quant
 GRADIENT_ERROR = 1e-2
 SIDE = 256  # of the one 4-bit layer that is launched: boards have rebooted from a first 4-bit launch of several shapes
 JUST_BOOTED_SECONDS = 600
-BNB_CURE = "reinstall bitsandbytes; on a Jetson Orin build it with -DCOMPUTE_CAPABILITY=87, since published Arm wheels lack its code"
+BNB_CURE = (
+    "reinstall bitsandbytes; on a Jetson Orin build it with -DCOMPUTE_CAPABILITY=87, since published Arm wheels lack"
+    " its code"
+)
 
 
 def check_cold_boot(subject: Subject) -> Finding:
@@ -20,7 +23,10 @@ def check_cold_boot(subject: Subject) -> Finding:
     except (OSError, ValueError, IndexError):
         return Finding("cold boot", "ok", "this machine does not tell since when it is on")
     if subject.board.jetson and up_seconds < JUST_BOOTED_SECONDS:
-        cure = f"none for edgepers, which launches one small 4-bit layer ({SIDE} x {SIDE}) first; run it before other programs do"
+        cure = (
+            f"none for edgepers, which launches one small 4-bit layer ({SIDE} x {SIDE}) first; run it before other"
+            " programs do"
+        )
         return Finding(
             "cold boot", "warn", f"on for {up_seconds / 60:.0f} min: a first 4-bit model has rebooted boards", cure
         )

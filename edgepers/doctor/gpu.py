@@ -26,7 +26,10 @@ _LIBRARIES = {  # of torch for Jetson that JetPack does not bring
 def torch_cure(board: Board) -> str:
     """Where a torch for this machine is to be had."""
     if board.l4t is not None and board.l4t[0] == 36:
-        return f"pip uninstall -y torch && pip install --index-url {_JETSON_INDEX} torch: a CPU wheel of PyPI comes before it otherwise"
+        return (
+            f"pip uninstall -y torch && pip install --index-url {_JETSON_INDEX} torch: a CPU wheel of PyPI comes"
+            " before it otherwise"
+        )
     if board.jetson:
         return "pip uninstall -y torch && pip install --index-url https://download.pytorch.org/whl/cu130 torch"
     return "install a torch with CUDA for this machine from pytorch.org"

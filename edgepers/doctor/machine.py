@@ -35,7 +35,10 @@ def check_power_mode(subject: Subject) -> Finding:
     fastest = [mode.name for mode in preset.modes if mode.name in board.power_modes] if preset else []
     now = board.power_mode or "unknown"
     if preset and fastest and fastest[-1] != preset.modes[-1].name:
-        cure = f"put NVIDIA's {preset.source.split(',')[0]} in force and restart (JetPack 6.2 and newer; it wants that release's firmware)"
+        cure = (
+            f"put NVIDIA's {preset.source.split(',')[0]} in force and restart (JetPack 6.2 and newer; it wants that"
+            " release's firmware)"
+        )
         return Finding(
             "power mode", "warn", f"{now}; its faster modes, up to {preset.modes[-1].name}, are not set up", cure
         )

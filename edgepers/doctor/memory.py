@@ -21,7 +21,10 @@ def check_memory(_: Subject) -> Finding:
     memory = psutil.virtual_memory()
     found = f"{format_size(memory.available)} of {format_size(memory.total)} available"
     if memory.available < LITTLE_MEMORY:
-        cure = "stop other programs, such as the desktop (sudo systemctl isolate multi-user); 'edgepers plan' says what a model takes"
+        cure = (
+            "stop other programs, such as the desktop (sudo systemctl isolate multi-user); 'edgepers plan' says what a"
+            " model takes"
+        )
         return Finding("memory", "warn", found, cure)
     return Finding("memory", "ok", found)
 
@@ -33,7 +36,10 @@ def check_swap(subject: Subject) -> Finding:
     swap = int(psutil.swap_memory().total)
     small = subject.board.jetson and (subject.board.memory_bytes or SMALL_BOARD) < SMALL_BOARD
     if small and swap < LITTLE_SWAP:
-        cure = "sudo fallocate -l 8G /swapfile && sudo chmod 600 /swapfile && sudo mkswap /swapfile && sudo swapon /swapfile, on NVMe"
+        cure = (
+            "sudo fallocate -l 8G /swapfile && sudo chmod 600 /swapfile && sudo mkswap /swapfile && sudo swapon"
+            " /swapfile, on NVMe"
+        )
         return Finding("swap", "warn", f"{format_size(swap)}: little for a board of 8 GB", cure)
     return Finding("swap", "ok", format_size(swap))
 

@@ -59,7 +59,10 @@ class Ended:
 
     def __str__(self) -> str:
         """One line for the round's report and for the owner."""
-        return f"training ended at step {self.step} of {self.steps}: {self.why} ({self.sets}); the adapter of step {self.good} is kept"
+        return (
+            f"training ended at step {self.step} of {self.steps}: {self.why} ({self.sets}); the adapter of step"
+            f" {self.good} is kept"
+        )
 
 
 class LastGood:

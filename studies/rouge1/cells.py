@@ -208,7 +208,10 @@ class Work:
     def streamed(
         self, cell: Cell, folder: Path, learnt: Callable[[Personalizer], object] | None = None
     ) -> Iterator[Personalizer]:
-        """A state that has seen and annotated what a cell's has when it is trained; `learnt` is called after each round but the last."""
+        """A state that has seen and annotated what a cell's has when it is trained.
+
+        `learnt` is called after each round but the last.
+        """
         storage = max(int(cell.share * self.stored_bytes), MIN_STORAGE_BYTES)
         settings = cell.settings() | ({"step_tokens": self.step_tokens} if cell.arm.endswith("-by-tokens") else {})
         with self._state(folder, cell.seed, storage=storage, named=cell.policy, **settings) as state:

@@ -42,7 +42,10 @@ def plain(line: Line) -> bool:
 
 
 def is_core(line: Line, share: float = SHARE) -> bool:
-    """Whether a line is of the core: 5 % of bytes (or this share), the whole stream, the steps of the protocol; or a reference."""
+    """Whether a line is of the core: 5 % of bytes (or this share), the whole stream, the steps of the protocol.
+
+    Or a reference.
+    """
     return (line["share"], line["rounds"], line["steps"]) == (share, ROUNDS, STEPS) or line["arm"] in REFERENCES
 
 

@@ -1,4 +1,7 @@
-"""The paper's buffer, for comparison: bins of 22 KB, one dialogue set in each, whatever it takes stored (Qin et al., DAC 2024)."""
+"""The paper's buffer, for comparison.
+
+Bins of 22 KB, one dialogue set in each, whatever it takes stored (Qin et al., DAC 2024).
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,7 +15,10 @@ BIN_BYTES = 22_000
 
 
 def bins(storage: int) -> Policy:
-    """`quality` over as many bins as `storage` bytes have: the first sets fill them, and each later one replaces one set or none."""
+    """`quality` over as many bins as `storage` bytes have.
+
+    The first sets fill them, and each later one replaces one set or none.
+    """
     places = storage // BIN_BYTES
 
     def decide(newcomer: Newcomer, kept: Kept, room: Room) -> Sequence[int] | None:

@@ -1,4 +1,7 @@
-"""The ROUGE-1 study in one picture: policies and arms beside the floors, what more rounds, bytes and variations give, and scores."""
+"""The ROUGE-1 study in one picture.
+
+Policies and arms beside the floors, what more rounds, bytes and variations give, and scores.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -95,7 +98,10 @@ def _differences(axes: Any, study: Study, asked: Mapping[str, tuple[Side, Side]]
 
 
 def paired(lines: Sequence[Line], key: Callable[[Line], float]) -> list[Line]:
-    """Those of seeds that every value of `key` has, for the same policy, arm and data set: so that points of a curve can be compared."""
+    """Those of seeds that every value of `key` has, for the same policy, arm and data set.
+
+    So that points of a curve can be compared.
+    """
     values = {key(line) for line in lines}
     there: dict[tuple[Any, ...], set[float]] = {}
     for line in lines:

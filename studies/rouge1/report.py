@@ -1,4 +1,6 @@
-r"""What the ROUGE-1 study found, made from its lines alone: RESULTS.md (one page), every table beside the lines, and the pictures.
+r"""What the ROUGE-1 study found, made from its lines alone.
+
+RESULTS.md (one page), every table beside the lines, and the pictures.
 
 Run: python -m studies.rouge1.report [--lines studies/rouge1/results/test.jsonl] [--out studies/rouge1/RESULTS.md]
 

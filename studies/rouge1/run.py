@@ -1,6 +1,7 @@
 r"""Makes the ROUGE-1 study's cells: PROTOCOL.md says what one is.
 
-Run: python -m studies.rouge1.run ../shared/data --part development --data dolly --policies random,quality --arms repeat --seeds 0,1
+Run: python -m studies.rouge1.run ../shared/data --part development --data dolly --policies random,quality \
+         --arms repeat --seeds 0,1
 
 One JSON line a cell in studies/rouge1/results/<part>.jsonl, with the measures of every row, so that everything after is
 made from the lines. Cells that are there are not made again. `--part test` is for what PROTOCOL.md fixes, and nothing

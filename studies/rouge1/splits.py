@@ -40,7 +40,10 @@ def _grams(text: str) -> frozenset[tuple[str, ...]]:
 
 
 def near_duplicates(questions: Sequence[str]) -> list[int]:
-    """For each question the first one that it nearly repeats, directly or by others between: Jaccard of word 5-grams >= 0.7. [n] -> [n]."""
+    """For each question the first one that it nearly repeats, directly or by others between.
+
+    Jaccard of word 5-grams >= 0.7. [n] -> [n].
+    """
     grams = [_grams(question) for question in questions]
     first = list(range(len(questions)))
 
@@ -68,7 +71,9 @@ def _group(row: Row) -> str:
 
 
 def parts_of(name: str, rows: Sequence[Row], seen: frozenset[str] = frozenset()) -> dict[str, list[int]]:
-    """Row numbers of "stream", "development" and "test", ascending; near-duplicates of an earlier row are in none of them.
+    """Row numbers of "stream", "development" and "test", ascending.
+
+    Near-duplicates of an earlier row are in none of them.
 
     Rows of one dialogue are in one part; which, is a hash of the data set's name and the dialogue's. Of an owner's
     diary the last days are test. What was `seen` before the study is in no test.

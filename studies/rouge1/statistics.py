@@ -1,4 +1,7 @@
-"""The ROUGE-1 study's statistics: paired differences with intervals, from its lines alone; PROTOCOL.md, section Tests."""
+"""The ROUGE-1 study's statistics: paired differences with intervals, from its lines alone.
+
+PROTOCOL.md, section Tests.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -93,7 +96,9 @@ def differences(
     draws: int = DRAWS,
     seed: int = 0,
 ) -> list[Difference]:
-    """Of each data set that has both sides for some seed, and pooled: the mean of these data sets, each counting the same.
+    """Of each data set that has both sides for some seed, and pooled.
+
+    The mean of these data sets, each counting the same.
 
     Args:
         lines: of one part, share, model and number of rounds.

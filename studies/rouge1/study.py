@@ -92,12 +92,14 @@ class Study:
         return None if base is None or not gap or reached is None else (reached - base) / gap
 
     def best_trained(self) -> tuple[str, str, float] | None:
-        """Policy, arm and points of what was trained on 16 annotations a round and is best over the confirmatory data sets."""
+        """Policy, arm and points of the best of what was trained on 16 annotations a round."""
         trained = {key: mean for key in self.means if key[0] and (mean := self.over_all(*key)) is not None}
         return (*(best := max(trained, key=lambda key: trained[key])), trained[best]) if trained else None
 
     def spreads(self, arm: str = "repeat") -> tuple[float, float, int] | None:
-        """Standard deviations in points: of policies' means, what chance alone would make of it, and the seeds behind a mean.
+        """Standard deviations in points.
+
+        Of policies' means, what chance alone would make of it, and the seeds behind a mean.
 
         Means of a cell over the rows of each data set; both are means over the confirmatory data sets, and of seeds and
         policies that all have. Chance: seeds of one policy, over the root of their number.

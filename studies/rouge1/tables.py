@@ -150,7 +150,10 @@ def tests(study: Study) -> str:
 
 
 def tokens_apart(study: Study, one: Side, other: Side) -> dict[str, list[float]]:
-    """By which share more tokens one side trained than the other, by data set and in order of seeds; where both are there."""
+    """By which share more tokens one side trained than the other, by data set and in order of seeds.
+
+    Where both are there.
+    """
     trained = {
         (line["data"], line["policy"], line["arm"], line["seed"]): line["train_tokens"]
         for line in study.core
@@ -165,7 +168,10 @@ def tokens_apart(study: Study, one: Side, other: Side) -> dict[str, list[float]]
 
 
 def tokens(study: Study) -> str:
-    """By how much trained tokens differ within pairs of cells that are compared, by seed; above the protocol's 2 % in bold."""
+    """By how much trained tokens differ within pairs of cells that are compared, by seed.
+
+    Above the protocol's 2 % in bold.
+    """
     pairs = [
         (f"`{policy}`, synthesis to repeat", Side(policy, "synthesis"), Side(policy, "repeat")) for policy in POLICIES
     ]
@@ -223,7 +229,10 @@ def _more_closed(ours: float | None, theirs: float | None) -> str:
 
 
 def owners_gains(study: Study) -> list[tuple[str, float, Difference]]:
-    """Arm, mean points over all test rows, and what it gains over the base model; MemoryBank's users, each with an adapter of their own."""
+    """Arm, mean points over all test rows, and what it gains over the base model.
+
+    MemoryBank's users, each with an adapter of their own.
+    """
     together = together_of(study.of_owners)
     base = [line for line in study.of_owners if line["arm"] == "base"]
     groups = {OWNERS: [number for number, line in enumerate(base) for _ in line["rouge1"]]}
@@ -254,7 +263,10 @@ def owners(study: Study) -> str:
 
 
 def together_of(lines: Sequence[Line]) -> list[Line]:
-    """All owners' rows as one data set's, by policy, arm and seed, of which all owners have a line; the base model's for every seed."""
+    """All owners' rows as one data set's, by policy, arm and seed, of which all owners have a line.
+
+    The base model's for every seed.
+    """
     names = [line["data"] for line in lines if line["arm"] == "base"]
     by = {(line["policy"], line["arm"], line["seed"], line["data"]): line["rouge1"] for line in lines}
     by |= {("", "base", seed, name): by["", "base", 0, name] for *_, seed, _ in list(by) for name in names}
@@ -319,7 +331,10 @@ def costs(study: Study) -> str:
 
 
 def sweep(study: Study, title: str, key: Callable[[Line], Any], chosen: Callable[[Line], bool]) -> str:
-    """Mean points by policy and arm, with CPU seconds, a column a value of `key`; over data sets and seeds that have every column."""
+    """Mean points by policy and arm, with CPU seconds, a column a value of `key`.
+
+    Over data sets and seeds that have every column.
+    """
     lines = [line for line in study.lines if line["policy"] and chosen(line)]
     columns = sorted({key(line) for line in lines})
     if len(columns) < 2:

@@ -1,4 +1,6 @@
-r"""Whether a score tells what a set is worth: training without it, one after the other (leave-one-out), against its scores.
+r"""Whether a score tells what a set is worth.
+
+Training without it, one after the other (leave-one-out), against its scores.
 
 Run: python -m studies.rouge1.worth ../shared/data --data empathetic_dialogues --seeds 0
 
@@ -96,7 +98,10 @@ def tied(run: Sequence[Row], name: str) -> float:
 
 
 def correlations(lines: Sequence[Row]) -> dict[str, tuple[float, float, float]]:
-    """Rank correlation of worth with each score, and its 95 % interval: mean over runs, sets drawn with replacement within each."""
+    """Rank correlation of worth with each score, and its 95 % interval.
+
+    Mean over runs, sets drawn with replacement within each.
+    """
     runs = [
         [line for line in lines if (line["data"], line["seed"]) == key]
         for key in dict.fromkeys((one["data"], one["seed"]) for one in lines)

@@ -259,7 +259,10 @@ def test_lexicon_suggest_prints_writes_and_loads_no_torch(tmp_path, edgepers):
     again = edgepers("lexicon", "suggest", stream, "--out", out)
     assert (again.returncode, len(again.stderr.splitlines())) == (2, 1)
     assert edgepers("lexicon", "suggest", stream, "--with-packaged").returncode == 2
-    code = f"import sys\nfrom edgepers.cli.parser import main\nmain(['lexicon', 'suggest', {str(stream)!r}])\nsys.exit('torch' in sys.modules)"
+    code = (
+        "import sys\nfrom edgepers.cli.parser import main\nmain(['lexicon', 'suggest',"
+        f" {str(stream)!r}])\nsys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
 
 

@@ -74,7 +74,10 @@ def test_status_loads_no_torch(made):
     import subprocess
     import sys
 
-    code = f"import sys\nfrom edgepers.cli.parser import main\nmain(['status', '--state', {str(made)!r}])\nsys.exit('torch' in sys.modules)"
+    code = (
+        "import sys\nfrom edgepers.cli.parser import main\nmain(['status', '--state',"
+        f" {str(made)!r}])\nsys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
 
 

@@ -103,7 +103,10 @@ def test_missing_compiler_is_one_line_with_the_package_and_the_other_wheel_is_bu
     monkeypatch.setattr(build_wheels, "MACHINES", ("aarch64",))
     monkeypatch.setattr(sys, "argv", ["build_wheels.py", "--out", str(tmp_path)])
     assert build_wheels.main() == 1
-    cure = "edgepers: no wheel for aarch64: aarch64-linux-gnu-g++ is missing (Debian, Ubuntu: apt install g++-aarch64-linux-gnu)"
+    cure = (
+        "edgepers: no wheel for aarch64: aarch64-linux-gnu-g++ is missing (Debian, Ubuntu: apt install"
+        " g++-aarch64-linux-gnu)"
+    )
     assert capsys.readouterr().err.splitlines() == [cure]
     right = build_wheels.build_wheel
     monkeypatch.setattr(build_wheels, "MACHINES", ("aarch64", "x86_64"))

@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""What jetson-containers runs in the finished image, on the board: every op on its GPU against float64, and the doctor."""
+"""What jetson-containers runs in the finished image, on the board.
+
+Every op on its GPU against float64, and the doctor.
+"""
 
 import subprocess
 
