@@ -7,6 +7,7 @@ model, other splits, other annotations.
 """
 
 import argparse
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -225,7 +226,7 @@ def report(study: Study, part: str) -> str:
         (
             "What it costs",
             "Two cores without a GPU, each number from the lines that its command left in [results](results); more in"
-            " [LOG.md](LOG.md).",
+            " [LOG.md](../../benchmarks/LOG.md).",
             table(
                 ["claim", "command", "number"],
                 [(what, f"`{command}`", number) for what, command, number in cost_claims()],
@@ -311,6 +312,19 @@ def _told(sections: Sequence[tuple[str, str, str]]) -> str:
     return "".join(f"\n## {title}\n\n{what}\n\n{body.rstrip()}\n" for title, what, body in sections)
 
 
+def wrapped(page: str) -> str:
+    """The page with its prose in lines of at most 120 characters; rows of tables stay whole."""
+    return (
+        "\n\n".join(
+            block
+            if block.startswith("|")
+            else textwrap.fill(block, 120, break_long_words=False, break_on_hyphens=False)
+            for block in page.rstrip("\n").split("\n\n")
+        )
+        + "\n"
+    )
+
+
 def full(line: Line) -> bool:
     """Of the whole stream, with the protocol's steps, and no variant."""
     return plain(line) and line["policy"] in POLICIES and (line["rounds"], line["steps"]) == (ROUNDS, STEPS)
@@ -323,8 +337,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "RESULTS.md")
     args = parser.parse_args()
     study = Study(study_lines(args.lines))  # one for all: it remembers what it has drawn
-    args.out.write_text(report(study, args.lines.name), encoding="utf-8")
-    args.lines.with_suffix(".md").write_text(details(study, args.lines.name), encoding="utf-8")
+    args.out.write_text(wrapped(report(study, args.lines.name)), encoding="utf-8")
+    args.lines.with_suffix(".md").write_text(wrapped(details(study, args.lines.name)), encoding="utf-8")
     plot(study, args.lines.with_suffix(".png"), lines_there(RESULTS / "worth.jsonl"))
 
 
