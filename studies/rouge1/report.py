@@ -7,12 +7,12 @@ model, other splits, other annotations.
 """
 
 import argparse
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.cost_claims import cost_claims
 from benchmarks.lines import lines_there
+from benchmarks.report import wrapped
 from edgepers.config import Settings
 from edgepers.evaluate.guard import LEAST_RESERVE
 from studies.rouge1 import RESULTS, worth
@@ -310,19 +310,6 @@ def details(study: Study, part: str) -> str:
 
 def _told(sections: Sequence[tuple[str, str, str]]) -> str:
     return "".join(f"\n## {title}\n\n{what}\n\n{body.rstrip()}\n" for title, what, body in sections)
-
-
-def wrapped(page: str) -> str:
-    """The page with its prose in lines of at most 120 characters; rows of tables stay whole."""
-    return (
-        "\n\n".join(
-            block
-            if block.startswith("|")
-            else textwrap.fill(block, 120, break_long_words=False, break_on_hyphens=False)
-            for block in page.rstrip("\n").split("\n\n")
-        )
-        + "\n"
-    )
 
 
 def full(line: Line) -> bool:

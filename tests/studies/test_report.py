@@ -5,7 +5,7 @@ import pytest
 
 from edgepers.config import Settings
 from studies.rouge1.pictures import plot
-from studies.rouge1.report import details, report, wrapped
+from studies.rouge1.report import details, report
 from studies.rouge1.statistics import Side, differences, drawn_means, holm, p_value
 from studies.rouge1.study import Study
 
@@ -263,11 +263,3 @@ def test_synthesis_that_hardly_passes_its_check_is_said_not_to_be_testable():
     assert "Synthesis is not testable on this model: 20 of 400 variations (5%) pass the check." in report(
         Study(few), "x.jsonl"
     )
-
-
-def test_prose_of_the_page_is_wrapped_and_tables_are_not():
-    row = "| " + "wide " * 40 + "|"
-    page = wrapped(f"# Title\n\n{'some words ' * 30}\nmore\n\n{row}\n{row}\n")
-    assert page.endswith(f"\n\n{row}\n{row}\n")
-    assert all(len(line) <= 120 for line in page.splitlines() if not line.startswith("|"))
-    assert page.split() == f"# Title {'some words ' * 30} more {row} {row}".split()
