@@ -165,6 +165,15 @@ def dead_links(page, text):
     return dead
 
 
+def test_a_link_that_reads_as_a_file_leads_to_that_file():
+    labels = {
+        (page.name, label, target)
+        for page in PROSE
+        for label, target in re.findall(r"\[([\w./-]+\.(?:py|md|jsonl))\]\(([^)#]+)", text_of(page))
+    }
+    assert {found for found in labels if not found[2].endswith(found[1])} == set()
+
+
 def test_links_and_anchors_lead_somewhere():
     assert {
         page.relative_to(ROOT).as_posix(): dead for page in PROSE if (dead := dead_links(page, text_of(page)))
