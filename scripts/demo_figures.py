@@ -1,13 +1,15 @@
-"""What the packaged owner's model learns with the default settings: README's table and docs/demo.png.
+"""What the packaged test model learns about the sample's owner, by settings: README's table and docs/demo.png.
 
-    python scripts/demo_figures.py --out FOLDER [--seeds 0,1,2] [--picture docs/demo.png]
+    python scripts/demo_figures.py --out FOLDER [--seeds 0,1,2] [--policy NAME] [--lora-targets NAME]
+    python scripts/demo_figures.py                # only the picture, from the lines that are there
 
-One state a seed in FOLDER; a state that has read its stream is only measured again. Needs the extra `plot`. Minutes a seed.
+One state a seed in FOLDER; a state that has read its stream is only measured again. Each is one line of
+benchmarks/results/demo.jsonl. Needs the extra `plot`; minutes a seed.
 """
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +21,22 @@ from edgepers.personalize import Personalizer
 from edgepers.streams import read_dialogue_sets
 
 KINDS = {"emily-": "about the owner", "memorybank-": "small talk", "dolly-": "general"}
-BLUE, ORANGE, GREY = "#1f5a99", "#c8641e", "#b8b8b8"
+SHOWN = ("about the owner", "general")
+LINES = Path(__file__).parent.parent / "benchmarks" / "results" / "demo.jsonl"
+DEFAULTS = "defaults"
+COLORS = ("#b8b8b8", "#c8641e", "#1f5a99")
 Row = dict[str, Any]
 
 
-def measure(folder: Path, seed: int) -> Row:
-    """Run the sample's stream with the defaults, then count the facts known after each round and ROUGE-1 by kind."""
+def measure(folder: Path, settings: Settings, name: str) -> Row:
+    """Run the sample's stream, then count the facts known after each round and ROUGE-1 by kind."""
     facts = [json.loads(line) for line in sample_facts().read_text(encoding="utf-8").splitlines()]
     test = read_dialogue_sets(sample_test(), need_reference=True)
 
     def known(answers: Sequence[str]) -> int:
         return sum(knows(answer, fact["keywords"]) for answer, fact in zip(answers, facts, strict=True))
 
-    with Personalizer(folder, Settings(annotations="gold", seed=seed)) as owner:
+    with Personalizer(folder, settings) as owner:
         report = owner.run(sample_stream(), test=test)
         asked = [fact["question"] for fact in facts]
         counts = [known(owner.answer(asked, adapter=False))]
@@ -45,13 +50,13 @@ def measure(folder: Path, seed: int) -> Row:
         questions = [dialogue.question for dialogue in test]
         answers = [owner.answer(questions, adapter=False), owner.answer(questions)]
     kinds = {}
-    for prefix, name in KINDS.items():
+    for prefix, kind in KINDS.items():
         rows = [i for i, dialogue in enumerate(test) if (dialogue.id or "").startswith(prefix)]
         wanted = [test[i].reference or "" for i in rows]
-        kinds[name] = [rouge1(wanted, [texts[i] for i in rows]) for texts in answers]
+        kinds[kind] = [rouge1(wanted, [texts[i] for i in rows]) for texts in answers]
     whole = [report["rouge1_before"], report["rouge1_after"]]
     return {
-        "seed": seed, "facts": counts, "of": len(facts), "kinds": kinds, "rouge1": whole,
+        "settings": name, "seed": settings.seed, "facts": counts, "of": len(facts), "kinds": kinds, "rouge1": whole,
         "corrections": [0, *(done["annotated_sets"] for done in report["rounds"])],
         "published": [done["published"] for done in report["rounds"]],
         "scale": [done["adapter_scale"] for done in report["rounds"]],
@@ -63,52 +68,64 @@ def measure(folder: Path, seed: int) -> Row:
 
 
 def draw(path: Path, rows: Sequence[Row]) -> None:
-    """Facts known before and after each round, and ROUGE-1 before and after by kind: bars are means, dots are seeds."""
+    """Facts known, and ROUGE-1 by kind, before and after by settings: bars are means, dots are seeds."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
 
-    figure = Figure(figsize=(9, 3.6), dpi=120, layout="constrained")
+    names = sorted({row["settings"] for row in rows}, key=lambda name: (name != DEFAULTS, name))
+    labels = ["before", *(f"after 48 corrections, {name}" for name in names)]
+    figure = Figure(figsize=(9, 3.8), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
-    left, right = figure.subplots(1, 2)
-    steps = range(len(rows[0]["facts"]))
-    means = [sum(row["facts"][i] for row in rows) / len(rows) for i in steps]
-    left.bar(steps, means, color=[GREY, *[ORANGE] * (len(means) - 1)], width=0.55)
-    for i in steps:
-        left.annotate(f"{means[i]:.1f}".removesuffix(".0"), (i, max(row["facts"][i] for row in rows)), xytext=(0, 5),
-                      textcoords="offset points", ha="center")  # fmt: skip
-    left.set_xticks(steps, [("before" if i == 0 else f"after {16 * i}\ncorrections") for i in steps])
+    left, right = figure.subplots(1, 2, width_ratios=(1, 2))
+
+    def bars(axes: Any, at: float, values: Callable[[Row], tuple[float, float]], form: str) -> None:
+        groups = [
+            [values(rows[0])[0]],
+            *([values(row)[1] for row in rows if row["settings"] == name] for name in names),
+        ]
+        for i, group in enumerate(groups):
+            place, mean = at + i * 0.28, sum(group) / len(group)
+            axes.bar(place, mean, width=0.26, color=COLORS[i])
+            axes.plot([place] * len(group), group, ".", color="black", markersize=4)
+            axes.annotate(
+                format(mean, form), (place, max(group)), xytext=(0, 5), textcoords="offset points", ha="center"
+            )
+
+    bars(left, 0, lambda row: (row["facts"][0], row["facts"][-1]), ".2g")
+    for i, kind in enumerate(SHOWN):
+        bars(right, i, lambda row, kind=kind: tuple(row["kinds"][kind]), ".2f")  # type: ignore[misc]
+    left.set_xticks([])
     left.set_ylim(0, rows[0]["of"])
     left.set_yticks(range(0, rows[0]["of"] + 1, 5))
-    left.set_title(f"Facts about the owner that it knows, of {rows[0]['of']}", loc="left", fontsize=11)
-    names = list(KINDS.values())
-    for at, color, label in ((0, GREY, "before"), (1, BLUE, "after 48 corrections")):
-        values = [[row["kinds"][name][at] for row in rows] for name in names]
-        places = [i + (at - 0.5) * 0.36 for i in range(len(names))]
-        right.bar(places, [sum(v) / len(v) for v in values], width=0.34, color=color, label=label)
-        for place, value in zip(places, values, strict=True):
-            right.plot([place] * len(value), value, ".", color="black", markersize=4)
-    for row in rows:
-        left.plot(steps, row["facts"], ".", color="black", markersize=5)
-    right.set_xticks(range(len(names)), names)
-    right.set_title("ROUGE-1 on 101 held-out questions", loc="left", fontsize=11)
-    right.legend(frameon=False)
+    left.set_title(f"Facts known, of {rows[0]['of']}", loc="left", fontsize=11)
+    right.set_xticks([0.28, 1.28], [f"questions {SHOWN[0]}", f"{SHOWN[1]} questions"])
+    right.margins(y=0.12)
+    right.set_title("ROUGE-1 on held-out questions", loc="left", fontsize=11)
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
+    marks = [Rectangle((0, 0), 1, 1, color=color) for color in COLORS[: len(labels)]]
+    figure.legend(marks, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=9)
     figure.savefig(path)
 
 
 def main() -> None:
-    """Measure each seed, print a line a seed, draw."""
+    """Measure each seed asked for, keep a line of each, draw all lines."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="folder of the states")
+    parser.add_argument("--out", type=Path, help="folder of the states; without it nothing is measured")
     parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--policy", default=Settings().policy)
+    parser.add_argument("--lora-targets", default=Settings().lora_targets)
     parser.add_argument("--picture", type=Path, default=Path(__file__).parent.parent / "docs" / "demo.png")
     args = parser.parse_args()
-    rows = []
-    for seed in map(int, args.seeds.split(",")):
-        rows.append(measure(args.out / str(seed), seed))
-        print(json.dumps(rows[-1]), flush=True)
-    draw(args.picture, rows)
+    default = Settings()
+    named = {"--policy": (args.policy, default.policy), "--lora-targets": (args.lora_targets, default.lora_targets)}
+    name = " ".join(f"{option} {value}" for option, (value, usual) in named.items() if value != usual) or DEFAULTS
+    for seed in map(int, args.seeds.split(",")) if args.out else ():
+        settings = Settings(annotations="gold", seed=seed, policy=args.policy, lora_targets=args.lora_targets)
+        with LINES.open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps(measure(args.out / str(seed), settings, name)) + "\n")
+    draw(args.picture, [json.loads(line) for line in LINES.read_text(encoding="utf-8").splitlines()])
 
 
 if __name__ == "__main__":
