@@ -21,6 +21,7 @@ import torch
 
 from benchmarks.harness import RESULTS, describe
 from benchmarks.replay import Replayed, replay
+from benchmarks.report import wrapped
 from benchmarks.scored import scored_stream
 from edgepers.model.language_model import LanguageModel
 from edgepers.report.overview import spearman
@@ -205,7 +206,7 @@ def main() -> None:
                     lines.write(json.dumps(row | {"command": command, **machine}) + "\n")
                 lines.flush()
                 print(f"{name}, {share:.0%} of {len(stream)} sets: done", flush=True)
-    args.out.with_suffix(".md").write_text(table(args.out), encoding="utf-8")
+    args.out.with_suffix(".md").write_text(wrapped(table(args.out)), encoding="utf-8")
     if args.plot:
         from benchmarks.plot_policies import plot
 

@@ -4,6 +4,7 @@ Run: python -m benchmarks.report LINES [--out DIR].
 """
 
 import argparse
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,19 @@ MACHINE = (
     "energy_idle_watts",
 )
 Cases = dict[tuple[str, str], Measured]
+
+
+def wrapped(page: str) -> str:
+    """A page of headings, paragraphs and tables, its prose in lines of at most 120 characters."""
+    return (
+        "\n\n".join(
+            block
+            if block.startswith("|")
+            else textwrap.fill(block, 120, break_long_words=False, break_on_hyphens=False)
+            for block in page.rstrip("\n").split("\n\n")
+        )
+        + "\n"
+    )
 
 
 def write_report(source: Path, folder: Path) -> Path:

@@ -1,11 +1,11 @@
-"""Measure lexicons on real text, as the Markdown tables of docs/lexicons.md.
+"""Measure lexicons on real text, as Markdown tables.
 
 Run: python scripts/measure_lexicons.py --data FOLDER.
 
 FOLDER holds JSON Lines with `question` and `response` or `reference`, one file a data set. With `--half odd` only the
 odd-numbered lines are read (the first line is 1): words were mended on the even ones. `--empath FILE` compares with
-Empath's categories (one a line: name, words, separated by tabs). `--into docs/lexicons.md` replaces the tables there,
-each from its `<!-- name -->` to the next `<!-- end -->`.
+Empath's categories (one a line: name, words, separated by tabs). `--into benchmarks/results/lexicons.md` replaces the
+tables there, each from its `<!-- name -->` to the next `<!-- end -->`.
 `--suspects N` lists words whose neighbours belong to another domain, for whoever mends the lists.
 """
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import zstandard
 
-from edgepers.select import compress
+from edgepers.state import compress
 from edgepers.state.embedding import quantize
 
 TEXT_BYTES, EMBEDDING_BYTES = 112_640, 1_024

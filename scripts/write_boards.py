@@ -4,6 +4,7 @@ Python scripts/write_boards.py (minutes).
 """
 
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,8 @@ def boards() -> str:
     for preset in PRESETS.values():
         file, _, note = preset.source.partition(", ")
         left = f"for a model it leaves {preset.left_bytes / 1e9:.1f} GB ({preset.left_from})"
-        lines.append(f"- {preset.title}: `{file}`{f', {note}' if note else ''}; {left}")
+        item = f"- {preset.title}: `{file}`{f', {note}' if note else ''}; {left}"
+        lines += textwrap.wrap(item, 120, subsequent_indent="  ", break_on_hyphens=False)
     lines += [
         "",
         f"Peak: {FLOP_A_CLOCK} operations a clock for each multiprocessor. Bandwidth: two transfers a clock of the"
@@ -104,11 +106,10 @@ def models(rows: list[str]) -> str:
         "",
         f"One round: {work}, {settings.generations} variations each. By the formula:",
         "",
-        f"> {FORMULA}",
+        *textwrap.wrap(FORMULA, 120, initial_indent="> ", subsequent_indent="> "),
         "",
-        "The shapes are figures of the models' public cards (`edgepers/assets/configs.json`); no weights ship, and"
-        " each model keeps its",
-        "own licence.",
+        "The shapes are figures of the models' public cards (`edgepers/assets/configs.json`); no weights ship, and each",
+        "model keeps its own licence.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -36,10 +36,10 @@ def page(parser: argparse.ArgumentParser) -> str:
     lines = [
         "# Commands",
         "",
-        "Made from the commands' own help by `scripts/write_commands.py`. Every command takes `--json`: one JSON"
-        " object on stdout, talk on",
+        "Made from the commands' own help by `scripts/write_commands.py`. Every command takes `--json`: one JSON object on",
+        "stdout, everything else on stderr. Exit codes: 0 done, 1 a known failure in one line, 2 wrong usage.",
+        "",
     ]
-    lines += ["stderr; exit 0 done, 1 a known failure in one line, 2 wrong usage.", ""]
     settings: list[Any] = []
     for name, sub in commands.choices.items():
         own, shared = [], []

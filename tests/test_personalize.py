@@ -1,12 +1,9 @@
 import copy
 import itertools
 import json
-import os
 import random
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -30,7 +27,6 @@ from edgepers.streams import IterableStream
 from edgepers.train import trainer
 from tests.meters import Watts
 
-README = Path(__file__).parent.parent / "README.md"
 QUICK = {
     "annotations": "gold",
     "every": 24,
@@ -391,20 +387,3 @@ def test_the_memory_budget_stops_a_run_in_one_line(tmp_path, llm, stream):
     ):
         owner.meter.peak_bytes = lambda: 200_000_000  # type: ignore[method-assign]
         owner.run(stream)
-
-
-def test_the_ten_lines_of_the_readme_do_what_run_does(tmp_path, stream, test_set, monkeypatch):
-    code = re.search(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    assert code is not None
-    lines = code[1].replace("every=200", "every=60, steps=2, generations=1, annotations_per_round=4")
-    assert len(code[1].strip().splitlines()) <= 10
-    monkeypatch.chdir(tmp_path)
-    done = subprocess.run(
-        [sys.executable, "-c", lines],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "PYTHONWARNINGS": "ignore"},
-    )
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "my-state" / "adapters" / "current").exists()

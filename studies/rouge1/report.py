@@ -14,6 +14,7 @@ from pathlib import Path
 
 from benchmarks.cost_claims import cost_claims
 from benchmarks.lines import lines_there
+from benchmarks.report import wrapped
 from edgepers.config import Settings
 from edgepers.evaluate.guard import LEAST_RESERVE
 from studies.rouge1 import RESULTS, worth
@@ -229,7 +230,7 @@ def report(study: Study, part: str) -> str:
         (
             "What it costs",
             "Two cores without a GPU, each number from the lines that its command left in [results](results); more in"
-            " [LOG.md](LOG.md).",
+            " [LOG.md](../../benchmarks/LOG.md).",
             table(
                 ["claim", "command", "number"],
                 [(what, f"`{command}`", number) for what, command, number in cost_claims()],
@@ -327,8 +328,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "RESULTS.md")
     args = parser.parse_args()
     study = Study(study_lines(args.lines))  # one for all: it remembers what it has drawn
-    args.out.write_text(report(study, args.lines.name), encoding="utf-8")
-    args.lines.with_suffix(".md").write_text(details(study, args.lines.name), encoding="utf-8")
+    args.out.write_text(wrapped(report(study, args.lines.name)), encoding="utf-8")
+    args.lines.with_suffix(".md").write_text(wrapped(details(study, args.lines.name)), encoding="utf-8")
     plot(study, args.lines.with_suffix(".png"), lines_there(RESULTS / "worth.jsonl"))
 
 

@@ -54,7 +54,7 @@ def kept(*folders: str) -> set[str]:
 
 
 def test_source_archive_holds_all_that_a_build_and_the_package_need(packed):
-    assert kept("edgepers", "csrc", "setup.py", "pyproject.toml", "README.md") <= packed
+    assert kept("edgepers", "csrc", "setup.py", "pyproject.toml", "README.md", "LICENSE", "NOTICE") <= packed
     assert not [name for name in packed if name.startswith(("tests", "benchmarks")) or name.endswith((".so", ".o"))]
 
 
@@ -64,6 +64,10 @@ def test_wheel_for_arm_is_built_from_the_source_archive(source, tmp_path):
     glibc = wheel.stem.removeprefix("edgepers-0.1.0-py3-none-manylinux_2_").removesuffix("_aarch64")
     assert int(glibc) <= 35, f"{wheel.name} does not load on JetPack 6, which has glibc 2.35"
     with zipfile.ZipFile(wheel) as inside:
+        for name in ("LICENSE", "NOTICE"):
+            assert inside.read(f"edgepers-0.1.0.dist-info/licenses/{name}") == (ROOT / name).read_bytes()
+        metadata = inside.read("edgepers-0.1.0.dist-info/METADATA").decode()
+        assert "License-Expression: Apache-2.0" in metadata
         names = {name for name in inside.namelist() if ".dist-info/" not in name}
         assert f"Tag: py3-none-manylinux_2_{glibc}_aarch64" in inside.read("edgepers-0.1.0.dist-info/WHEEL").decode()
     assert names == kept("edgepers") | {"edgepers/ops/_native_cpu.so"}
