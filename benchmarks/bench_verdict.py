@@ -140,10 +140,8 @@ def main() -> None:
         for row in rows(args.folder, [int(size) for size in args.sizes.split(",")], args.verdicts):
             lines.write(json.dumps(row | machine) + "\n")
             lines.flush()
-            print(
-                f"{row['name']:32} {row['kept']:6} {row['p50_ms']:9.3f} ms, cpu {row['cpu_p50_ms']:9.3f} ms  x {row['ratio_to_smallest']:.2f}",
-                flush=True,
-            )
+            times = f"{row['p50_ms']:9.3f} ms, cpu {row['cpu_p50_ms']:9.3f} ms  x {row['ratio_to_smallest']:.2f}"
+            print(f"{row['name']:32} {row['kept']:6} {times}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -204,6 +205,24 @@ def test_readers_wait_while_it_is_held_and_get_in_after(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         with Buffer(tmp_path) as reader:
             assert len(reader) == 2
+
+
+def test_whoever_reads_first_after_a_kill_rolls_back_what_was_half_done(tmp_path):
+    with opened(tmp_path / "state") as buffer:
+        for i in range(30):
+            admit(buffer, make(i), [])
+        buffer._db.run("PRAGMA cache_size=2")
+        buffer._db.run("BEGIN IMMEDIATE")
+        for i in range(20):
+            buffer._db.run("DELETE FROM kept WHERE position = ?", (i,))
+        shutil.copytree(tmp_path / "state", tmp_path / "killed")
+        buffer._db.run("ROLLBACK")
+    assert (tmp_path / "killed" / "buffer.db-journal").stat().st_size > 0
+    with Buffer(tmp_path / "killed") as reader:
+        reader.check()
+        assert len(list(reader)) == 30
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            reader._db.run("DELETE FROM kept")
 
 
 def test_what_cannot_be_a_buffer_is_refused(tmp_path):
