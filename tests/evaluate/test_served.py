@@ -4,8 +4,6 @@ import json
 
 import pytest
 import torch
-from tests.test_export import state_with_adapter
-from tests.test_families import PAIRS, make
 
 from edgepers.assets import sample_stream
 from edgepers.cli.parser import main
@@ -13,6 +11,8 @@ from edgepers.config import Settings
 from edgepers.errors import ModelError
 from edgepers.evaluate.served import guard_served, take_weights
 from edgepers.model.language_model import LanguageModel
+from tests.export.test_export import state_with_adapter
+from tests.model.test_families import PAIRS, make
 
 gguf = pytest.importorskip("gguf")
 from tests.llama_cpp_models import write_base  # noqa: E402

@@ -4,7 +4,6 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
-from tests.test_families import make
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from edgepers.assets import model_folder, sample_stream
@@ -19,6 +18,7 @@ from edgepers.state.buffer import Buffer
 from edgepers.state.folder import State
 from edgepers.train.recipe import Recipe
 from edgepers.train.trainer import train
+from tests.model.test_families import make
 
 ROWS = [json.loads(line) for line in sample_stream().read_text(encoding="utf-8").splitlines()[:20]]
 

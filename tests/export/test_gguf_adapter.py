@@ -7,7 +7,6 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
-from tests.test_families import PAIRS, make
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from edgepers.cli.parser import main
@@ -17,6 +16,7 @@ from edgepers.model.gguf_names import GgufNames
 from edgepers.model.language_model import LanguageModel
 from edgepers.train.recipe import Recipe
 from edgepers.train.trainer import train
+from tests.model.test_families import PAIRS, make
 
 gguf = pytest.importorskip("gguf")
 from tests.llama_cpp_models import file_name, halved, heads_of, interleaved, logits, write_base  # noqa: E402
@@ -112,7 +112,7 @@ def test_rows_go_there_and_back_in_the_order_that_llama_cpp_has():
 
 
 def test_export_writes_it_with_its_card(tmp_path, llm, capsys):
-    from tests.test_export import state_with_adapter
+    from tests.export.test_export import state_with_adapter
 
     state = state_with_adapter(tmp_path / "state", llm, steps=2)
     out = tmp_path / "out"

@@ -188,6 +188,8 @@ def test_a_second_writer_is_refused_in_one_line_and_readers_are_not(tmp_path):
             Buffer(tmp_path, STORAGE)
         with Buffer(tmp_path) as reader:
             assert len(reader) == 1
+            admit(buffer, make(1), [])
+            assert (len(reader), list(reader.marks)) == (2, [0, 1]), "a reader sees what was written since"
 
 
 def test_readers_wait_while_it_is_held_and_get_in_after(tmp_path, monkeypatch):
