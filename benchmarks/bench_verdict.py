@@ -34,7 +34,7 @@ from edgepers.select.verdicts import Verdicts
 
 Row = dict[str, Any]
 Times = list[tuple[float, float]]  # milliseconds by the clock, and of the processor
-_OPENINGS = 7  # of each kind, for a median
+_OPENINGS = 5  # of each kind, for a median
 _ANSWER = "It is called Moon, as I told you, and not what you said."
 
 
