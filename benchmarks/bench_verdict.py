@@ -34,7 +34,7 @@ from edgepers.select.verdicts import Verdicts
 
 Row = dict[str, Any]
 Times = list[tuple[float, float]]  # milliseconds by the clock, and of the processor
-_OPENINGS = 7  # of each kind, for a median
+_OPENINGS = 5  # of each kind, for a median
 _ANSWER = "It is called Moon, as I told you, and not what you said."
 
 
@@ -143,10 +143,8 @@ def main() -> None:
         for row in rows(args.folder, [int(size) for size in args.sizes.split(",")], args.verdicts):
             lines.write(json.dumps(row | machine) + "\n")
             lines.flush()
-            print(
-                f"{row['name']:32} {row['kept']:6} {row['p50_ms']:9.3f} ms, cpu {row['cpu_p50_ms']:9.3f} ms  x {row['ratio_to_smallest']:.2f}",
-                flush=True,
-            )
+            times = f"{row['p50_ms']:9.3f} ms, cpu {row['cpu_p50_ms']:9.3f} ms  x {row['ratio_to_smallest']:.2f}"
+            print(f"{row['name']:32} {row['kept']:6} {times}", flush=True)
 
 
 if __name__ == "__main__":

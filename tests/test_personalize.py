@@ -11,10 +11,13 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 from edgepers import DialogueSet, Personalizer
+from edgepers.annotate.sources import Answer
 from edgepers.assets import sample_stream, sample_test
+from edgepers.cli.parser import main
 from edgepers.config import Settings
 from edgepers.errors import EdgepersError, ModelError, StateError, StreamError, UsageError
 from edgepers.meter.energy import EnergyMeter
+from edgepers.model.language_model import LanguageModel
 from edgepers.privacy.keyring import key_source
 from edgepers.report.report import report as state_report
 from edgepers.report.summary import run_summary
@@ -312,6 +315,53 @@ def test_a_missing_response_is_answered_by_the_published_model(tmp_path, llm):
         owner.select(head(sample_stream(), tmp_path / "stream.jsonl", 16))
         kept = list(owner.buffer)
         assert [k.response for k in kept] == llm.answer([k.question for k in kept])
+
+
+@pytest.mark.usefixtures("own_keys")
+def test_what_needs_no_model_loads_none(whole, tmp_path, monkeypatch):
+    monkeypatch.setattr(LanguageModel, "load", lambda *args, **options: pytest.fail("a model was loaded"))
+    with Personalizer(tmp_path / "whole", source=lambda kept: Answer(None)) as owner:
+        asked = owner.requests()
+        assert len(asked) == QUICK["annotations_per_round"]
+        assert owner.annotate() == {"good": len(asked)}
+        assert all(owner.buffer.get(kept.position).verdict == "good" for kept in asked)
+        assert owner.rollback()["published"] == "0002"
+        assert owner.report(None)["annotated"] == whole["annotated"] + len(asked)
+        with pytest.raises(pytest.fail.Exception, match="a model was loaded"):
+            owner.answer(["Hi"])
+
+
+def test_files_that_cannot_be_read_are_said_before_anything_is_made(tmp_path, stream, capsys):
+    state, bad = tmp_path / "new", tmp_path / "bad.jsonl"
+    bad.write_text("oops\n")
+    for arguments in (
+        [str(tmp_path / "missing.jsonl")],
+        [str(stream), "--eval", str(bad)],
+        [str(stream), "--annotations", str(bad)],
+        ["-", "--annotations", "gold"],
+    ):
+        assert main(["run", "--state", str(state), *arguments]) != 0
+        assert len(capsys.readouterr().err.strip().splitlines()) == 1
+        assert not state.exists()
+
+
+def test_a_new_states_settings_are_saved_with_its_model_and_an_old_ones_when_it_opens(tmp_path, llm, stream):
+    state = State(tmp_path / "s")
+    with Personalizer(state.folder, Settings(**QUICK | {"model": "nowhere/at-all"})):
+        pass
+    assert not state.exists(), "nothing says yet that there is such a model"
+    with Personalizer(state.folder, Settings(**QUICK), llm=llm) as owner:
+        owner.select(stream, limit=16)
+    with Personalizer(state.folder, {"every": 30}) as owner:
+        assert (owner.settings.every, owner.settings.seed) == (30, QUICK["seed"])
+    assert state.saved_settings()["every"] == 30
+
+
+def test_before_it_is_opened_a_personalizer_has_touched_nothing_and_says_so(tmp_path):
+    owner = Personalizer(tmp_path / "s", Settings(**QUICK))
+    assert not (tmp_path / "s").exists()
+    with pytest.raises(StateError, match="not open; write 'with Personalizer"):
+        owner.requests()
 
 
 def test_old_adapters_are_deleted_but_never_the_published_one_nor_the_one_before(tmp_path):

@@ -87,13 +87,13 @@ def _first(stream: str | Path, settings: Settings, sets: int, log: Log) -> list[
 def _measured(folder: Path, chosen: Sequence[DialogueSet], settings: Settings, track: MemoryTrack, log: Log) -> Row:
     watch = _Watch(track, log)
     meter = EnergyMeter.find()
-    with meter.window() as loading:
-        owner = Personalizer(folder / "state", settings, listener=watch, source=_given(chosen), energy=meter)
-    with owner:
+    with Personalizer(folder / "state", settings, listener=watch, source=_given(chosen), energy=meter) as owner:
+        with meter.window() as loading:
+            llm = owner.llm
         watch.begin("answer", f"answering {min(ANSWERS, len(chosen))} questions one by one")
-        first, following = _answer_times(owner.llm, chosen[:ANSWERS])
+        first, following = _answer_times(llm, chosen[:ANSWERS])
         watch.begin("encode, decide", f"encoding and deciding on {len(chosen)} sets one by one")
-        encoding, deciding = _selector_times(owner.llm, chosen, folder / "alone", settings)
+        encoding, deciding = _selector_times(llm, chosen, folder / "alone", settings)
         watch.begin("select", f"selecting from {len(chosen)} sets")
         try:
             report = owner.run(chosen)
@@ -106,7 +106,7 @@ def _measured(folder: Path, chosen: Sequence[DialogueSet], settings: Settings, t
     stages = done["energy"]["stages"]
     return {
         "model": settings.model or "the packaged model",
-        "parameters": owner.llm.parameter_count,
+        "parameters": llm.parameter_count,
         "bits": settings.bits,
         "device": device_name(),
         "power_mode": read_board().power_mode,

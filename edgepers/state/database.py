@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from edgepers.config import MIN_STORAGE_BYTES, format_size
 from edgepers.errors import BudgetError, BusyError, StateError, nothing_yet
@@ -87,7 +88,8 @@ class Database:
         if storage_bytes is None:
             if not path.is_file():
                 raise nothing_yet(path.parent)
-            self._connection = self._connect(f"file:{path}?mode=ro", uri=True)
+            # not mode=ro: what a killed writer left half done is rolled back by whoever comes next
+            self._connection = self._connect(f"file:{quote(str(path))}?mode=rw", uri=True)
         else:
             if storage_bytes < MIN_STORAGE_BYTES:
                 raise BudgetError(
@@ -123,6 +125,7 @@ class Database:
 
     def _configure(self) -> None:
         if self.storage_bytes is None:
+            self.run("PRAGMA query_only=ON")
             return
         if not self.run("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             self.run(f"PRAGMA page_size={PAGE_BYTES}")

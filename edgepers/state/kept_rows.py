@@ -30,17 +30,17 @@ class KeptRows:
         self._db = db
         self._sealer = sealer
         self._marks: Marks | None = None
+        self._version = 0  # of the file that they were read from, where another process writes it
 
     @property
     def marks(self) -> Marks:
-        """The marks of all rows: read once and kept up with each change; a reader reads them each time, as another process writes."""
-        if self._marks is not None:
-            return self._marks
-        found = self._db.rows("SELECT position, asked, annotated, length(data) FROM kept ORDER BY position")
-        marks = Marks((row[0], Mark(row[1], bool(row[2]), row[3] + _ROW_OVERHEAD)) for row in found)
-        if self._db.storage_bytes is not None:
-            self._marks = marks
-        return marks
+        """The marks of all rows: read once and kept up with each change; read again where another process has written."""
+        version = 0 if self._db.storage_bytes is not None else self._db.pragma("data_version")
+        if self._marks is None or version != self._version:
+            found = self._db.rows("SELECT position, asked, annotated, length(data) FROM kept ORDER BY position")
+            self._marks = Marks((row[0], Mark(row[1], bool(row[2]), row[3] + _ROW_OVERHEAD)) for row in found)
+            self._version = version
+        return self._marks
 
     def forget_marks(self) -> None:
         """Read the marks again when they are next asked for: a transaction was rolled back."""

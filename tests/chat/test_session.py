@@ -6,6 +6,9 @@ from edgepers.chat.session import Session
 from edgepers.config import Settings
 from edgepers.errors import StateError
 from edgepers.personalize import Personalizer
+from edgepers.select.index import Index
+from edgepers.state.embedding import stored_width
+from edgepers.state.forget import forget
 
 QUICK = {"every": 200, "annotations_per_round": 3, "generations": 0, "steps": 2, "storage": 64_000, "rehearsal": 0}
 
@@ -61,6 +64,36 @@ def test_a_dropped_exchange_that_its_owner_corrects_is_kept_after_all(session):
     assert next(iter(session.owner.buffer)).wanted == "Moon, your dog."
     assert session.forget().startswith("forgot 1")
     assert len(session.owner.buffer) == 0
+
+
+def test_a_verdict_may_be_on_any_exchange_by_its_position(session):
+    """As two pages do that each show their own."""
+    first = session.ask("What is my dog called?", lambda _: None)
+    session.owner.selector._policy = lambda newcomer, kept, room: None
+    dropped = session.ask("What is my cat called?", lambda _: None)
+    last = session.ask("Hello there", lambda _: None)
+    assert [one.position for one in (first, dropped, last)] == [0, 1, 2]
+    assert session.judge("Your dog is called Moon.", first.position) == "noted: it will learn that"
+    assert session.judge("Your cat is called Sun.", dropped.position) == "noted: it will learn that"
+    assert session.exchange(0).verdict == session.exchange(1).verdict == "corrected" and not last.verdict
+    assert [(k.position, k.wanted) for k in session.owner.buffer] == [
+        (0, "Your dog is called Moon."),
+        (1, "Your cat is called Sun."),
+    ]
+    assert session.why(1).startswith("kept since you judged it") and session.why().startswith("dropped")
+    assert session.judge(None, 0) == "noted already: corrected"
+    with pytest.raises(StateError, match="exchange 7 is not one of the last 256 of this chat"):
+        session.judge(None, 7)
+    fresh = Index(stored_width(session.owner.llm.hidden_size), session.owner.buffer).kept()
+    assert fresh.position.tolist() == session.owner.selector._index.kept().position.tolist() == [0, 1]
+
+
+def test_a_verdict_on_what_has_left_since_is_refused_and_counts_nothing(session):
+    session.ask("What is my dog called?", lambda _: None)
+    forget(session.owner.state, session.owner.buffer, list(session.owner.buffer))
+    session.owner.selector.reload()
+    assert session.judge("Moon.").startswith("too late: it has left since")
+    assert session.verdicts == session.owner.buffer.progress.annotated == 0
 
 
 def test_it_asks_at_most_the_rounds_number_and_only_about_what_was_just_kept(session):

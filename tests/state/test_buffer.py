@@ -1,5 +1,6 @@
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -187,6 +188,8 @@ def test_a_second_writer_is_refused_in_one_line_and_readers_are_not(tmp_path):
             Buffer(tmp_path, STORAGE)
         with Buffer(tmp_path) as reader:
             assert len(reader) == 1
+            admit(buffer, make(1), [])
+            assert (len(reader), list(reader.marks)) == (2, [0, 1]), "a reader sees what was written since"
 
 
 def test_readers_wait_while_it_is_held_and_get_in_after(tmp_path, monkeypatch):
@@ -204,6 +207,24 @@ def test_readers_wait_while_it_is_held_and_get_in_after(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         with Buffer(tmp_path) as reader:
             assert len(reader) == 2
+
+
+def test_whoever_reads_first_after_a_kill_rolls_back_what_was_half_done(tmp_path):
+    with opened(tmp_path / "state") as buffer:
+        for i in range(30):
+            admit(buffer, make(i), [])
+        buffer._db.run("PRAGMA cache_size=2")
+        buffer._db.run("BEGIN IMMEDIATE")
+        for i in range(20):
+            buffer._db.run("DELETE FROM kept WHERE position = ?", (i,))
+        shutil.copytree(tmp_path / "state", tmp_path / "killed")
+        buffer._db.run("ROLLBACK")
+    assert (tmp_path / "killed" / "buffer.db-journal").stat().st_size > 0
+    with Buffer(tmp_path / "killed") as reader:
+        reader.check()
+        assert len(list(reader)) == 30
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            reader._db.run("DELETE FROM kept")
 
 
 def test_what_cannot_be_a_buffer_is_refused(tmp_path):
