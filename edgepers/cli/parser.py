@@ -46,7 +46,6 @@ PLANNED = (
     "model",
     "bits",
     "storage",
-    "memory",
     "annotations_per_round",
     "generations",
     "steps",
@@ -414,7 +413,7 @@ def _add_profile(command: Callable[..., argparse.ArgumentParser]) -> None:
     profile.add_argument(
         "--steps", type=_count, default=10, metavar="N", help="optimizer steps that are measured (default 10)"
     )
-    _add_options(profile.add_argument_group("settings", "as for run"), PROFILED)
+    _add_options(profile.add_argument_group("settings of the round"), PROFILED)
 
 
 def _add_checks(command: Callable[..., argparse.ArgumentParser]) -> None:
@@ -442,9 +441,14 @@ def _add_checks(command: Callable[..., argparse.ArgumentParser]) -> None:
         metavar="N",
         help="tokens of the longest training set (default: the most that training takes)",
     )
-    _add_options(
-        plan.add_argument_group("settings", "as for run; --memory counts where the device leaves more"), PLANNED
+    plan.add_argument(
+        "--memory",
+        type=_size,
+        metavar="SIZE",
+        default=argparse.SUPPRESS,
+        help="most bytes of memory, where the device leaves more",
     )
+    _add_options(plan.add_argument_group("settings that are planned with", "as for run"), PLANNED)
     doctor = command(
         "doctor",
         "check what this machine has and can do, with the cure for what it lacks",
