@@ -96,9 +96,11 @@ class Pairs:
             self._product[rows] = GONE
             return
         products = int8_similarity(self._rows[rows], self._rows[:last])  # [rows, earlier rows]
-        no_pair = np.arange(last) >= rows[:, None]
-        no_pair |= self._gone[:last] | (self._protected[rows][:, None] & self._protected[:last])
-        products[no_pair] = GONE
+        first = int(rows[0])
+        products[:, first:][np.arange(first, last) >= rows[:, None]] = GONE  # not earlier
+        products[:, np.flatnonzero(self._gone[:last])] = GONE
+        protected = np.flatnonzero(self._protected[:last])
+        products[np.ix_(self._protected[rows], protected)] = GONE
         closest = products.argmax(1)
         self._product[rows] = products[np.arange(len(rows)), closest]
         self._closest[rows] = closest
