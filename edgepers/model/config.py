@@ -8,6 +8,7 @@ from typing import Any
 from edgepers.assets import shipped_configs
 from edgepers.errors import ModelError
 from edgepers.model.loading import quiet, resolve
+from edgepers.model.pretrained import read_config
 
 __all__ = ["config_of", "shipped_models"]
 
@@ -32,7 +33,7 @@ def config_of(model: str) -> Any:
     name = str(folder) if model and (folder / "config.json").exists() else resolve(model)
     try:
         with quiet():
-            return AutoConfig.from_pretrained(name, local_files_only=True)
+            return read_config(name, offline=True)
     except OSError as error:
         if Path(name).is_dir():
             raise ModelError(f"--model {model}: {str(error).splitlines()[0]}; check its config.json") from error

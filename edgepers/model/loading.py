@@ -19,6 +19,7 @@ from edgepers.device import compute_device, warm_up_4bit
 from edgepers.errors import BudgetError, ModelError
 from edgepers.model.heap import eager_trim, malloc_trim, tune_malloc
 from edgepers.model.names import hub_name_of_gguf, hub_name_of_tag, is_tag
+from edgepers.model.pretrained import read_config, read_model, read_tokenizer
 
 __all__ = ["check_memory", "identity_of", "import_libraries", "load_pretrained", "quiet", "resolve"]
 
@@ -227,21 +228,21 @@ def _read_not_mapped() -> Iterator[None]:
 
 def _from_pretrained(name: str, bits: int, device: torch.device, *, offline: bool) -> tuple[Any, Any, Any, torch.dtype]:
     """Configuration, tokenizer, model, and the type that its weights are stored or computed in."""
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+    from transformers import BitsAndBytesConfig
 
-    config = AutoConfig.from_pretrained(name, local_files_only=offline)
-    tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=offline)
+    config = read_config(name, offline=offline)
+    tokenizer = read_tokenizer(name, offline=offline)
     dtype = getattr(config.get_text_config(), "dtype", None) or torch.bfloat16
     nf4 = BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
     )
-    loaded = AutoModelForCausalLM.from_pretrained(
+    loaded = read_model(
         name,
+        config,
+        offline=offline,
         quantization_config=nf4 if bits == 4 else None,
         dtype=dtype,
         device_map={"": device},
-        use_safetensors=True,
-        local_files_only=offline,
     )
     return config, tokenizer, loaded, dtype
 

@@ -10,6 +10,7 @@ from edgepers.errors import UncountableError
 from edgepers.model.language_model import ENCODE_TOKENS, LanguageModel
 from edgepers.model.loading import RESIDENT_BYTES, quiet
 from edgepers.model.nf4 import is_quantized
+from edgepers.model.pretrained import build_model
 
 __all__ = ["ModelShapes"]
 
@@ -30,14 +31,10 @@ class ModelShapes(LanguageModel):
     """
 
     def __init__(self, config: Any, *, bits: int, on_cpu: bool) -> None:  # without a tokenizer: nothing is read or said
-        from transformers import AutoModelForCausalLM
-
         dtype = getattr(config.get_text_config(), "dtype", None) or torch.bfloat16
         try:
             with quiet(), torch.device("meta"):
-                model = AutoModelForCausalLM.from_config(
-                    copy.deepcopy(config), dtype=dtype
-                )  # the copy's attention is ours to change
+                model = build_model(copy.deepcopy(config), dtype=dtype)  # the copy's attention is ours to change
         except (ValueError, KeyError, AttributeError, RuntimeError, ImportError) as error:
             raise UncountableError((str(error).strip().splitlines() or [type(error).__name__])[0]) from error
         model.requires_grad_(False)
