@@ -28,6 +28,7 @@ __all__ = [
     "UncountableError",
     "UsageError",
     "VerdictError",
+    "first_line",
     "nothing_yet",
 ]
 
@@ -95,6 +96,11 @@ class VerdictError(EdgepersError):
     def __init__(self, line: str, answer: dict[str, Any]) -> None:
         super().__init__(line)
         self.answer = answer
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line; its kind where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def nothing_yet(folder: object) -> StateError:

@@ -142,9 +142,9 @@ def _write_merged(settings: Settings, adapter: Path, made: Path, *, original: bo
             del config.quantization_config
         config.save_pretrained(made)
         read_tokenizer(llm.name, offline=True).save_pretrained(made)
-        if llm._model.can_generate():
-            llm._model.generation_config.save_pretrained(made)
-    _write_shards(((name, weight.to(dtype)) for name, weight in _merged(llm._model, config, deltas)), made)
+        if llm.generation_config is not None:
+            llm.generation_config.save_pretrained(made)
+    _write_shards(((name, weight.to(dtype)) for name, weight in _merged(llm.base, config, deltas)), made)
     if deltas:
         raise ModelError(
             f"adapter {adapter.name}: the model has no layer {min(deltas)}; it was trained on another base model"

@@ -26,7 +26,16 @@ def read_config(name: str, *, offline: bool) -> Any:
         if kind := _custom_type(name, offline=offline):
             raise ModelError(_needs_code(name, f"its type {kind!r}")) from error
         raise
+    _without_lost_pad(config)
     return _without_code(config)
+
+
+def _without_lost_pad(config: Any) -> None:
+    """Take away a pad token that the embedding has no row for; the embedding would not be made with it."""
+    text = config.get_text_config()
+    pad, rows = getattr(text, "pad_token_id", None), getattr(text, "vocab_size", None)
+    if isinstance(pad, int) and isinstance(rows, int) and not 0 <= pad < rows:
+        text.pad_token_id = None
 
 
 def _without_code(config: Any) -> Any:

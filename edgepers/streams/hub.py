@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from edgepers.errors import StreamError
+from edgepers.errors import StreamError, first_line
 from edgepers.streams.framing import Record
 from edgepers.streams.reading import Reading, said_nothing
 from edgepers.streams.types import Arrival, Complain, Cursor
@@ -60,7 +60,7 @@ class HubStream:
         try:
             return datasets.load_dataset(self._source, split=self._split, streaming=True, **never)
         except Exception as error:  # its errors have no common base: network, log-in, names, formats
-            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            first = first_line(error)
             cure = "check name and split, be online, and log in if it is gated (hf auth login)"
             raise StreamError(f"stream {self.name}: {first}; {cure}") from error
 

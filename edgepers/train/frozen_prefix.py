@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edgepers.model.language_model import Example, LanguageModel
+from edgepers.model.weights import CausalModel, Example
 from edgepers.train.layout import MICRO_BATCH_TOKENS
 from edgepers.train.packing import ROUNDED, Packed, bins, pack
 
@@ -42,7 +42,7 @@ class FrozenPrefix:
     @torch.no_grad()
     def remember(
         self,
-        llm: LanguageModel,
+        llm: CausalModel,
         states_of: Callable[[Packed], Tensor],
         examples: Sequence[Example],
         micro_batch_tokens: int = MICRO_BATCH_TOKENS,
@@ -103,7 +103,7 @@ class FrozenPrefix:
             self._here = None
 
 
-def lower_layers(llm: LanguageModel, top: int, bits: int) -> FrozenPrefix | None:
+def lower_layers(llm: CausalModel, top: int, bits: int) -> FrozenPrefix | None:
     """What keeps the states under the `top` layers; None where a model has no more than these, or where its layers cannot be told."""
     count = int(llm.decoder.config.num_hidden_layers)
     found = [module for module in llm.decoder.children() if isinstance(module, nn.ModuleList) and len(module) == count]
