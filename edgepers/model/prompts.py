@@ -6,6 +6,7 @@ rendered when the model is loaded; one that loses the question or the answer is 
 """
 
 import datetime
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,9 @@ __all__ = ["Message", "Prompts", "messages_of"]
 
 Message = Mapping[str, str]  # "role" ("system", "user" or "assistant") and "content"
 
+_THINKING = ("enable_thinking", "thinking")  # what templates call the choice whether a model thinks before it answers
+_DATES = re.compile(r"""strftime_now\(\s*(['"])(.*?)\1""")
+_DATE_MACRO = "{% macro strftime_now(form) %}{{ dates[form] }}{% endmacro %}"
 PLAIN_STOP = "\nUser:"  # where a model without a template goes on with the other side's words
 _SYSTEM, _QUESTION, _ANSWER = "Be brief, 4a7c.", "Which bird is 9d2e?", "It is the wren, 5b81."
 
@@ -58,8 +62,8 @@ class Prompts:
                 " 'default'; name one so in its tokenizer_config.json"
             )
         self.has_template = template is not None
-        thinking = str(template["default"] if isinstance(template, dict) else template)
-        self._options = {option: False for option in ("enable_thinking", "thinking") if option in thinking}
+        self._source = str(template["default"] if isinstance(template, dict) else template or "")
+        self._options = {name: False for name in _THINKING if re.search(rf"\b{name}\b", self._source)}
         self._habits = self._found() if self.has_template else _Habits(tail=tokenizer.eos_token or "")
 
     @property
@@ -142,7 +146,6 @@ class Prompts:
             return "\n".join([*lines, "Assistant:"] if answering else lines)
         from jinja2 import TemplateError
 
-        today = datetime.datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
         as_parts = self._habits.parts if parts is None else parts
         given = [
             {
@@ -157,12 +160,20 @@ class Prompts:
                     given,
                     tokenize=False,
                     add_generation_prompt=answering,
-                    strftime_now=today.strftime,  # to the day: a prompt asked twice is the same
+                    **self._dated(),
                     **self._options,
                 )
             )
         except (TemplateError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise ModelError(self._refused(first_line(error))) from error
+
+    def _dated(self) -> dict[str, Any]:
+        """The template with today's date, where it asks for it: to the day, so that a prompt is the same when it is asked again."""
+        formats = {found[2] for found in _DATES.finditer(self._source)}
+        if not formats:
+            return {}
+        today = datetime.datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
+        return {"chat_template": _DATE_MACRO + self._source, "dates": {form: today.strftime(form) for form in formats}}
 
     def _refused(self, why: str) -> str:
         return (
