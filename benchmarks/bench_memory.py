@@ -84,7 +84,7 @@ def measured(given: dict[str, Any]) -> dict[str, Any]:
     from edgepers.train import trainer
 
     model = given["model"]
-    made, recipe, shape = work_of(given, AutoConfig.from_pretrained(model).vocab_size)
+    made, recipe, shape = work_of(given, AutoConfig.from_pretrained(model, trust_remote_code=False).vocab_size)
     general = pairs_of(rehearsal_sets())
     meter = MemoryMeter()
     llm = LanguageModel.load(model)
@@ -109,7 +109,7 @@ def planned(given: dict[str, Any]) -> dict[str, Any]:
     from edgepers.plan.memory import OPENED, loading_bytes, step_bytes, training_parts
     from edgepers.plan.shapes import ModelShapes
 
-    config = AutoConfig.from_pretrained(given["model"])
+    config = AutoConfig.from_pretrained(given["model"], trust_remote_code=False)
     made, recipe, shape = work_of(given, config.vocab_size)
     lengths = [(prompt, len(ids) - prompt) for ids, prompt in made]
     plan = ModelShapes(config, bits=4, on_cpu=True)

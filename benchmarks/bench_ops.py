@@ -42,7 +42,7 @@ def lengths() -> list[int]:
 
     from edgepers.assets import model_folder
 
-    tokenizer = AutoTokenizer.from_pretrained(model_folder())
+    tokenizer = AutoTokenizer.from_pretrained(model_folder(), trust_remote_code=False)
     rows = [json.loads(line) for line in DATA.read_text(encoding="utf-8").splitlines()[:512]]
     texts = [f"{row['question']}\n{row['reference']}" for row in rows]
     return [min(512, len(ids)) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]

@@ -119,7 +119,9 @@ def _quantized(model: str) -> Any:
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=torch.bfloat16,
     )
-    return AutoModelForCausalLM.from_pretrained(model, quantization_config=nf4, dtype=torch.bfloat16)
+    return AutoModelForCausalLM.from_pretrained(
+        model, quantization_config=nf4, dtype=torch.bfloat16, trust_remote_code=False
+    )
 
 
 def _lora() -> Any:
@@ -184,7 +186,7 @@ def peft(
             model=get_peft_model(loaded, _lora()),
             args=TrainingArguments(**_arguments(folder, steps, checkpointing, options.get("device_batch", 4))),
             train_dataset=rows,
-            data_collator=DataCollatorForSeq2Seq(AutoTokenizer.from_pretrained(model)),
+            data_collator=DataCollatorForSeq2Seq(AutoTokenizer.from_pretrained(model, trust_remote_code=False)),
             callbacks=[_callback(clock)],
         )
         trainer.train()
@@ -208,7 +210,7 @@ def unsloth(
     from unsloth import FastLanguageModel
 
     loaded, _ = FastLanguageModel.from_pretrained(
-        model, max_seq_length=options["most"], dtype=torch.bfloat16, load_in_4bit=True
+        model, max_seq_length=options["most"], dtype=torch.bfloat16, load_in_4bit=True, trust_remote_code=False
     )
     lora = _lora()
     adapted = FastLanguageModel.get_peft_model(
@@ -260,7 +262,7 @@ def _sft(
                 dataset_num_proc=1,
             ),
             train_dataset=Dataset.from_list(rows),
-            processing_class=AutoTokenizer.from_pretrained(options["tokenizer"]),
+            processing_class=AutoTokenizer.from_pretrained(options["tokenizer"], trust_remote_code=False),
             peft_config=options["peft_config"],
             callbacks=[_callback(clock)],
         )
@@ -300,7 +302,7 @@ def child(name: str, model: str, steps: int, memory: int) -> dict[str, Any]:
     library = library_of(name)
     if library:
         import trl as _trl  # noqa: F401
-    config = AutoConfig.from_pretrained(model or str(model_folder()))
+    config = AutoConfig.from_pretrained(model or str(model_folder()), trust_remote_code=False)
     most = 256 if not model else 512
     made = sets(steps * BATCH, config.vocab_size, most)
     run, options = (ours, {"ablation": name}) if name in ABLATIONS else CONTENDERS[name]

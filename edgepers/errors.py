@@ -25,6 +25,7 @@ __all__ = [
     "StreamError",
     "UncountableError",
     "UsageError",
+    "first_line",
     "nothing_yet",
 ]
 
@@ -84,6 +85,11 @@ class MicroBatchHalvedError(BudgetError):
         self.micro_batch_tokens = micro_batch_tokens
         self.round = ""
         self.hand_over: Callable[[], None] = lambda: None
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line; its kind where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def nothing_yet(folder: object) -> StateError:

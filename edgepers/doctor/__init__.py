@@ -13,13 +13,14 @@ from typing import Any
 from edgepers.board.reading import ROOT
 from edgepers.doctor.disk import check_buffer, check_disk, check_storage
 from edgepers.doctor.energy import check_energy
-from edgepers.doctor.finding import Check, Finding, Subject, first_line
+from edgepers.doctor.finding import Check, Finding, Subject
 from edgepers.doctor.four_bits import BNB_CURE, check_cold_boot, check_gradient, check_nf4
 from edgepers.doctor.gpu import check_code, check_container, check_torch
 from edgepers.doctor.machine import check_board, check_clock, check_power_mode
 from edgepers.doctor.memory import check_memory, check_nvmap, check_pieces, check_swap
 from edgepers.doctor.software import KERNELS_CURE, check_ops, check_packages, check_python, check_triton
 from edgepers.doctor.text import findings_text, report_text
+from edgepers.errors import first_line
 
 __all__ = ["CHECKS", "Finding", "Subject", "examine", "findings_text", "report", "report_text"]
 

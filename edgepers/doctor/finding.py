@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from edgepers.board.reading import ROOT, Board, read_board
 
-__all__ = ["Check", "Finding", "Subject", "devices", "first_line", "nvidia_seen"]
+__all__ = ["Check", "Finding", "Subject", "devices", "nvidia_seen"]
 
 _NVIDIA = ("etc/nv_tegra_release", "proc/driver/nvidia/version", "dev/nvidia0")
 
@@ -60,8 +60,3 @@ def devices() -> list[str]:
 def nvidia_seen(root: Path) -> str:
     """The first sign that this machine has an NVIDIA GPU; "" for none."""
     return next((f"/{name}" for name in _NVIDIA if (root / name).exists()), "")
-
-
-def first_line(error: BaseException) -> str:
-    """Take the first line of what an error says."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -5,7 +5,8 @@ import importlib.metadata
 import re
 
 from edgepers.board.reading import Board
-from edgepers.doctor.finding import Finding, Subject, first_line, nvidia_seen
+from edgepers.doctor.finding import Finding, Subject, nvidia_seen
+from edgepers.errors import first_line
 
 __all__ = ["check_code", "check_container", "check_torch", "torch_cure"]
 

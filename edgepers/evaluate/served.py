@@ -51,7 +51,7 @@ def take_weights(llm: "LanguageModel", file: Path) -> dict[str, int]:
         raise ModelError(f"--served {file}: of a {architecture} model; give a GGUF file of {llm.name}")
     tensors = {tensor.name: tensor for tensor in reader.tensors}
     types: dict[str, int] = {}
-    for key, parameter in llm._model.named_parameters():
+    for key, parameter in llm.base.named_parameters():
         if not (name := names.name(key)):
             continue  # of a part that a text model in GGUF does not have, such as Gemma 3's eyes
         if (tensor := tensors.pop(name, None)) is None:

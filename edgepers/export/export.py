@@ -125,26 +125,26 @@ def _card(form: str, adapter: str, base: str) -> str:
 def _write_merged(settings: Settings, adapter: Path, made: Path, *, original: bool) -> tuple[str, str]:
     """A model folder, weights going out a file at a time; the base's name and the type of the weights."""
     import torch
-    from transformers import AutoConfig, AutoTokenizer
 
     from edgepers.model.language_model import LanguageModel
     from edgepers.model.loading import check_memory, quiet
+    from edgepers.model.pretrained import read_config, read_tokenizer
 
     deltas = _deltas(adapter)
     bits = 16 if original else settings.bits
     check_memory(settings.model, bits, settings.memory)
     llm = LanguageModel.load(settings.model, bits=bits)
     with quiet():
-        config = AutoConfig.from_pretrained(llm.name, local_files_only=True)  # it has just been loaded, so it is there
+        config = read_config(llm.name, offline=True)  # it has just been loaded, so it is there
         dtype = config.dtype if config.dtype in (torch.bfloat16, torch.float16) else torch.bfloat16
         config.dtype = dtype
         if hasattr(config, "quantization_config"):  # of a base that was saved in 4 bits
             del config.quantization_config
         config.save_pretrained(made)
-        AutoTokenizer.from_pretrained(llm.name, local_files_only=True).save_pretrained(made)
-        if llm._model.can_generate():
-            llm._model.generation_config.save_pretrained(made)
-    _write_shards(((name, weight.to(dtype)) for name, weight in _merged(llm._model, config, deltas)), made)
+        read_tokenizer(llm.name, offline=True).save_pretrained(made)
+        if llm.generation_config is not None:
+            llm.generation_config.save_pretrained(made)
+    _write_shards(((name, weight.to(dtype)) for name, weight in _merged(llm.base, config, deltas)), made)
     if deltas:
         raise ModelError(
             f"adapter {adapter.name}: the model has no layer {min(deltas)}; it was trained on another base model"
@@ -173,11 +173,12 @@ def _merged(model: Any, config: Any, deltas: dict[str, Callable[[], "Tensor"]]) 
     import torch
     from bitsandbytes.functional import dequantize_4bit
     from bitsandbytes.nn.modules import Linear4bit
-    from transformers import AutoModelForCausalLM
     from transformers.pytorch_utils import Conv1D
 
+    from edgepers.model.pretrained import build_model
+
     with torch.device("meta"):
-        stored = dict(AutoModelForCausalLM.from_config(config).named_modules())
+        stored = dict(build_model(config).named_modules())
     seen: set[int] = set()
     for place, layer in model.named_modules():
         buffers = [

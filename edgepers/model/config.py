@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from edgepers.assets import shipped_configs
-from edgepers.errors import ModelError
+from edgepers.errors import ModelError, first_line
+from edgepers.model.folder import check_config, check_quantization
 from edgepers.model.loading import quiet, resolve
+from edgepers.model.pretrained import read_config
 
 __all__ = ["config_of", "shipped_models"]
 
@@ -32,10 +34,14 @@ def config_of(model: str | None) -> Any:
     name = str(folder) if folder and (folder / "config.json").exists() else resolve(model)
     try:
         with quiet():
-            return AutoConfig.from_pretrained(name, local_files_only=True)
+            if Path(name).is_dir():
+                check_config(Path(name))
+            config = read_config(name, offline=True)
+            check_quantization(name, config)
+            return config
     except OSError as error:
         if Path(name).is_dir():
-            raise ModelError(f"--model {model}: {str(error).splitlines()[0]}; check its config.json") from error
+            raise ModelError(f"--model {model}: {first_line(error)}; check its config.json") from error
         shipped = shipped_models()
         if model is None:
             raise ModelError(f"{name}: the packaged model is damaged; install edgepers again") from error
@@ -46,4 +52,4 @@ def config_of(model: str | None) -> Any:
             cure += f", or give {alike[0]}, whose shapes come with edgepers"
         raise ModelError(f"--model {model}: its configuration is not on this machine; {cure}") from error
     except (ValueError, KeyError) as error:
-        raise ModelError(f"--model {model}: {str(error).strip().splitlines()[0]}; check its config.json") from error
+        raise ModelError(f"--model {model}: {first_line(error)}; check its config.json") from error

@@ -16,9 +16,12 @@ import torch
 from edgepers.assets import model_folder
 from edgepers.config import format_size
 from edgepers.device import compute_device, warm_up_4bit
-from edgepers.errors import BudgetError, ModelError
+from edgepers.errors import BudgetError, ModelError, first_line
+from edgepers.model.folder import check_folder, check_quantization, weight_files, weight_headers
 from edgepers.model.heap import eager_trim, malloc_trim, tune_malloc
+from edgepers.model.loaded_weights import check_weights, whole_prefix
 from edgepers.model.names import hub_name_of_gguf, hub_name_of_tag, is_tag
+from edgepers.model.pretrained import read_config, read_model, read_tokenizer
 
 __all__ = ["check_memory", "identity_of", "import_libraries", "load_pretrained", "quiet", "resolve"]
 
@@ -76,11 +79,7 @@ def resolve(model: str | None) -> str:
             raise ModelError(f"--model {model}: a PEFT adapter, not a model; give its base model, {_base_of(path)}")
         if not (path / "config.json").exists():
             raise ModelError(f"--model {model}: no config.json in this folder; give a folder in Hugging Face format")
-        if not list(path.glob("*.safetensors")):
-            raise ModelError(
-                f"--model {model}: no *.safetensors weights in this folder; download them, or convert from pickle"
-                " elsewhere"
-            )
+        weight_files(path)
         return str(path.resolve())
     if path.exists():
         raise ModelError(f"--model {model}: a file; give a folder in Hugging Face format, or a Hub name")
@@ -114,26 +113,17 @@ def check_memory(model: str | None, bits: int, budget_bytes: int) -> None:
     if not folder.is_dir():
         return
     total = 0.0
-    for file in folder.glob("*.safetensors"):
-        with file.open("rb") as weights:
-            size = int.from_bytes(weights.read(8), "little")
-            header = json.loads(weights.read(size)) if size < file.stat().st_size else {}
-        for name, tensor in header.items():
-            if name == "__metadata__":
-                continue
-            quantized = bits == 4 and len(tensor["shape"]) == 2 and "embed" not in name and "lm_head" not in name
-            begin, end = tensor["data_offsets"]
-            total += math.prod(tensor["shape"]) * NF4_BYTES if quantized else end - begin
+    for name, tensor in weight_headers(folder).items():
+        quantized = bits == 4 and len(tensor["shape"]) == 2 and "embed" not in name and "lm_head" not in name
+        begin, end = tensor["data_offsets"]
+        stored_so = quantized and tensor["dtype"] != "U8"  # bitsandbytes' 4 bits are stored as bytes
+        total += math.prod(tensor["shape"]) * NF4_BYTES if stored_so else end - begin
     if total > budget_bytes:
         needs, budget = format_size(total), format_size(budget_bytes)
         raise BudgetError(
             f"--model {model or folder}: its weights take {needs} of memory, over --memory {budget}; raise it, or take"
             " a smaller model"
         )
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _why_not(model: str, error: BaseException, *, local: bool) -> str:
@@ -146,7 +136,7 @@ def _why_not(model: str, error: BaseException, *, local: bool) -> str:
     )
 
     if local:
-        return f"--model {model}: {_first_line(error)}; check the folder"
+        return f"--model {model}: {first_line(error)}; check the folder"
     causes: list[BaseException] = []
     at: BaseException | None = error
     while at is not None and at not in causes:
@@ -160,7 +150,7 @@ def _why_not(model: str, error: BaseException, *, local: bool) -> str:
         )
     if any(isinstance(cause, (LocalEntryNotFoundError, OfflineModeIsEnabled, ConnectionError)) for cause in causes):
         return f"--model {model}: not on this machine, and the Hub cannot be reached; once online, fetch it with 'hf download {model}'"
-    return f"--model {model}: {_first_line(error)}; give a local folder, or be online and logged in ('hf auth login') the first time"
+    return f"--model {model}: {first_line(error)}; give a local folder, or be online and logged in ('hf auth login') the first time"
 
 
 def load_pretrained(model: str | None, bits: int, device: torch.device | None) -> tuple[Any, Any, str, str]:
@@ -171,6 +161,8 @@ def load_pretrained(model: str | None, bits: int, device: torch.device | None) -
     """
     name = resolve(model)
     local = Path(name).is_dir()
+    if local:
+        check_folder(Path(name))
     tune_malloc()
     where = device or compute_device()
     if bits == 4 and where.type == "cuda":
@@ -179,7 +171,7 @@ def load_pretrained(model: str | None, bits: int, device: torch.device | None) -
                 warm_up_4bit(where)
         except RuntimeError as error:
             raise ModelError(
-                f"4-bit layers do not launch on this GPU ({_first_line(error)}); 'edgepers doctor' says the cure"
+                f"4-bit layers do not launch on this GPU ({first_line(error)}); 'edgepers doctor' says the cure"
             ) from error
     try:
         with quiet(), _read_not_mapped(), eager_trim(small=True):
@@ -189,10 +181,9 @@ def load_pretrained(model: str | None, bits: int, device: torch.device | None) -
                 if local:
                     raise
                 config, tokenizer, loaded, dtype = _from_pretrained(name, bits, where, offline=False)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError, AssertionError) as error:
         raise ModelError(_why_not(model or name, error, local=local)) from error
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
+    _settle_pad_token(tokenizer, len(loaded.get_input_embeddings().weight))
     loaded.eval()
     loaded.requires_grad_(False)
     if bits == 4:
@@ -210,7 +201,10 @@ def _read_not_mapped() -> Iterator[None]:
     """
     from transformers import modeling_utils
 
-    opened = modeling_utils.safe_open
+    opened = getattr(modeling_utils, "safe_open", None)
+    if opened is None:  # a transformers that opens files otherwise maps them: more memory, the same weights
+        yield
+        return
 
     def reading(file: Any, framework: str = "pt", device: Any = "cpu", **_: Any) -> Any:
         try:
@@ -227,23 +221,41 @@ def _read_not_mapped() -> Iterator[None]:
 
 def _from_pretrained(name: str, bits: int, device: torch.device, *, offline: bool) -> tuple[Any, Any, Any, torch.dtype]:
     """Configuration, tokenizer, model, and the type that its weights are stored or computed in."""
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+    from transformers import BitsAndBytesConfig
 
-    config = AutoConfig.from_pretrained(name, local_files_only=offline)
-    tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=offline)
+    config = read_config(name, offline=offline)
+    stored_in_4 = check_quantization(name, config)
+    if stored_in_4 and bits != 4:
+        raise ModelError(
+            f"--model {name}: its weights are stored in 4 bits; leave --bits at 4, or take the original model"
+        )
+    tokenizer = read_tokenizer(name, offline=offline)
     dtype = getattr(config.get_text_config(), "dtype", None) or torch.bfloat16
     nf4 = BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
     )
-    loaded = AutoModelForCausalLM.from_pretrained(
-        name,
-        quantization_config=nf4 if bits == 4 else None,
-        dtype=dtype,
-        device_map={"": device},
-        use_safetensors=True,
-        local_files_only=offline,
-    )
+    options: dict[str, Any] = {
+        "offline": offline,
+        "quantization_config": nf4 if bits == 4 and not stored_in_4 else None,
+        "dtype": dtype,
+        "device_map": {"": device},
+        "ignore_mismatched_sizes": True,  # they are refused below, by name
+        "output_loading_info": True,
+    }
+    loaded, found = read_model(name, config, **options)
+    if prefix := whole_prefix(found):
+        del loaded
+        loaded, found = read_model(name, config, key_mapping={f"^{re.escape(prefix)}": ""}, **options)
+    check_weights(name, loaded, found)
     return config, tokenizer, loaded, dtype
+
+
+def _settle_pad_token(tokenizer: Any, rows: int) -> None:
+    """A token to pad with that the embedding has a row for; what it is changes nothing, for it is masked."""
+    if tokenizer.pad_token_id is not None and tokenizer.pad_token_id < rows:
+        return
+    end = tokenizer.eos_token_id
+    tokenizer.pad_token = tokenizer.eos_token if end is not None and end < rows else tokenizer.convert_ids_to_tokens(0)
 
 
 def _settle_4bit(model: Any, dtype: torch.dtype) -> None:
@@ -285,7 +297,7 @@ def identity_of(name: str, config: Any, tokenizer: Any, bits: int) -> str:
         digest.update(f"{name}@{getattr(config, '_commit_hash', None)}".encode())
         return digest.hexdigest()[:32]
     digest.update((folder / "config.json").read_bytes())
-    for file in sorted(folder.glob("*.safetensors")):
+    for file in weight_files(folder):
         size = file.stat().st_size
         with file.open("rb") as weights:
             digest.update(str(size).encode() + weights.read(1 << 16))

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from edgepers.errors import EdgepersError
+from edgepers.errors import EdgepersError, first_line
 from edgepers.ops.dispatch import backend_of
 from edgepers.ops.dissimilarity.from_sums import dissimilarity_from_sums
 from edgepers.ops.dissimilarity.in_domain import in_domain_dissimilarity
@@ -68,7 +68,7 @@ def backends(device: str | None = None) -> dict[str, str]:
                 got, reference(*(value.cpu() if isinstance(value, Tensor) else value for value in arguments))
             )
         except RuntimeError as failure:
-            line = str(failure).splitlines()[0]
+            line = first_line(failure)
             raise EdgepersError(
                 f"{op.__name__}: the {backend} kernel does not run on {device} ({line}); rebuild csrc/"
             ) from failure

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from edgepers.errors import UncountableError
+from edgepers.errors import UncountableError, first_line
 from edgepers.model.language_model import Example
 from edgepers.model.nf4 import is_quantized, stored_weight
 from edgepers.plan.live_bytes import MemoryTracker
@@ -100,7 +100,7 @@ def _countable() -> Iterator[None]:
     except (TypeError, ValueError, KeyError, AttributeError, AssertionError, RuntimeError) as error:
         if _failed_in(error) == _OURS:
             raise
-        what = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        what = first_line(error)
         raise UncountableError(f"a step of this model cannot be counted without its weights ({what[:100]})") from error
 
 

@@ -6,10 +6,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from edgepers.errors import UncountableError
-from edgepers.model.language_model import ENCODE_TOKENS, LanguageModel
+from edgepers.errors import UncountableError, first_line
 from edgepers.model.loading import RESIDENT_BYTES, quiet
 from edgepers.model.nf4 import is_quantized
+from edgepers.model.pretrained import build_model
+from edgepers.model.weights import CausalModel
 
 __all__ = ["ModelShapes"]
 
@@ -17,7 +18,7 @@ _BLOCK, _GROUP = 64, 256  # double quantization: a byte of scale for a block of 
 _CODES = 4 * (16 + 256)  # bytes of the two tables of each layer
 
 
-class ModelShapes(LanguageModel):
+class ModelShapes(CausalModel):
     """Shapes of a language model.
 
     Args:
@@ -29,27 +30,16 @@ class ModelShapes(LanguageModel):
         UncountableError: no model can be built from its configuration alone.
     """
 
-    def __init__(self, config: Any, *, bits: int, on_cpu: bool) -> None:  # without a tokenizer: nothing is read or said
-        from transformers import AutoModelForCausalLM
-
+    def __init__(self, config: Any, *, bits: int, on_cpu: bool) -> None:
         dtype = getattr(config.get_text_config(), "dtype", None) or torch.bfloat16
         try:
             with quiet(), torch.device("meta"):
-                model = AutoModelForCausalLM.from_config(
-                    copy.deepcopy(config), dtype=dtype
-                )  # the copy's attention is ours to change
+                model = build_model(copy.deepcopy(config), dtype=dtype)  # the copy's attention is ours to change
         except (ValueError, KeyError, AttributeError, RuntimeError, ImportError) as error:
-            raise UncountableError((str(error).strip().splitlines() or [type(error).__name__])[0]) from error
+            raise UncountableError(first_line(error)) from error
         model.requires_grad_(False)
-        self._model: Any = model
-        self._adapter = None
-        self.name = ""
-        self.device = torch.device("meta")
+        super().__init__(model, name="", bits=bits, device=torch.device("meta"))
         self.on_cpu = on_cpu
-        self.bits = bits
-        self.parameter_count = int(model.num_parameters())
-        self.hidden_size = int(config.get_text_config().hidden_size)
-        self.encode_tokens = ENCODE_TOKENS
         linear = self._linear_layers()
         if bits != 4:
             return
@@ -60,7 +50,7 @@ class ModelShapes(LanguageModel):
             model.float()
 
     @classmethod
-    def like(cls, llm: LanguageModel) -> "ModelShapes":
+    def like(cls, llm: CausalModel) -> "ModelShapes":
         """Build the shapes of a model that is loaded."""
         return cls(llm.config, bits=llm.bits, on_cpu=llm.device.type == "cpu")
 
@@ -68,17 +58,17 @@ class ModelShapes(LanguageModel):
         """All that 4 bits take: not the head."""
         from transformers.pytorch_utils import Conv1D
 
-        head = self._base().get_output_embeddings()
+        head = self.base.get_output_embeddings()
         return {
             n: layer
-            for n, layer in self._base().named_modules()
+            for n, layer in self.base.named_modules()
             if isinstance(layer, (nn.Linear, Conv1D)) and layer is not head
         }
 
     @property
     def quantized_layers(self) -> list[Any]:
         """Layers that stay in 4 bits."""
-        return [layer for layer in self._base().modules() if is_quantized(layer)]
+        return [layer for layer in self.base.modules() if is_quantized(layer)]
 
     @property
     def largest_layer(self) -> int:
@@ -88,7 +78,7 @@ class ModelShapes(LanguageModel):
     def weight_bytes(self) -> dict[str, int]:
         """Return bytes of the base model's weights, by part."""
         quantized = [layer.weight.numel() for layer in self.quantized_layers]
-        total = sum(parameter.nbytes for parameter in self._base().parameters())
+        total = sum(parameter.nbytes for parameter in self.base.parameters())
         plain = total - sum(layer.weight.nbytes for layer in self.quantized_layers)
         state = sum(-(-n // _BLOCK) + 4 * -(-n // (_BLOCK * _GROUP)) + _CODES for n in quantized)
         in_16 = "kept in 16 bits" if self.dtype.itemsize == 2 else "kept unquantized"

@@ -2,13 +2,14 @@
 
 import functools
 import hashlib
+import inspect
 import re
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from edgepers.errors import StreamError
+from edgepers.errors import StreamError, first_line
 from edgepers.streams.framing import Record
 from edgepers.streams.reading import Reading, no_log
 from edgepers.streams.types import Arrival, Cursor, OnWarning
@@ -53,10 +54,13 @@ class HubStream:
     def _rows(self) -> Any:
         import datasets
 
+        never: dict[str, Any] = {}
+        if "trust_remote_code" in inspect.signature(datasets.load_dataset).parameters:  # before 4, which runs no code
+            never["trust_remote_code"] = False  # nor is the user asked, on an input that may be something else
         try:
-            return datasets.load_dataset(self._source, split=self._split, streaming=True)
+            return datasets.load_dataset(self._source, split=self._split, streaming=True, **never)
         except Exception as error:  # its errors have no common base: network, log-in, names, formats
-            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            first = first_line(error)
             cure = "check name and split, be online, and log in if it is gated (hf auth login)"
             raise StreamError(f"stream {self.name}: {first}; {cure}") from error
 

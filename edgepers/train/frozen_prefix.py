@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgepers.model.forwards import replaced_forwards
-from edgepers.model.language_model import Example, LanguageModel
+from edgepers.model.weights import CausalModel, Example
 from edgepers.train.layout import MICRO_BATCH_TOKENS
 from edgepers.train.packing import ROUNDED, Packed, bins, pack
 
@@ -43,7 +43,7 @@ class FrozenPrefix:
     @torch.no_grad()
     def remember(
         self,
-        llm: LanguageModel,
+        llm: CausalModel,
         states_of: Callable[[Packed], Tensor],
         examples: Sequence[Example],
         micro_batch_tokens: int = MICRO_BATCH_TOKENS,
@@ -101,7 +101,7 @@ class FrozenPrefix:
             self._here = None
 
 
-def lower_layers(llm: LanguageModel, top: int, bits: int) -> FrozenPrefix | None:
+def lower_layers(llm: CausalModel, top: int, bits: int) -> FrozenPrefix | None:
     """Make what caches the states under the `top` layers.
 
     None where a model has no more layers than these, or where its layers cannot be told.

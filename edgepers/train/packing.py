@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from edgepers.model.language_model import Example, LanguageModel
+from edgepers.model.weights import CausalModel, Example
 from edgepers.train.attention import NAME, packed_attention
 
 __all__ = ["ROUNDED", "Packed", "States", "bins", "pack", "packing", "take_packed_attention"]
@@ -102,7 +102,7 @@ class States:
         packs: sets go through the model as they are packed; else they are padded for it.
     """
 
-    llm: LanguageModel
+    llm: CausalModel
     packs: bool
 
     def __call__(self, packed: Packed) -> Tensor:
@@ -133,7 +133,7 @@ def take_packed_attention(decoder: Any) -> bool:
 
 
 @contextmanager
-def packing(llm: LanguageModel) -> Iterator[States]:
+def packing(llm: CausalModel) -> Iterator[States]:
     """Let a model take packed sets where it keeps those of a pack apart, which two sets show; others are padded for it.
 
     Models whose attention transformers does not look up by name do not.

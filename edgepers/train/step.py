@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from edgepers.model.language_model import Example, LanguageModel
+from edgepers.model.weights import CausalModel, Example
 from edgepers.train.frozen_linear import InputDropout
 from edgepers.train.frozen_prefix import FrozenPrefix
 from edgepers.train.loss import cross_entropy, head_loss
@@ -19,7 +19,7 @@ __all__ = ["backward", "own_losses"]
 
 
 def backward(
-    llm: LanguageModel,
+    llm: CausalModel,
     states_of: Callable[[Packed], Tensor],
     examples: Sequence[Example],
     *,
@@ -76,7 +76,7 @@ def backward(
 
 @torch.no_grad()
 def own_losses(
-    llm: LanguageModel,
+    llm: CausalModel,
     states_of: Callable[[Packed], Tensor],
     examples: Sequence[Example],
     *,

@@ -307,3 +307,16 @@ def test_what_follows_an_array_is_never_read_and_an_array_may_grow(tmp_path):
     assert "brackets that do not match" in complaints[0]
     path.write_text('[{"question": "a"}, {"question": "c"}]')
     assert [a.dialogue.question for a in FileStream(path).read(only.after, print)] == ["c"]
+
+
+def test_a_data_sets_own_code_is_never_run_and_nobody_is_asked(monkeypatch):
+    told = []
+
+    def load_dataset(name, *, split, streaming, trust_remote_code=None):
+        told.append(trust_remote_code)
+        return Rows(FORM_OF["empathetic"])
+
+    monkeypatch.setattr(hub, "find_spec", lambda name: name)
+    monkeypatch.setitem(sys.modules, "datasets", types.SimpleNamespace(load_dataset=load_dataset))
+    assert list(open_stream("owner/name:test").read(Cursor(), print))
+    assert told == [False]

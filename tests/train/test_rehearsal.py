@@ -35,7 +35,7 @@ def truth(llm, pairs):
         ids = torch.tensor([example.ids])
         with torch.no_grad():
             adapted = llm._model(input_ids=ids).logits[0].double().log_softmax(-1)
-            with llm._adapter_off():
+            with llm.adapter_off():
                 base = llm._model(input_ids=ids).logits[0].double().log_softmax(-1)
         for at in range(example.prompt_tokens - 1, len(example.ids) - 1):
             top = base[at].topk(TOP)
