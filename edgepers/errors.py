@@ -10,10 +10,11 @@ EdgepersError            exit 1: a known failure, one line, with its cure
 │   └── BusyError        another process works on it
 ├── BudgetError          bytes of storage or memory that do not suffice
 │   └── MicroBatchHalvedError   memory ran out in training, which goes on with less when it is asked for again
+├── RoundError           a round's process that ended before its work was done
+│   └── RoundStoppedError       it was asked to
 └── VerdictError         a question that was answered with no; the answer is with it
 """
 
-from collections.abc import Callable
 from typing import Any
 
 __all__ = [
@@ -22,6 +23,8 @@ __all__ = [
     "EdgepersError",
     "MicroBatchHalvedError",
     "ModelError",
+    "RoundError",
+    "RoundStoppedError",
     "ShapeError",
     "StateError",
     "StreamError",
@@ -74,8 +77,6 @@ class MicroBatchHalvedError(BudgetError):
     Attributes:
         what: happened, without a cure.
         micro_batch_tokens: of the next attempt.
-        round: name of the adapter that was trained, "" where a caller trained outside a round.
-        hand_over: leaves what a program needs that takes this one's place.
     """
 
     def __init__(self, what: str, micro_batch_tokens: int) -> None:
@@ -85,8 +86,14 @@ class MicroBatchHalvedError(BudgetError):
         )
         self.what = what
         self.micro_batch_tokens = micro_batch_tokens
-        self.round = ""
-        self.hand_over: Callable[[], None] = lambda: None
+
+
+class RoundError(EdgepersError):
+    """A round's process that ended before its work was done."""
+
+
+class RoundStoppedError(RoundError):
+    """A round that was asked to stop."""
 
 
 class VerdictError(EdgepersError):

@@ -1,18 +1,18 @@
 """The whole chain: a stream in, a published adapter out. This module alone knows the order of the stages."""
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
 from edgepers import ops
-from edgepers.annotate.requests import annotate, pending
+from edgepers.annotate.requests import pending
 from edgepers.annotate.sources import Source, source_of
 from edgepers.config import Settings
-from edgepers.errors import MicroBatchHalvedError, StateError
-from edgepers.evaluate.evaluator import test_digest, test_sets
-from edgepers.evaluate.guard import Verdict, guard
+from edgepers.errors import StateError
+from edgepers.evaluate.evaluator import test_sets
 from edgepers.meter.energy import EnergyMeter
 from edgepers.meter.ledger import Ledger
 from edgepers.meter.memory import MemoryMeter
@@ -20,11 +20,12 @@ from edgepers.model.language_model import MAX_NEW_TOKENS, LanguageModel
 from edgepers.model.loading import check_memory, import_libraries
 from edgepers.plan.plan import check_plan
 from edgepers.privacy.keyring import key_source
-from edgepers.report.report import report, round_report, versions
-from edgepers.rounds.learn import learn
+from edgepers.report.report import report, versions
+from edgepers.rounds.background import BackgroundRound
 from edgepers.rounds.listener import Listener
 from edgepers.rounds.measure import HeldOutScores
-from edgepers.rounds.training_data import TrainingData
+from edgepers.rounds.round import Round
+from edgepers.rounds.under_way import UnderWay
 from edgepers.select.lexicon import load_lexicons
 from edgepers.select.micro_batches import MicroBatches
 from edgepers.select.policy import Policy
@@ -35,14 +36,11 @@ from edgepers.state.folder import State
 from edgepers.state.forget import finish_forgetting
 from edgepers.state.records import KeptSet
 from edgepers.state.rollback import roll_back
-from edgepers.state.variations import Variations, sum_counts
 from edgepers.streams import Arrival, DialogueSet, FileStream, Stream, open_stream
 from edgepers.streams.hub import HubStream
 from edgepers.synth.check import refusal
-from edgepers.synth.synthesize import Check, digest, synthesize
+from edgepers.synth.synthesize import Check
 from edgepers.train.kernels import check_kernels
-from edgepers.train.step_log import StepLog
-from edgepers.train.trainer import TrainResult, TrainStep
 
 __all__ = ["Personalizer"]
 
@@ -61,6 +59,7 @@ class Personalizer:
         listener: hears what happens.
         quarantine: set kept sets aside that cannot be read, instead of an error.
         energy: meters joules, and is closed with this; None: what this machine has.
+        in_process: train in this process, as with an `llm` of the caller's; else rounds train in a child process.
 
     Raises:
         StateError: another process works on the folder, or it was made with another model, seed, stream or other
@@ -81,6 +80,7 @@ class Personalizer:
         listener: Listener | None = None,
         quarantine: bool = False,
         energy: EnergyMeter | None = None,
+        in_process: bool = False,
     ) -> None:
         self.state = State(state)
         self.settings = self.state.settled(settings)
@@ -90,6 +90,9 @@ class Personalizer:
         self.meter = MemoryMeter(self.settings.memory)
         self._listener = listener or Listener()
         self._source = source
+        self._in_process = in_process or llm is not None
+        self._under_way = UnderWay()
+        self._model_lock = threading.RLock()
         self._check = check
         self.buffer = Buffer(
             self.state.folder,
@@ -251,13 +254,41 @@ class Personalizer:
     def round(
         self, stream: Stream | None = None, *, test: str | Path | Sequence[DialogueSet] | None = None
     ) -> dict[str, Any]:
-        """Annotate, synthesize, train, guard, publish. Interrupted at any point, it goes on or starts again with the same result."""
-        held_out = test_sets(test)
-        self._measuring.base(held_out)
-        self.meter.restart()
-        self.annotate(stream)
-        self.synthesize()
-        return self.train(test=held_out)
+        """Annotate, synthesize, train, guard, publish. Interrupted at any point, it goes on or starts again with the same result.
+
+        Meanwhile other threads may call `answer` and `reply`.
+        """
+        return self._begin_round().run(self._source_of(stream), test_sets(test))
+
+    def start_round(
+        self, stream: Stream | None = None, *, test: str | Path | Sequence[DialogueSet] | None = None
+    ) -> BackgroundRound:
+        """The same in a thread of its own; until it has ended, nothing but `answer` and `reply` may be called here."""
+        source, held_out = self._source_of(stream), test_sets(test)
+        return BackgroundRound(
+            lambda listener, under_way: self._begin_round(listener, under_way).run(source, held_out), self._listener
+        )
+
+    def _begin_round(self, listener: Listener | None = None, under_way: UnderWay | None = None) -> Round:
+        self._under_way = under_way or UnderWay()
+        return Round(
+            state=self.state,
+            buffer=self.buffer,
+            selector=self.selector,
+            llm=self.llm,
+            settings=self.settings,
+            check=self._check,
+            energy=self.energy,
+            meter=self.meter,
+            scores=self._measuring,
+            listener=listener or self._listener,
+            in_process=self._in_process,
+            under_way=self._under_way,
+            lock=self._model_lock,
+        )
+
+    def _source_of(self, stream: Stream | None) -> Source:
+        return source_of(self.settings, stream) if self._source is None else self._source
 
     @property
     def round_number(self) -> int:
@@ -266,10 +297,7 @@ class Personalizer:
 
     def annotate(self, stream: Stream | None = None) -> dict[str, int]:
         """Ask about at most `annotations_per_round` kept sets; counts by outcome."""
-        self._listener.stage("annotate", self.round_number)
-        source = source_of(self.settings, stream) if self._source is None else self._source
-        with self.energy.stage("annotate"):
-            return annotate(self.selector, source, self.round_number, self.settings.annotations_per_round)
+        return self._begin_round().annotate(self._source_of(stream))
 
     def requests(self) -> list[KeptSet]:
         """What the owner would be asked about next, in that order."""
@@ -277,113 +305,11 @@ class Personalizer:
 
     def synthesize(self) -> dict[str, Any]:
         """Write the variations that annotated sets still lack; those of sets that have left are deleted."""
-        self._listener.stage("synthesize", self.round_number)
-        settings = self.settings
-        material = TrainingData.of(self.state, self.buffer)
-        had, training = material.variations, material.training
-        wanted = {kept.position: digest(kept, settings.generations, settings.synthesize) for kept in training}
-        stay = {p: v for p, v in had.items() if v.made_from == wanted.get(p)}
-        lacking = [kept for kept in training if kept.position not in stay]
-        made: list[Variations] = []
-        if settings.generations and lacking:
-            with self.energy.stage("synthesize"):
-                made = synthesize(
-                    self.llm,
-                    lacking,
-                    generations=settings.generations,
-                    vary=settings.synthesize,
-                    seed=settings.seed,
-                    round_number=self.round_number,
-                    check=self._check,
-                )
-            self.energy.save()
-        now = stay | {v.position: v for v in made}
-        if now != had:
-            self.state.save_variations(now, self.buffer.sealer)
-        self.meter.check("synthesis")
-        pairs = [pair for v in made for pair in v.pairs]
-        return {
-            "sets": len(lacking),
-            "synthesized": len(pairs),
-            "refused": sum_counts(*(v.refused for v in made)),
-            "pairs": pairs,
-        }
+        return self._begin_round().synthesize()
 
     def train(self, *, test: str | Path | Sequence[DialogueSet] | None = None) -> dict[str, Any]:
         """Train an adapter on what is annotated, publish it unless the guard objects, and finish the round."""
-        held_out = test_sets(test)
-        number, name = self.round_number, f"{self.round_number:04}"
-        material = TrainingData.of(self.state, self.buffer)
-        pairs, names = material.pairs()
-        result: TrainResult | None = None
-        verdict = Verdict(False, "no annotated set to train on", None, None)
-        if pairs:
-            self._listener.stage("train", number)
-            with self.energy.stage("train"):
-                result = self._train(pairs, names, name)
-            self.energy.save()
-            if result.ended is not None:
-                self._listener.note(f"round {number}: {result.ended}")
-            self._listener.stage("guard", number)
-            with self.energy.stage("guard"):
-                published = self._measuring.folder(self.buffer.progress.published)
-                verdict = guard(self.llm, self.settings, material.reserve, published, self._measuring.folder(name))
-            if verdict.scale != 1.0:
-                self._listener.note(
-                    f"round {number}: {100 * verdict.scale:.0f} % of the update kept; the whole of it would have been"
-                    " refused"
-                )
-        self.meter.check("the round")
-        progress = self.buffer.progress.copy()
-        progress.rounds, progress.round_position = number, progress.position
-        new = [v for v in material.variations.values() if v.round == number]
-        progress.synthesized += sum(len(v.pairs) for v in new)
-        progress.refused = sum_counts(progress.refused, *(v.refused for v in new))
-        if verdict.publish:
-            progress.earlier = [*progress.earlier, progress.published][-self.settings.keep_adapters :]
-            progress.published = name
-        rouge1 = self._measuring.after_round(number, progress.published, held_out)
-        done = round_report(
-            number=number,
-            seen=progress.position,
-            trained_on=[kept.position for kept in material.training],
-            reserve_sets=len(material.reserve),
-            variations=len(pairs) - len(material.training),
-            result=result,
-            verdict=verdict,
-            peak_memory_bytes=self.meter.peak_bytes(),
-            rouge1=rouge1,
-            tested_on=test_digest(held_out),
-            energy=self.energy.record(),
-        )
-        self.state.save_round(done)
-        self.buffer.save(progress)  # here the round counts; what follows is made good when the state is next opened
-        self.energy.begin_round(number + 1)
-        self.state.mirror_published(progress.published)
-        self.state.prune_adapters(self.settings.keep_adapters, progress.published, progress.earlier)
-        return done
-
-    def _train(self, pairs: Sequence[tuple[str, str]], names: Sequence[str], name: str) -> TrainResult:
-        def told(step: TrainStep) -> None:
-            self._listener.trained(step)
-            log.write(step, self.meter.now_bytes())
-            self.energy.keep()
-            self.meter.check("training")
-
-        try:
-            with StepLog(self.state.rounds, name) as log:
-                return learn(
-                    self.llm,
-                    self.settings,
-                    pairs,
-                    self.state.adapters / name,
-                    told,
-                    names=names,
-                    note=self._listener.note,
-                )
-        except MicroBatchHalvedError as error:
-            error.round, error.hand_over = name, self.buffer.sealer.hand_over
-            raise
+        return self._begin_round().train(test_sets(test))
 
     # -- the published model
 
@@ -394,14 +320,22 @@ class Personalizer:
     def answer(
         self, questions: Sequence[str], *, adapter: bool = True, max_new_tokens: int = MAX_NEW_TOKENS
     ) -> list[str]:
-        """The published model's greedy answers; `adapter=False`: the base model's."""
-        self._measuring.use_published()
-        return self.llm.answer(questions, adapter=adapter, max_new_tokens=max_new_tokens)
+        """The published model's greedy answers; `adapter=False`: the base model's.
+
+        Raises:
+            BusyError: a round trains on all the memory that there is; the line says for how long.
+        """
+        self._under_way.require_model()
+        with self._model_lock:
+            self._measuring.use_published()
+            return self.llm.answer(questions, adapter=adapter, max_new_tokens=max_new_tokens)
 
     def reply(self, question: str, told: Callable[[str], None], *, max_new_tokens: int = MAX_NEW_TOKENS) -> str:
-        """The published model's greedy answer, told piece by piece while it is written."""
-        self._measuring.use_published()
-        return self.llm.stream(question, told, max_new_tokens=max_new_tokens)
+        """The published model's greedy answer, told piece by piece while it is written; what is raised: as for `answer`."""
+        self._under_way.require_model()
+        with self._model_lock:
+            self._measuring.use_published()
+            return self.llm.stream(question, told, max_new_tokens=max_new_tokens)
 
     def rollback(self) -> dict[str, Any]:
         """Publish what was published before, the base model at last.

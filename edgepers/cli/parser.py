@@ -13,9 +13,8 @@ from typing import Any, NoReturn
 
 from edgepers import __version__
 from edgepers.cli import commands as actions
-from edgepers.cli.restart import can_restart, restart
 from edgepers.config import EXPORT_FORMATS, EXPORT_ONTO, LORA_TARGETS, PLAN_DEVICES, Settings, Size, parse_size
-from edgepers.errors import EdgepersError, MicroBatchHalvedError, UsageError, VerdictError
+from edgepers.errors import EdgepersError, UsageError, VerdictError
 from edgepers.model.heap import tune_malloc
 
 __all__ = ["build_parser", "main"]
@@ -454,10 +453,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         failure, code = str(error), 1
     except UsageError as error:
         failure, code = str(error), 2
-    except MicroBatchHalvedError as error:
-        if argv is None and can_restart(error, args):  # a caller with arguments of its own goes on after this command
-            restart(error)
-        failure, code = str(error), 1
     except EdgepersError as error:
         failure, code = str(error), 1
     except KeyboardInterrupt:

@@ -84,7 +84,9 @@ def _measured(folder: Path, chosen: Sequence[DialogueSet], settings: Settings, t
     watch = _Watch(track, note)
     meter = EnergyMeter.find()
     with meter.window() as loading:
-        owner = Personalizer(folder / "state", settings, listener=watch, source=_given(chosen), energy=meter)
+        owner = Personalizer(
+            folder / "state", settings, listener=watch, source=_given(chosen), energy=meter, in_process=True
+        )
     with owner:
         watch.begin("answer", f"answering {min(ANSWERS, len(chosen))} questions one by one")
         first, following = _answer_times(owner.llm, chosen[:ANSWERS])

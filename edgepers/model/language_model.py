@@ -13,6 +13,7 @@ from torch import Tensor
 from edgepers.errors import ModelError
 from edgepers.model.batches import length_groups, retry_halved
 from edgepers.model.generation import SeededSampling, TextStreamer, TokenTimer
+from edgepers.model.heap import malloc_trim
 from edgepers.model.lean_adapter import contiguous_head, lean_adapter
 from edgepers.model.loading import load_pretrained, quiet
 from edgepers.model.lora import attention_layers, scale_update
@@ -61,7 +62,7 @@ class LanguageModel:
     """
 
     def __init__(self, model: Any, tokenizer: Any, name: str, identity: str, bits: int) -> None:
-        self._model = model
+        self._loaded: Any = model
         self._adapter: str | None = None
         self.tokenizer = tokenizer
         self.name = name
@@ -83,6 +84,27 @@ class LanguageModel:
         """
         loaded, tokenizer, name, identity = load_pretrained(model, bits, device)
         return cls(loaded, tokenizer, name, identity, bits)
+
+    @property
+    def _model(self) -> Any:
+        """Of transformers, or PEFT's around it; loaded again where it was unloaded."""
+        if self._loaded is None:
+            self._loaded = load_pretrained(self.name, self.bits, self.device)[0]
+            contiguous_head(self._loaded)
+        return self._loaded
+
+    @_model.setter
+    def _model(self, model: Any) -> None:
+        self._loaded = model
+
+    def unload(self) -> None:
+        """Give the memory of the weights back; what needs them next loads them again."""
+        if self._loaded is not None:
+            self.use_adapter(None)
+            self._loaded = None
+            malloc_trim()
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
 
     def _base(self) -> Any:
         return self._model.get_base_model() if self._adapter is not None else self._model

@@ -41,7 +41,7 @@ class ModelShapes(LanguageModel):
         except (ValueError, KeyError, AttributeError, RuntimeError, ImportError) as error:
             raise UncountableError((str(error).strip().splitlines() or [type(error).__name__])[0]) from error
         model.requires_grad_(False)
-        self._model: Any = model
+        self._model = model
         self._adapter = None
         self.name = ""
         self.device = torch.device("meta")
