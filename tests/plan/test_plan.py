@@ -229,6 +229,17 @@ def test_families_are_planned_from_their_configuration(tmp_path, monkeypatch, co
     assert plan(str(tmp_path), tokens=64)["parts_bytes"]["activations"] > 0
 
 
+def test_a_model_answers_while_it_is_trained_only_where_both_fit(shallow):
+    """With just enough memory for training alone there is none for the model that answers; with its own on top there is."""
+    alone = plan("", memory=int(1.02 * MARGIN * plan("", memory=10**8)["total_bytes"]))
+    assert alone["fits"] and not alone["answers_while_training"]
+    assert "nothing is answered" in plan_text(alone)
+    both = alone["memory_bytes"] + int(1.02 * MARGIN * answering_bytes(weightless("", on_cpu=True)))
+    assert plan("", memory=both)["answers_while_training"]
+    assert "goes on answering" in plan_text(plan("", memory=both))
+    assert trains_beside(Settings(memory=both), 0) and not trains_beside(Settings(memory=both), both - 10**7)
+
+
 def test_what_a_device_leaves_and_what_is_given_bound_it(monkeypatch):
     assert set(PLAN_DEVICES) == {*DEVICES, "this"}
     assert memory_left("orin-nano-8gb", None)[0] == 5_200_000_000
