@@ -17,11 +17,20 @@ from edgepers.config import PLAN_DEVICES, Settings, Size
 from edgepers.errors import BudgetError, ModelError, UsageError
 from edgepers.model.config import shipped_models
 from edgepers.model.loading import RESIDENT_BYTES
+from edgepers.plan import fit as fitting
 from edgepers.plan import plan as planning
 from edgepers.plan.fit import MARGIN, fit, heaviest
 from edgepers.plan.memory import step_bytes, training_parts
-from edgepers.plan.plan import DEVICES, check_plan, memory_left, plan, weightless
-from edgepers.train import fit as fitting
+from edgepers.plan.plan import (
+    DEVICES,
+    answering_bytes,
+    check_plan,
+    memory_left,
+    plan,
+    plan_text,
+    trains_beside,
+    weightless,
+)
 from edgepers.train.layout import MemoryLayout
 from edgepers.train.recipe import Recipe
 from tests.board.trees import board_tree
@@ -229,7 +238,7 @@ def test_families_are_planned_from_their_configuration(tmp_path, monkeypatch, co
     assert plan(str(tmp_path), tokens=64)["parts_bytes"]["activations"] > 0
 
 
-def test_a_model_answers_while_it_is_trained_only_where_both_fit(shallow):
+def test_a_model_answers_while_it_is_trained_only_where_both_fit():
     """With just enough memory for training alone there is none for the model that answers; with its own on top there is."""
     alone = plan("", memory=int(1.02 * MARGIN * plan("", memory=10**8)["total_bytes"]))
     assert alone["fits"] and not alone["answers_while_training"]
