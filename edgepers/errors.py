@@ -8,11 +8,11 @@ EdgepersError            exit 1: a known failure, one line, with its cure
 │   └── UncountableError a model whose memory cannot be told before it is used
 ├── StateError           a state folder that is missing, busy, damaged or of another kind
 │   └── BusyError        another process works on it
-└── BudgetError          bytes of storage or memory that do not suffice
-    └── MicroBatchHalvedError   memory ran out in training, which goes on with less when it is asked for again
+├── BudgetError          bytes of storage or memory that do not suffice
+│   └── MicroBatchHalvedError   memory ran out in training, which goes on with less when it is asked for again
+└── RoundError           a round's process that ended before its work was done
+    └── RoundStoppedError       it was asked to
 """
-
-from collections.abc import Callable
 
 __all__ = [
     "BudgetError",
@@ -20,6 +20,8 @@ __all__ = [
     "EdgepersError",
     "MicroBatchHalvedError",
     "ModelError",
+    "RoundError",
+    "RoundStoppedError",
     "ShapeError",
     "StateError",
     "StreamError",
@@ -72,8 +74,6 @@ class MicroBatchHalvedError(BudgetError):
     Attributes:
         what: happened, without a cure.
         micro_batch_tokens: of the next attempt.
-        round: name of the adapter that was trained, "" where a caller trained outside a round.
-        hand_over: leaves what a program needs that takes this one's place.
     """
 
     def __init__(self, what: str, micro_batch_tokens: int) -> None:
@@ -83,8 +83,14 @@ class MicroBatchHalvedError(BudgetError):
         )
         self.what = what
         self.micro_batch_tokens = micro_batch_tokens
-        self.round = ""
-        self.hand_over: Callable[[], None] = lambda: None
+
+
+class RoundError(EdgepersError):
+    """A round's process that ended before its work was done."""
+
+
+class RoundStoppedError(RoundError):
+    """A round that was asked to stop."""
 
 
 def first_line(error: BaseException) -> str:

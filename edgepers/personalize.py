@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from edgepers import ops
-from edgepers.annotate.requests import annotate, requests
+from edgepers.annotate.requests import requests
 from edgepers.annotate.sources import Source, from_file, source_of
 from edgepers.config import Settings
-from edgepers.errors import MicroBatchHalvedError, StateError
-from edgepers.evaluate.evaluator import test_digest, test_sets
-from edgepers.evaluate.guard import Verdict, guard
+from edgepers.errors import StateError
+from edgepers.evaluate.evaluator import test_sets
 from edgepers.meter.energy import EnergyMeter
 from edgepers.meter.ledger import Ledger
 from edgepers.meter.memory import MemoryMeter
@@ -21,11 +20,12 @@ from edgepers.model.language_model import MAX_NEW_TOKENS, LanguageModel
 from edgepers.model.loading import check_memory, import_libraries
 from edgepers.plan.plan import check_plan
 from edgepers.privacy.keyring import key_source
-from edgepers.report.report import report, round_report, versions
-from edgepers.rounds.learn import learn
+from edgepers.report.report import report, versions
+from edgepers.rounds.background import BackgroundRound
 from edgepers.rounds.listener import Listener
 from edgepers.rounds.measure import HeldOutScores
-from edgepers.rounds.training_data import TrainingData
+from edgepers.rounds.round import Round
+from edgepers.rounds.under_way import UnderWay
 from edgepers.select.lexicon import load_lexicons
 from edgepers.select.micro_batches import MicroBatch, MicroBatches
 from edgepers.select.policy import Policy
@@ -37,14 +37,11 @@ from edgepers.state.folder import State
 from edgepers.state.forget import finish_forgetting
 from edgepers.state.records import KeptSet
 from edgepers.state.rollback import roll_back
-from edgepers.state.variations import Variations, sum_counts
 from edgepers.streams import DialogueSet, FileStream, Stream, open_stream
 from edgepers.streams.hub import HubStream
 from edgepers.synth.check import refusal
-from edgepers.synth.synthesize import Check, digest, synthesize
+from edgepers.synth.synthesize import Check
 from edgepers.train.kernels import check_kernels
-from edgepers.train.step_log import StepLog
-from edgepers.train.trainer import TrainResult, TrainStep
 
 __all__ = ["Personalizer"]
 
@@ -75,6 +72,7 @@ class Personalizer:
         listener: hears what happens.
         quarantine: set kept sets aside that cannot be read, instead of an error.
         energy: meters joules, and is closed with this; None: what this machine has.
+        in_process: train in this process, as with an `llm` of the caller's; else rounds train in a child process.
 
     Raises:
         StateError: on making one, the state was made with another model or seed; on opening, another process works on
@@ -97,6 +95,7 @@ class Personalizer:
         listener: Listener | None = None,
         quarantine: bool = False,
         energy: EnergyMeter | None = None,
+        in_process: bool = False,
     ) -> None:
         self.state = State(state)
         self.settings = self.state.settle(settings)
@@ -111,7 +110,9 @@ class Personalizer:
         self._buffer: Buffer | None = None
         self.meter = MemoryMeter(self.settings.memory)
         self._selector: Selector | None = None
-        self._answering = threading.RLock()  # one adapter at a time is on the model
+        self._in_process = in_process or llm is not None
+        self._under_way = UnderWay()
+        self._model_lock = threading.RLock()  # one adapter at a time is on the model
 
     @property
     def buffer(self) -> Buffer:
@@ -174,7 +175,7 @@ class Personalizer:
     @property
     def llm(self) -> LanguageModel:
         """The model, loaded when it is first asked for, once the plan says that it fits."""
-        with self.buffer.lock:
+        with self._model_lock:
             if self._llm is None:
                 self._llm = self._load()
             if not self._model_ready:
@@ -227,6 +228,9 @@ class Personalizer:
     def _measuring(self) -> HeldOutScores:
         return HeldOutScores(self.llm, self.state, self.buffer, self.energy, self._listener)
 
+    def _published_folder(self) -> Path | None:
+        return self.state.published_folder(self.buffer.progress.published)
+
     # -- the chain
 
     def open_stream(self, stream: str | Path | Stream | Iterable[DialogueSet]) -> Stream:
@@ -267,23 +271,21 @@ class Personalizer:
         """
         opened, held_out = self.open_stream(stream), test_sets(test)
         self.read_answers()
-        with self.buffer.lock:
-            self._bind(opened)
-            self._measuring.base(held_out)
-            self._select(opened, limit, strict, on_round=lambda: self.round(opened, test=held_out))
-            if self.buffer.progress.position > self.buffer.progress.round_position:
-                self.round(opened, test=held_out)
-            return self.report(held_out)
+        self._bind(opened)
+        self._measuring.base(held_out)
+        self._select(opened, limit, strict, on_round=lambda: self.round(opened, test=held_out))
+        if self.buffer.progress.position > self.buffer.progress.round_position:
+            self.round(opened, test=held_out)
+        return self.report(held_out)
 
     def select(
         self, stream: str | Path | Stream | Iterable[DialogueSet], *, limit: int | None = None, strict: bool = False
     ) -> dict[str, Any]:
         """Read a stream and keep what the policy keeps; no rounds."""
         opened = self.open_stream(stream)
-        with self.buffer.lock:
-            self._bind(opened)
-            self._select(opened, limit, strict)
-            return self.report(None)
+        self._bind(opened)
+        self._select(opened, limit, strict)
+        return self.report(None)
 
     def _bind(self, stream: Stream) -> None:
         """Make sure that an old state is this stream's; a new one becomes it with the first set decided."""
@@ -314,7 +316,8 @@ class Personalizer:
                 self._decide(batch)
                 self._round_if_due(on_round)
         batches.require_some()
-        self.buffer.save(self.buffer.progress.stream_read(batches.invalid))
+        with self.buffer.lock:
+            self.buffer.save(self.buffer.progress.stream_read(batches.invalid))
 
     def _round_if_due(self, on_round: Callable[[], object]) -> None:
         if self.buffer.progress.position >= self.next_round:
@@ -336,8 +339,9 @@ class Personalizer:
         missing = [arrival.dialogue.question for arrival in batch.arrivals if arrival.dialogue.response is None]
         if not missing or batch.end <= self.buffer.progress.position:
             return batch
-        with self._answering:
-            self._measuring.use_published()
+        published = self._published_folder()
+        with self._model_lock:
+            self.llm.use_adapter(published)
             answers = iter(self.llm.answer(missing))
         arrivals = [
             arrival
@@ -352,13 +356,41 @@ class Personalizer:
     def round(
         self, stream: Stream | None = None, *, test: str | Path | Sequence[DialogueSet] | None = None
     ) -> dict[str, Any]:
-        """Annotate, synthesize, train, guard, publish. Interrupted at any point, it goes on or starts again with the same result."""
-        held_out = test_sets(test)
-        self._measuring.base(held_out)
-        self.meter.restart()
-        self.annotate(stream)
-        self.synthesize()
-        return self.train(test=held_out)
+        """Annotate, synthesize, train, guard, publish. Interrupted at any point, it goes on or starts again with the same result.
+
+        Meanwhile other threads may call `answer` and `reply`.
+        """
+        return self._begin_round().run(self._source_of(stream), test_sets(test))
+
+    def start_round(
+        self, stream: Stream | None = None, *, test: str | Path | Sequence[DialogueSet] | None = None
+    ) -> BackgroundRound:
+        """The same in a thread of its own; until it has ended, nothing but `answer` and `reply` may be called here."""
+        source, held_out = self._source_of(stream), test_sets(test)
+        return BackgroundRound(
+            lambda listener, under_way: self._begin_round(listener, under_way).run(source, held_out), self._listener
+        )
+
+    def _begin_round(self, listener: Listener | None = None, under_way: UnderWay | None = None) -> Round:
+        self._under_way = under_way or UnderWay()
+        return Round(
+            state=self.state,
+            buffer=self.buffer,
+            verdicts=self.verdicts,
+            llm=lambda: self.llm,
+            settings=self.settings,
+            check=self._check,
+            energy=self.energy,
+            meter=self.meter,
+            scores=lambda: self._measuring,
+            listener=listener or self._listener,
+            in_process=self._in_process,
+            under_way=self._under_way,
+            lock=self._model_lock,
+        )
+
+    def _source_of(self, stream: Stream | None) -> Source:
+        return source_of(self.settings, stream) if self._source is None else self._source
 
     @property
     def round_number(self) -> int:
@@ -367,10 +399,7 @@ class Personalizer:
 
     def annotate(self, stream: Stream | None = None) -> dict[str, int]:
         """Ask about at most `annotations_per_round` kept sets; counts by outcome."""
-        self._listener.stage("annotate", self.round_number)
-        source = source_of(self.settings, stream) if self._source is None else self._source
-        with self.energy.stage("annotate"):
-            return annotate(self.verdicts, source, self.round_number, self.settings.annotations_per_round)
+        return self._begin_round().annotate(self._source_of(stream))
 
     def requests(self) -> list[KeptSet]:
         """What the owner would be asked about next, in that order."""
@@ -378,114 +407,11 @@ class Personalizer:
 
     def synthesize(self) -> dict[str, Any]:
         """Write the variations that annotated sets still lack; those of sets that have left are deleted."""
-        self._listener.stage("synthesize", self.round_number)
-        settings = self.settings
-        material = TrainingData.of(self.state, self.buffer)
-        had, training = material.variations, material.training
-        wanted = {kept.position: digest(kept, settings.generations, settings.synthesize) for kept in training}
-        stay = {p: v for p, v in had.items() if v.made_from == wanted.get(p)}
-        lacking = [kept for kept in training if kept.position not in stay]
-        made: list[Variations] = []
-        if settings.generations and lacking:
-            with self.energy.stage("synthesize"):
-                made = synthesize(
-                    self.llm,
-                    lacking,
-                    generations=settings.generations,
-                    vary=settings.synthesize,
-                    seed=settings.seed,
-                    round_number=self.round_number,
-                    check=self._check,
-                )
-            self.energy.save()
-        now = stay | {v.position: v for v in made}
-        if now != had:
-            self.state.save_variations(now, self.buffer.sealer)
-        self.meter.check("synthesis")
-        pairs = [pair for v in made for pair in v.pairs]
-        return {
-            "sets": len(lacking),
-            "synthesized": len(pairs),
-            "refused": sum_counts(*(v.refused for v in made)),
-            "pairs": pairs,
-        }
+        return self._begin_round().synthesize()
 
     def train(self, *, test: str | Path | Sequence[DialogueSet] | None = None) -> dict[str, Any]:
         """Train an adapter on what is annotated, publish it unless the guard objects, and finish the round."""
-        held_out = test_sets(test)
-        number, name = self.round_number, f"{self.round_number:04}"
-        material = TrainingData.of(self.state, self.buffer)
-        pairs, names = material.pairs()
-        result: TrainResult | None = None
-        verdict = Verdict(False, "no annotated set to train on", None, None)
-        if pairs:
-            self._listener.stage("train", number)
-            with self.energy.stage("train"):
-                result = self._train(pairs, names, name)
-            self.energy.save()
-            if result.ended is not None:
-                self._listener.note(f"round {number}: {result.ended}")
-            self._listener.stage("guard", number)
-            with self.energy.stage("guard"):
-                published = self._measuring.folder(self.buffer.progress.published)
-                verdict = guard(self.llm, self.settings, material.reserve, published, self._measuring.folder(name))
-            if verdict.scale != 1.0:
-                self._listener.note(
-                    f"round {number}: {100 * verdict.scale:.0f} % of the update kept; the whole of it would have been"
-                    " refused"
-                )
-        self.meter.check("the round")
-        new = [v for v in material.variations.values() if v.round == number]
-        progress = self.buffer.progress
-        progress = progress.round_done(
-            number,
-            synthesized=sum(len(v.pairs) for v in new),
-            refused=sum_counts(progress.refused, *(v.refused for v in new)),
-            published=name if verdict.publish else None,
-            keep=self.settings.keep_adapters,
-        )
-        rouge1 = self._measuring.after_round(number, progress.published, held_out)
-        done = round_report(
-            number=number,
-            seen=progress.position,
-            trained_on=[kept.position for kept in material.training],
-            reserve_sets=len(material.reserve),
-            variations=len(pairs) - len(material.training),
-            result=result,
-            verdict=verdict,
-            peak_memory_bytes=self.meter.peak_bytes(),
-            rouge1=rouge1,
-            tested_on=test_digest(held_out),
-            energy=self.energy.record(),
-        )
-        self.state.save_round(done)
-        self.buffer.save(progress)  # here the round counts; what follows is made good when the state is next opened
-        self.energy.begin_round(number + 1)
-        self.state.mirror_published(progress.published)
-        self.state.prune_adapters(self.settings.keep_adapters, progress.published, progress.earlier)
-        return done
-
-    def _train(self, pairs: Sequence[tuple[str, str]], names: Sequence[str], name: str) -> TrainResult:
-        def told(step: TrainStep) -> None:
-            self._listener.trained(step)
-            log.write(step, self.meter.now_bytes())
-            self.energy.keep()
-            self.meter.check("training")
-
-        try:
-            with StepLog(self.state.rounds, name) as log:
-                return learn(
-                    self.llm,
-                    self.settings,
-                    pairs,
-                    self.state.adapters / name,
-                    told,
-                    names=names,
-                    note=self._listener.note,
-                )
-        except MicroBatchHalvedError as error:
-            error.round, error.hand_over = name, self.buffer.sealer.hand_over
-            raise
+        return self._begin_round().train(test_sets(test))
 
     # -- the published model
 
@@ -498,15 +424,27 @@ class Personalizer:
     def answer(
         self, questions: Sequence[str], *, adapter: bool = True, max_new_tokens: int = MAX_NEW_TOKENS
     ) -> list[str]:
-        """The published model's greedy answers; `adapter=False`: the base model's."""
-        with self._answering:
-            self._measuring.use_published()
+        """The published model's greedy answers; `adapter=False`: the base model's.
+
+        Raises:
+            BusyError: a round trains on all the memory that there is; the line says for how long.
+        """
+        self._under_way.require_model()
+        published = self._published_folder()
+        with self._model_lock:
+            self.llm.use_adapter(published)
             return self.llm.answer(questions, adapter=adapter, max_new_tokens=max_new_tokens)
 
     def reply(self, question: str, on_text: Callable[[str], None], *, max_new_tokens: int = MAX_NEW_TOKENS) -> str:
-        """The published model's greedy answer, given piece by piece to `on_text` while it is written."""
-        with self._answering:
-            self._measuring.use_published()
+        """The published model's greedy answer, given piece by piece to `on_text` while it is written.
+
+        Raises:
+            BusyError: as `answer`.
+        """
+        self._under_way.require_model()
+        published = self._published_folder()
+        with self._model_lock:
+            self.llm.use_adapter(published)
             return self.llm.stream(question, on_text, max_new_tokens=max_new_tokens)
 
     def rollback(self) -> dict[str, Any]:

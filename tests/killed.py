@@ -1,14 +1,20 @@
-"""A program to be killed: imports everything and loads the model once, then forks a child for each line it reads.
+"""A program to be killed: imports everything and loads the model once, then forks a process for each line it reads.
 
-A line is JSON: {"work": "select" | "batched" | "run", "state": DIR, "seconds": X}. The child goes on with the state's
-work and appends what was acknowledged to DIR.witness; after X seconds it is killed with SIGKILL. The answer is "done"
-or "killed".
+A line is JSON: {"work": "select" | "batched" | "run" | "round", "state": DIR, "seconds": X, "whom": "parent" | "child"}.
+The process goes on with the state's work and appends what was acknowledged to DIR.witness; a "round" is trained in a
+child of it, as the product does, but for being forked with the model loaded instead of started clean. After X seconds
+the process is killed with SIGKILL, or X seconds after its child began, the child. The answer is "done" or "killed".
+
+Run: python -m tests.killed --kills 100, to kill parent and child of rounds a hundred times each and check what is left.
 """
 
+import argparse
 import json
 import os
+import random
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,8 +24,11 @@ import torch
 
 from edgepers.assets import sample_stream
 from edgepers.config import Settings
+from edgepers.errors import RoundError
+from edgepers.evaluate import guard
 from edgepers.model.language_model import LanguageModel
 from edgepers.personalize import Personalizer
+from edgepers.rounds import process, worker
 from edgepers.rounds.listener import Listener
 from edgepers.select.selector import Decision
 from edgepers.streams import FileStream
@@ -39,6 +48,10 @@ RUN: dict[str, Any] = {
     "batch": 4,
     "guard": False,
 }
+ROUND = RUN | {"generations": 0, "guard": True, "guard_perplexity": 10.0}
+SETTINGS = {"select": SELECT, "batched": BATCHED, "run": RUN, "round": ROUND}
+CHILD_KILLED = 7  # exit code of a process whose child was
+ENDS_SECONDS = 30.0  # in which a child must have ended after its parent
 
 
 class Words(WordEncoder):
@@ -65,19 +78,107 @@ class Witness(Listener):
             os.write(self._file, f"{decision.position} {' '.join(map(str, decision.evicted))}\n".encode())
 
 
+class Forked:
+    """A round's child that is forked with everything loaded; what `subprocess.Popen` is to the product."""
+
+    def __init__(self, lock: int) -> None:
+        jobs, records = os.pipe(), os.pipe()
+        self._code: int | None = None
+        self.pid = os.fork()
+        if not self.pid:
+            os.dup2(jobs[0], 0)
+            os.dup2(records[1], 1)
+            kept = os.dup(lock)
+            for fd in range(3, 256):
+                if fd != kept:
+                    try:
+                        os.close(fd)
+                    except OSError:
+                        continue
+            os._exit(worker.main())
+        os.close(jobs[0])
+        os.close(records[1])
+        self.stdin, self.stdout = os.fdopen(jobs[1], "wb"), os.fdopen(records[0], "rb")
+
+    def kill(self) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)
+
+    def poll(self, flags: int = os.WNOHANG) -> int | None:
+        if self._code is None:
+            done, status = os.waitpid(self.pid, flags)
+            self._code = os.waitstatus_to_exitcode(status) if done else None
+        return self._code
+
+    def wait(self) -> int | None:
+        return self.poll(0)
+
+
 def work(kind: str, state: Path, llm: Any) -> dict[str, Any]:
     """The whole work, from wherever it was left."""
-    settings = Settings.make({"select": SELECT, "batched": BATCHED, "run": RUN}[kind])
+    settings = Settings.make(SETTINGS[kind])
     with Personalizer(state, settings, llm=llm, listener=Witness(state.with_suffix(".witness"))) as owner:
-        if kind != "run":
+        if kind in ("select", "batched"):
             return owner.select(FileStream(sample_stream()))
+        owner._in_process = kind == "run"
         return owner.run(FileStream(state.parent / "answered.jsonl"))
 
 
-def main() -> None:
+def children(pid: int) -> list[int]:
+    """Of a process that may have ended."""
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def alive(pid: int) -> bool:
+    """Whether a process can still do something."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def killed(job: dict[str, Any], pid: int) -> str:
+    """Kill whom the job says, at its time; what became of it."""
+    whom, began, born = job.get("whom", "parent"), time.monotonic(), None
+    last: list[int] = []
+    while True:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            code = os.waitstatus_to_exitcode(status)
+            return {0: "done", CHILD_KILLED: "killed"}.get(code, f"failed {code}")
+        last = children(pid) or last
+        born = born or (time.monotonic() if last else None)
+        if whom == "parent" and time.monotonic() - began > job["seconds"]:
+            break
+        if whom == "child" and born and children(pid) and time.monotonic() - born > job["seconds"]:
+            for child in children(pid):
+                os.kill(child, signal.SIGKILL)
+            whom = "nobody"
+        time.sleep(0.0005)
+    last = children(pid) or last
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    until = time.monotonic() + ENDS_SECONDS
+    while any(map(alive, last)):
+        if time.monotonic() > until:
+            return "orphaned"
+        time.sleep(0.001)
+    return "killed"
+
+
+def serve() -> None:
+    """Answer lines of standard input."""
     trainer.CHECKPOINT_SECONDS = 0.0  # every step is saved, and may be gone on from
     torch.set_num_threads(1)  # no pool of threads that a fork would leave behind
-    models = {"select": Words(), "batched": Words(), "run": LanguageModel.load()}
+    loaded = LanguageModel.load()
+    models = {"select": Words(), "batched": Words(), "run": loaded, "round": loaded}
+    process._started = Forked  # type: ignore[assignment]
+    LanguageModel.load = classmethod(lambda *_, **__: loaded)  # type: ignore[method-assign, assignment]
+    pairs = guard.pairs_of
+    guard.pairs_of = lambda path: pairs(path)[:2]  # type: ignore[assignment]
     print("ready", flush=True)
     for line in sys.stdin:
         job = json.loads(line)
@@ -85,19 +186,34 @@ def main() -> None:
         if not child:
             try:
                 work(job["work"], Path(job["state"]), models[job["work"]])
+            except RoundError as error:
+                os._exit(CHILD_KILLED if "SIGKILL" in str(error) else 1)
             except BaseException as error:
                 print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
                 os._exit(1)
             os._exit(0)
-        until, status = time.monotonic() + job["seconds"], None
-        while time.monotonic() < until and status is None:
-            done, code = os.waitpid(child, os.WNOHANG)
-            status = code if done else None
-            time.sleep(0.0005)
-        if status is None:
-            os.kill(child, signal.SIGKILL)
-            _, status = os.waitpid(child, 0)
-        print({0: "done", signal.SIGKILL: "killed"}.get(status, f"failed {status}"), flush=True)
+        print(killed(job, child), flush=True)
+
+
+def main() -> None:
+    """Without --kills, be killed; with it, kill, and say how often."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--kills", type=int, default=0, help="of the parent, and as many of the child")
+    parser.add_argument("--seed", default="rounds")
+    args = parser.parse_args()
+    if not args.kills:
+        serve()
+        return
+    from tests.killing import Killer, kill_rounds
+
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["XDG_CONFIG_HOME"] = folder  # before the program starts that makes the keys
+        with Killer() as killer:
+            for whom in ("parent", "child"):
+                place = Path(folder) / whom
+                place.mkdir()
+                counts = kill_rounds(place, killer, "round", args.kills, random.Random(args.seed + whom), whom)
+                print(whom, dict(counts), flush=True)
 
 
 if __name__ == "__main__":

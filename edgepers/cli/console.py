@@ -6,7 +6,6 @@ from typing import Any, TextIO
 from tqdm import tqdm
 
 from edgepers.config import format_size
-from edgepers.meter.memory import MemoryMeter
 from edgepers.rounds.listener import Listener
 from edgepers.select.selector import Decision
 from edgepers.text import clip, pad
@@ -31,7 +30,6 @@ class Console(Listener):
         self.explains = explain is not None
         self._explain = explain  # where each decision is explained in a line
         self._total = total
-        self._meter = MemoryMeter()
         self._selecting: tqdm[Any] | None = None
         self._training: tqdm[Any] | None = None
         self._kept = 0
@@ -68,9 +66,9 @@ class Console(Listener):
         if self._live:
             if self._training is None:
                 self._training = tqdm(total=step.steps, desc="training", unit="step", file=sys.stderr, leave=False)
-            memory = format_size(self._meter.now_bytes())
+            memory = "" if step.memory_bytes is None else f", {format_size(step.memory_bytes)}"
             self._training.set_postfix_str(
-                f"loss {step.loss:.3f}, {step.tokens_per_second:.0f} tokens/s, {memory}", refresh=False
+                f"loss {step.loss:.3f}, {step.tokens_per_second:.0f} tokens/s{memory}", refresh=False
             )
             self._training.update()
         if step.step == step.steps:

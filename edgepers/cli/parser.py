@@ -16,9 +16,8 @@ from typing import Any, NoReturn
 from edgepers import __version__
 from edgepers.board.presets import PRESETS
 from edgepers.cli import commands
-from edgepers.cli.restart import can_restart, restart
 from edgepers.config import EXPORT_FORMATS, EXPORT_ONTO, Settings, Size, option_name, parse_size
-from edgepers.errors import EdgepersError, MicroBatchHalvedError, UsageError
+from edgepers.errors import EdgepersError, UsageError
 from edgepers.model.heap import tune_malloc
 
 __all__ = ["build_parser", "main"]
@@ -525,10 +524,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         failure, code = outcome.failure, 1
     except UsageError as error:
         failure, code = str(error), 2
-    except MicroBatchHalvedError as error:
-        if argv is None and can_restart(error, args):  # a caller with arguments of its own goes on after this command
-            restart(error)
-        failure, code = str(error), 1
     except EdgepersError as error:
         failure, code = str(error), 1
     except KeyboardInterrupt:

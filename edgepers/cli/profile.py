@@ -87,7 +87,9 @@ def _first(stream: str | Path, settings: Settings, sets: int, log: Log) -> list[
 def _measured(folder: Path, chosen: Sequence[DialogueSet], settings: Settings, track: MemoryTrack, log: Log) -> Row:
     watch = _Watch(track, log)
     meter = EnergyMeter.find()
-    with Personalizer(folder / "state", settings, listener=watch, source=_given(chosen), energy=meter) as owner:
+    with Personalizer(
+        folder / "state", settings, listener=watch, source=_given(chosen), energy=meter, in_process=True
+    ) as owner:
         with meter.window() as loading:
             llm = owner.llm
         watch.begin("answer", f"answering {min(ANSWERS, len(chosen))} questions one by one")

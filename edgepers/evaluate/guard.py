@@ -144,18 +144,24 @@ def _worse(than: str, losses: Sequence[float], after: Sequence[float]) -> str:
 
 
 def guard(
-    llm: "LanguageModel", settings: Settings, reserve: Sequence[KeptSet], published: Path | None, new: Path | None
+    llm: "LanguageModel",
+    settings: Settings,
+    own: Sequence[tuple[str, str]],
+    published: Path | None,
+    new: Path | None,
 ) -> Verdict:
     """Measure a new adapter beside the published one (None: the base model) and the base model, and judge it.
 
     It is measured on the reserve and on general sets.
+
+    `own` are (question, wanted response) of the reserve.
 
     One that is refused whole is scaled down to the largest of `SCALES` that is not, in its folder; if there is none it
     stays as it is.
     """
     if not settings.guard:
         return Verdict(True, "guard off", None, None)
-    own, general = [(kept.question, kept.wanted) for kept in reserve], pairs_of(general_sets())
+    general = pairs_of(general_sets())
     llm.use_adapter(published)
     before = llm.losses(own)
     base, general_base = llm.losses(own, adapter=False), llm.losses(general, adapter=False)

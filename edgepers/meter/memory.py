@@ -59,6 +59,10 @@ class MemoryMeter:
         self._peak = max(self._peak, resident - self._own + gpu_bytes(peak=True))
         return self._peak
 
+    def add_child(self, peak_bytes: int) -> None:
+        """Count a child process at its peak beside what this one has now: while it works, this one waits."""
+        self._peak = max(self._peak, self.now_bytes() + peak_bytes)
+
     def check(self, doing: str) -> None:
         """Stop before the machine does.
 

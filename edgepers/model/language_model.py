@@ -18,6 +18,7 @@ from edgepers.model.generation import (
     forget_sampling,
     stop_ids_of,
 )
+from edgepers.model.heap import malloc_trim
 from edgepers.model.lean_adapter import contiguous_head
 from edgepers.model.loading import load_pretrained
 from edgepers.model.prompts import Message, Prompts
@@ -66,6 +67,13 @@ class Completion:
     completion_tokens: int
 
 
+def _prepared(model: Any) -> Any:
+    """A model of transformers, made ready to answer."""
+    forget_sampling(model)
+    contiguous_head(model)
+    return model
+
+
 class LanguageModel(CausalModel):
     """A causal language model with at most one LoRA adapter over it, and its tokenizer and prompts; safe to call from threads.
 
@@ -75,14 +83,15 @@ class LanguageModel(CausalModel):
         stop_ids: tokens that end an answer.
     """
 
+    _loaded: Any  # None where it was unloaded
+
     def __init__(self, model: Any, tokenizer: Any, name: str, identity: str, bits: int) -> None:
         super().__init__(model, name=name, bits=bits, device=model.get_input_embeddings().weight.device)
         self.tokenizer = tokenizer
         self.identity = identity
         self.prompts = Prompts(tokenizer, name)
         self.stop_ids = stop_ids_of(model, tokenizer, self.prompts.end_of_turn)
-        forget_sampling(model)
-        contiguous_head(model)
+        _prepared(model)
 
     @classmethod
     def load(cls, model: str | None = None, *, bits: int = 4, device: torch.device | None = None) -> "LanguageModel":
@@ -93,6 +102,28 @@ class LanguageModel(CausalModel):
         """
         loaded, tokenizer, name, identity = load_pretrained(model, bits, device)
         return cls(loaded, tokenizer, name, identity, bits)
+
+    @property
+    def _model(self) -> Any:
+        """The module of transformers, or PEFT's around it; loaded again where it was unloaded."""
+        if self._loaded is None:
+            self._loaded = _prepared(load_pretrained(self.name, self.bits, self.device)[0])
+        return self._loaded
+
+    @_model.setter
+    def _model(self, model: Any) -> None:
+        self._loaded = model
+
+    def unload(self) -> None:
+        """Give the memory of the weights back; what needs them next loads them again."""
+        with self._alone:
+            if self._loaded is None:
+                return
+            self.use_adapter(None)
+            self._loaded = None
+            malloc_trim()
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
 
     def prompt(self, question: Asked) -> str:
         """The text before the answer: the model's own chat template, or a plain one."""

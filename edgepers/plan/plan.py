@@ -29,12 +29,14 @@ from edgepers.train.recipe import Recipe, max_tokens_of
 
 __all__ = [
     "DEVICES",
+    "answering_bytes",
     "board_of",
     "check_plan",
     "memory_left",
     "plan",
     "shapes_of",
     "stage_parts",
+    "trains_beside",
 ]
 
 DEVICES: dict[str, tuple[int, str]] = {name: (preset.left_bytes, preset.left_from) for name, preset in PRESETS.items()}
@@ -108,6 +110,34 @@ def check_plan(settings: Settings) -> int:
     if MARGIN * sum(parts.values()) > left:
         raise over_budget(parts, settings)
     return llm.encode_tokens
+
+
+def trains_beside(settings: Settings, other_bytes: int) -> bool:
+    """Whether a round's child process can load the model and train it within `--memory`, beside so many bytes of another process.
+
+    False where what training takes cannot be told.
+    """
+    left = int(settings.memory) - other_bytes
+    on_cpu = compute_device().type == "cpu"
+    try:
+        llm = shapes_of(settings.model, bits=settings.bits, on_cpu=on_cpu)
+        return _trains_within(llm, max_tokens_of(llm.parameter_count), Recipe.of(settings, on_cpu=on_cpu), left)
+    except ModelError:
+        return False
+
+
+def _trains_within(llm: ModelShapes, tokens: int, recipe: Recipe, left: int) -> bool:
+    """Whether loading, and training in the smallest configuration with sets of so many tokens, fit; nothing else is done there."""
+    if left <= 0:
+        return False
+    found = _fitted(llm, tokens, replace(recipe, batch=1), left)
+    parts = stage_parts(llm, found)
+    return MARGIN * (found.total + parts["loading beyond training"]) <= left
+
+
+def answering_bytes(llm: ModelShapes) -> int:
+    """Of a process that holds the model and answers with it, without the key-value cache of its answers."""
+    return sum(llm.weight_bytes().values()) + OPENED + WORKING[llm.dtype.itemsize]
 
 
 def _fitted(llm: ModelShapes, tokens: int, recipe: Recipe, left: int) -> Fit:
@@ -254,6 +284,8 @@ def plan(
         "memory_bytes": left,
         "memory_from": source,
         "fits": fits,
+        "answers_while_training": fits
+        and _trains_within(llm, tokens, recipe, left - int(MARGIN * answering_bytes(llm))),
         "largest": max(parts, key=lambda part: parts[part]),
         "cure": "" if fits else _cure(llm, left, tokens=tokens, recipe=alone),
         "storage_bytes": settings.storage,

@@ -39,7 +39,7 @@ def plan_text(found: dict[str, Any]) -> str:
             f" {work}",
             table(rows, ("estimate of", "memory", "share")),
             *([verdict(found)] if found["fits"] else []),  # a no is the line that the command ends with
-            *([] if not found["fits"] else [_largest_text(found)]),
+            *([] if not found["fits"] else [_largest_text(found), _beside_text(found)]),
             *([] if found["round"] is None else [_round_text(found["round"])]),
             f"storage of {format_size(found['storage_bytes'])}: about {found['storage_sets']:,} sets of {TEXT_BYTES}"
             " bytes of text",
@@ -51,6 +51,14 @@ def plan_text(found: dict[str, Any]) -> str:
 def _largest_text(found: dict[str, Any]) -> str:
     at_once = f"{found['sets_at_once']} sets of {found['tokens']} tokens at once, any batch in turn"
     return f"longest training set: {found['largest_tokens']} tokens; {at_once}"
+
+
+def _beside_text(found: dict[str, Any]) -> str:
+    return (
+        "while a round trains, the published model goes on answering: both fit"
+        if found["answers_while_training"]
+        else "while a round trains, nothing is answered: the model and its training together do not fit"
+    )
 
 
 def _round_text(estimate: dict[str, Any]) -> str:

@@ -25,7 +25,6 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from edgepers.config import Settings
 from edgepers.errors import StateError
 from edgepers.files import replace_file
-from edgepers.privacy.handover import hand_over, handed_over
 
 __all__ = ["CREDENTIAL", "KeyRing", "KeySource", "key_source"]
 
@@ -181,11 +180,6 @@ class KeyRing:
         self.keys = {number: key for number, key in self.keys.items() if number >= older_than}
         self._write()
 
-    def hand_over(self) -> None:
-        """Spare what takes this program's place in its process the asking for a passphrase."""
-        if self._wrapping is not None:
-            hand_over(self.state, self._wrapping)
-
     def _write(self) -> None:
         keys = json.dumps({str(number): key.hex() for number, key in self.keys.items()}).encode()
         text = json.dumps(
@@ -208,7 +202,7 @@ class KeyRing:
 
     def _key_that_wraps(self) -> bytes | None:
         if self._secret is not None and self._wrapping is None:
-            self._wrapping = handed_over(self.state) or self._secret()
+            self._wrapping = self._secret()
         return self._wrapping
 
     def _wrapped(self, data: bytes) -> bytes:

@@ -45,10 +45,6 @@ class Sealer:
         self._ring.drop(older_than)
         self._ciphers = {number: cipher for number, cipher in self._ciphers.items() if number >= older_than}
 
-    def hand_over(self) -> None:
-        """As `KeyRing.hand_over`."""
-        self._ring.hand_over()
-
     def _cipher(self, key: int) -> AESGCM:
         if key not in self._ring.keys:
             self._ring.reload()  # another process may have rotated it since

@@ -30,10 +30,14 @@ def learn(
     *,
     names: Sequence[str] = (),
     note: Callable[[str], None] | None = None,
+    memory_bytes: int | None = None,
+    micro_batch_tokens: int | None = None,
+    on_micro_batch: Callable[[int], None] | None = None,
 ) -> TrainResult:
     """Train an adapter on (question, response) pairs; its folder appears when it is whole. Interrupted, it goes on from its checkpoint.
 
-    `names` and what is raised: as for `train`. `note` is told of pauses, and of the configuration that was chosen.
+    `names`, `micro_batch_tokens`, `on_micro_batch` and what is raised: as for `train`. `note` is told of pauses, and of
+    the configuration that was chosen: for `memory_bytes`, where given, instead of `settings.memory`.
     """
     made = folder.with_name(".training")
     shutil.rmtree(made, ignore_errors=True)
@@ -43,7 +47,7 @@ def learn(
     general = pairs_of(rehearsal_sets()) if settings.rehearsal else ()
     told_of = note or (lambda _: None)
     try:
-        configuration = fitting(llm, recipe, [*pairs, *general], settings)
+        configuration = fitting(llm, recipe, [*pairs, *general], settings, memory_bytes).at_most(micro_batch_tokens)
         told_of(f"training in {configuration}")
     except UncountableError as error:
         configuration = None
@@ -60,14 +64,22 @@ def learn(
         on_step=told,
         names=names,
         pause=pause,
+        micro_batch_tokens=micro_batch_tokens,
+        on_micro_batch=on_micro_batch,
     )
     replace_folder(made, folder)
     checkpoint.unlink(missing_ok=True)
     return result
 
 
-def fitting(llm: LanguageModel, recipe: Recipe, pairs: Sequence[tuple[str, str]], settings: Settings) -> MemoryLayout:
-    """The fastest configuration in which (question, response) pairs are trained within `--memory`.
+def fitting(
+    llm: LanguageModel,
+    recipe: Recipe,
+    pairs: Sequence[tuple[str, str]],
+    settings: Settings,
+    memory_bytes: int | None = None,
+) -> MemoryLayout:
+    """The fastest configuration in which (question, response) pairs are trained within `--memory`, or the part of it given.
 
     Raises:
         BudgetError: none fits.
@@ -76,7 +88,8 @@ def fitting(llm: LanguageModel, recipe: Recipe, pairs: Sequence[tuple[str, str]]
     most = max_tokens_of(llm.parameter_count)
     examples = [llm.example(question, response, most) for question, response in pairs]
     lengths = [(example.prompt_tokens, example.response_tokens) for example in examples]
-    found = fit(ModelShapes.like(llm), lengths, recipe, int(settings.memory))
+    left = int(settings.memory) if memory_bytes is None else memory_bytes
+    found = fit(ModelShapes.like(llm), lengths, recipe, left)
     if not found.fits:
         raise over_budget(found.parts, settings)
     return found.configuration

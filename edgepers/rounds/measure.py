@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgepers.errors import StateError
 from edgepers.evaluate.evaluator import evaluate, floors, test_digest
 from edgepers.meter.ledger import Ledger
 from edgepers.model.language_model import LanguageModel
@@ -33,11 +32,7 @@ class HeldOutScores:
         Raises:
             StateError: it is gone.
         """
-        folder = self.state.adapter_folder(adapter)
-        if folder is not None and not folder.is_dir():
-            cure = f"restore it, or run 'edgepers rollback --state {self.state.folder}'"
-            raise StateError(f"{folder}: the published adapter is gone; {cure}")
-        return folder
+        return self.state.published_folder(adapter)
 
     def use_published(self) -> None:
         """Let the model answer with what is published."""

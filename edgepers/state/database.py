@@ -9,6 +9,7 @@ import fcntl
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ _JOURNAL_INSERT_PAGES = 12  # of those, what the insertion that ends a decision 
 _BATCH_PAGES = 12  # that a further admission of the same commit adds to the journal
 _BATCH_SHARE = 8  # of the budget, what a batch's journal may take beside a single decision's
 _BUSY_SECONDS = 5.0
+_CHILD_SECONDS = 30.0  # in which a killed program's child, a GPU's memory with it, is gone
 _VACUUM_PAGES = 8
 
 SCHEMA = """
@@ -122,6 +124,27 @@ class Database:
             raise BusyError(
                 f"state {self.path.parent}: another edgepers process is working on it; wait for it, or stop it"
             ) from None
+        self._wait_for_child()
+
+    def _wait_for_child(self) -> None:
+        """Wait until the child of a process that was killed in a round has ended, too: it holds a lock on the folder (rounds/process.py)."""
+        folder = os.open(self.path.parent, os.O_RDONLY)
+        until = time.monotonic() + _CHILD_SECONDS
+        try:
+            while True:
+                try:
+                    fcntl.flock(folder, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                    return
+                except BlockingIOError:
+                    if time.monotonic() > until:
+                        self.close()
+                        raise BusyError(
+                            f"state {self.path.parent}: a round's process that has lost its parent is still ending; wait"
+                            " for it"
+                        ) from None
+                    time.sleep(0.01)
+        finally:
+            os.close(folder)
 
     def _configure(self) -> None:
         if self.storage_bytes is None:

@@ -113,6 +113,18 @@ class State:
         """Where an adapter lies; None for the base model."""
         return self.adapters / name if name else None
 
+    def published_folder(self, name: str) -> Path | None:
+        """Where an adapter that was published lies; None for the base model.
+
+        Raises:
+            StateError: it is gone.
+        """
+        folder = self.adapter_folder(name)
+        if folder is not None and not folder.is_dir():
+            cure = f"restore it, or run 'edgepers rollback --state {self.folder}'"
+            raise StateError(f"{folder}: the published adapter is gone; {cure}")
+        return folder
+
     def mirror_published(self, name: str) -> None:
         """Make `adapters/current` say which adapter is published: the buffer's progress knows, this file is for other programs."""
         current = self.adapters / "current"

@@ -1,6 +1,6 @@
 """How a training run is laid out in memory: nothing of it changes what is learned, but for rounding."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgepers.config import format_size
 
@@ -28,6 +28,10 @@ class MemoryLayout:
     resident_bytes: int = 0
     state_bits: int = 16
     lean_heap: bool = False
+
+    def at_most(self, tokens: int | None) -> "MemoryLayout":
+        """The same with micro-batches of no more than so many tokens; None: as they are."""
+        return self if tokens is None else replace(self, micro_batch_tokens=min(tokens, self.micro_batch_tokens))
 
     def __str__(self) -> str:
         """Tell the layout as people read it."""

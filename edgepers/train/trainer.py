@@ -44,13 +44,17 @@ CHECKPOINTING_FROM = (
 
 @dataclass(frozen=True, slots=True)
 class TrainStep:
-    """What one optimizer step reports: loss in nats a response token, real tokens (no padding) per second."""
+    """What one optimizer step reports: loss in nats a response token, real tokens (no padding) per second.
+
+    `memory_bytes` is what a round takes above the interpreter's own, its child process included; None outside a round.
+    """
 
     step: int
     steps: int
     loss: float
     tokens_per_second: float
     learning_rate: float
+    memory_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,8 @@ def train(
     on_step: Callable[[TrainStep], None] | None = None,
     names: Sequence[str] = (),
     pause: Callable[[Callable[[], None]], float] | None = None,
+    micro_batch_tokens: int | None = None,
+    on_micro_batch: Callable[[int], None] | None = None,
 ) -> TrainResult:
     """Train a fresh adapter and save it to `folder` in PEFT's own format.
 
@@ -109,6 +115,9 @@ def train(
         names: what the owner calls each of `pairs`, where one makes the run end; without them, its number from 0.
         pause: called between micro-batches with what writes the checkpoint; returns the seconds that it waited
             (`pause.Pause`).
+        micro_batch_tokens: of a micro-batch, at most, whatever `configuration` and `checkpoint` say: memory ran out
+            with more.
+        on_micro_batch: called before the first step with the tokens of a micro-batch.
 
     Raises:
         ModelError: the run ended before any step was good; names the sets.
@@ -124,8 +133,11 @@ def train(
     progress: Progress | None = None
     ended: Ended | None = None
     try:
-        with _prepared(llm, examples, recipe, general, configuration or default_configuration(llm)) as run:
+        layout = (configuration or default_configuration(llm)).at_most(micro_batch_tokens)
+        with _prepared(llm, examples, recipe, general, layout) as run:
             progress = run.resumed(checkpoint)
+            if on_micro_batch is not None:
+                on_micro_batch(progress.micro_batch_tokens)
             clock = _Clock(progress, began)
             between = None if pause is None else partial(clock.pause, pause, partial(run.save, checkpoint, progress))
             while progress.step < run.steps:
@@ -226,7 +238,9 @@ class _Run:
         found = None
         if checkpoint is not None:
             found = load_checkpoint(checkpoint, self.identity, self.weights, self.optimizer, good=self.good.kept)
-        return found or Progress(micro_batch_tokens=self.configuration.micro_batch_tokens)
+        progress = found or Progress(micro_batch_tokens=self.configuration.micro_batch_tokens)
+        progress.micro_batch_tokens = min(progress.micro_batch_tokens, self.configuration.micro_batch_tokens)
+        return progress
 
     def save(self, checkpoint: Path | None, progress: Progress) -> None:
         """Make what is done durable."""

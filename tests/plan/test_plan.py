@@ -17,11 +17,12 @@ from edgepers.config import Settings, Size
 from edgepers.errors import BudgetError, ModelError, UsageError
 from edgepers.model.config import shipped_models
 from edgepers.model.loading import RESIDENT_BYTES
+from edgepers.plan import fit as fitting
 from edgepers.plan import plan as planning
 from edgepers.plan.fit import MARGIN, fit, heaviest
 from edgepers.plan.memory import step_bytes, training_parts
-from edgepers.plan.plan import check_plan, memory_left, plan, shapes_of
-from edgepers.train import fit as fitting
+from edgepers.plan.plan import answering_bytes, check_plan, memory_left, plan, shapes_of, trains_beside
+from edgepers.plan.text import plan_text
 from edgepers.train.layout import MemoryLayout
 from edgepers.train.recipe import Recipe
 from tests.board.trees import board_tree
@@ -243,6 +244,17 @@ def test_families_are_planned_from_their_configuration(tmp_path, monkeypatch, co
     llm = shapes_of(str(tmp_path), on_cpu=True)
     assert len(llm.quantized_layers) == layers * llm.decoder.config.num_hidden_layers
     assert plan(Settings(model=str(tmp_path)), tokens=64)["parts_bytes"]["activations"] > 0
+
+
+def test_a_model_answers_while_it_is_trained_only_where_both_fit():
+    """With just enough memory for training alone there is none for the model that answers; with its own on top there is."""
+    alone = plan(memory=int(1.02 * MARGIN * plan(memory=10**8)["total_bytes"]))
+    assert alone["fits"] and not alone["answers_while_training"]
+    assert "nothing is answered" in plan_text(alone)
+    both = alone["memory_bytes"] + int(1.02 * MARGIN * answering_bytes(shapes_of(on_cpu=True)))
+    assert plan(memory=both)["answers_while_training"]
+    assert "goes on answering" in plan_text(plan(memory=both))
+    assert trains_beside(Settings(memory=both), 0) and not trains_beside(Settings(memory=both), both - 10**7)
 
 
 def test_what_a_device_leaves_and_what_is_given_bound_it(monkeypatch):

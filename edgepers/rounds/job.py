@@ -1,0 +1,122 @@
+"""The model work of a round, training and the guard's verdict: the same whichever process does it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from edgepers.config import Settings, Size
+from edgepers.evaluate.guard import Verdict, guard
+from edgepers.model.language_model import LanguageModel
+from edgepers.rounds.learn import learn
+from edgepers.train.divergence import Ended
+from edgepers.train.trainer import TrainResult, TrainStep
+
+__all__ = ["Job", "Outcome", "Reporter", "do"]
+
+Pair = tuple[str, str]
+
+
+class Reporter(Protocol):
+    """What is told of the work while it is done."""
+
+    def stage(self, name: str) -> None:
+        """Another stage than training begins: "guard"."""
+
+    def note(self, text: str) -> None:
+        """One line: the configuration that was chosen, a pause, its end."""
+
+    def micro_batch(self, tokens: int) -> None:
+        """Training begins with micro-batches of at most so many tokens."""
+
+    def step(self, step: TrainStep) -> None:
+        """An optimizer step was done."""
+
+
+class Outcome(NamedTuple):
+    """What the work came to."""
+
+    result: TrainResult
+    verdict: Verdict
+
+    def record(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {"result": asdict(self.result), "verdict": asdict(self.verdict)}
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> "Outcome":
+        """From `record`."""
+        result = dict(record["result"])
+        if result["ended"] is not None:
+            result["ended"] = Ended(**{**result["ended"], "names": tuple(result["ended"]["names"])})
+        return cls(TrainResult(**result), Verdict(**record["verdict"]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """Everything that the work needs; it opens no buffer and knows no key.
+
+    Attributes:
+        settings: of the state.
+        pairs: (question, response) to train on.
+        names: of the set that each of `pairs` comes from.
+        reserve: (question, response) that the guard judges by.
+        adapter: the folder to make.
+        published: the folder of the adapter that is published; None for the base model.
+        memory_bytes: that the work may take, the model included.
+        encode_tokens: as `LanguageModel` has it.
+        threads: that torch computes with.
+        micro_batch_tokens: at most, where memory ran out with more; None: as the plan says.
+    """
+
+    settings: Settings
+    pairs: Sequence[Pair]
+    names: Sequence[str]
+    reserve: Sequence[Pair]
+    adapter: Path
+    published: Path | None
+    memory_bytes: int
+    encode_tokens: int
+    threads: int
+    micro_batch_tokens: int | None = None
+
+    def to_json(self) -> str:
+        """One line."""
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        values |= {"settings": asdict(self.settings), "adapter": str(self.adapter.absolute())}
+        values["published"] = None if self.published is None else str(self.published.absolute())
+        return json.dumps(values)
+
+    @classmethod
+    def from_json(cls, line: str | bytes) -> "Job":
+        """From `to_json`."""
+        values = json.loads(line)
+        settings = values["settings"]
+        settings |= {name: Size(settings[name]) for name, (kind, _) in Settings.hints().items() if kind is Size}
+        values |= {"settings": Settings(**settings), "adapter": Path(values["adapter"])}
+        values["published"] = None if values["published"] is None else Path(values["published"])
+        for name in ("pairs", "reserve"):
+            values[name] = [(question, response) for question, response in values[name]]
+        return cls(**values)
+
+
+def do(llm: LanguageModel, job: Job, report: Reporter) -> Outcome:
+    """Train the adapter, then measure it beside what is published; done again after an interruption, it goes on from the checkpoint.
+
+    What is raised: as for `train`.
+    """
+    result = learn(
+        llm,
+        job.settings,
+        job.pairs,
+        job.adapter,
+        report.step,
+        names=job.names,
+        note=report.note,
+        memory_bytes=job.memory_bytes,
+        micro_batch_tokens=job.micro_batch_tokens,
+        on_micro_batch=report.micro_batch,
+    )
+    report.stage("guard")
+    return Outcome(result, guard(llm, job.settings, job.reserve, job.published, job.adapter))
