@@ -1,7 +1,7 @@
 r"""Compare the fused NF4 product with dequantizing and multiplying, and with bitsandbytes' own 4-bit product.
 
 Run: python -m benchmarks.bench_fused              on a GPU: forward and backward, to benchmarks/results/fused.jsonl
-     python -m benchmarks.bench_fused --registers  anywhere Triton is: registers, spills, shared memory on sm_87 and sm_90
+     python -m benchmarks.bench_fused --registers  anywhere Triton is: registers and spills on sm_87 and sm_90
 
 The second compiles the kernel with Triton's own ptxas as it would be launched there, without launching it, and fails
 where it spills.

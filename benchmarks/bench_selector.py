@@ -164,7 +164,8 @@ def stream(memory: Path, windows: int, window: int) -> Iterator[Row]:
 def opening(memory: Path, sizes: Sequence[int], times: int) -> Iterator[Row]:
     """What lies between opening a state and its first decision, and what k-center then takes for one.
 
-    Reading, the index, the closest pair; in CPU time of the one thread, so that other work on the machine counts little.
+    Reading, the index, the closest pair; in CPU time of the one thread, so that other work on the machine counts
+    little.
     """
     with tempfile.TemporaryDirectory(dir=memory) as folder:
         each = bytes_per_set(Path(folder))

@@ -5,7 +5,7 @@ median changed by more than
 
 - the machine did: its bandwidths or its matrix rate, whichever changed most, measured beside it. So a machine that
   is slower as a whole, since others use it, is no change;
-- cases do in general from one file to the other: three times their scatter (the median distance from the median change, as
+- cases do in general from one file to the other: three times their scatter (median distance from the median change, as
   a standard deviation). The spread within a run knows nothing of what differs between runs, but the rivals, whose code
   stays, do.
 """

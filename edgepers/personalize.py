@@ -51,8 +51,8 @@ class Personalizer:
 
     Making one reads the settings and touches nothing else. Opening (entering the context) takes the folder's lock and
     makes the folder on first use, finishes a forgetting that was cut off, says in `adapters/current` what is published,
-    begins to meter energy (which rests a second where there is a meter), and saves the settings of a state that was made
-    before. Closing makes the position durable and releases the folder.
+    begins to meter energy (which rests a second where there is a meter), and saves the settings of a state that was
+    made before. Closing makes the position durable and releases the folder.
 
     The model is loaded when it is first needed: by whatever selects, answers, trains or measures. Then the plan is
     checked, kernels are tried on a GPU, the kept sets are read, sets leave that a smaller budget has no room for, and a
@@ -196,7 +196,10 @@ class Personalizer:
 
     @property
     def selector(self) -> Selector:
-        """The selector, which reads the whole buffer when it is first asked for; with it a new state becomes this model's."""
+        """The selector, which reads the whole buffer when it is first asked for.
+
+        With it a new state becomes this model's.
+        """
         return self._load_selector()
 
     def _load_selector(self) -> Selector:
@@ -218,7 +221,10 @@ class Personalizer:
 
     @property
     def verdicts(self) -> Verdicts:
-        """Takes the owner's verdicts: the selector where there is one, which keeps its index up, or must be one to come down to the budget."""
+        """Takes the owner's verdicts.
+
+        The selector where there is one, which keeps its index up, or must be one to come down to the budget.
+        """
         with self.buffer.lock:
             if self._selector is None and not self.buffer.over_budget:
                 return Verdicts(self.buffer)
@@ -234,15 +240,17 @@ class Personalizer:
     # -- the chain
 
     def open_stream(self, stream: str | Path | Stream | Iterable[DialogueSet]) -> Stream:
-        """Open a stream in the settings' form, before anything is locked, made or loaded; one that is open stays as it is.
+        """Open a stream in the settings' form, before anything is locked, made or loaded.
+
+        One that is open stays as it is.
 
         Raises:
             StreamError: it cannot be read.
         """
-        return open_stream(stream, self.settings.format, self._listener.note)
+        return open_stream(stream, self.settings.format, self._listener.log)
 
     def read_answers(self) -> None:
-        """Parse the file of answers that the settings name, if they name one, before anything is locked, made or loaded.
+        """Parse the file of answers that the settings name, if any, before anything is locked, made or loaded.
 
         Raises:
             StreamError: names the file, and the line, that cannot be read.
@@ -305,7 +313,7 @@ class Personalizer:
         self, stream: Stream, limit: int | None, strict: bool, on_round: Callable[[], object] | None = None
     ) -> None:
         """Decide on the rest of the stream; `on_round` is called where a round is due."""
-        batches = MicroBatches(stream, self.buffer.progress, strict=strict, log=self._listener.note)
+        batches = MicroBatches(stream, self.buffer.progress, strict=strict, log=self._listener.log)
         ends = [] if limit is None else [limit]
         if on_round is None:
             while batch := batches.next(*ends):
@@ -335,7 +343,10 @@ class Personalizer:
         self.meter.check("selecting")
 
     def _answered(self, batch: MicroBatch) -> MicroBatch:
-        """The batch with missing responses given by the published model; as it is where all of it was decided before."""
+        """The batch with missing responses given by the published model.
+
+        As it is where all of it was decided before.
+        """
         missing = [arrival.dialogue.question for arrival in batch.arrivals if arrival.dialogue.response is None]
         if not missing or batch.end <= self.buffer.progress.position:
             return batch
@@ -356,7 +367,9 @@ class Personalizer:
     def round(
         self, stream: Stream | None = None, *, test: str | Path | Sequence[DialogueSet] | None = None
     ) -> dict[str, Any]:
-        """Annotate, synthesize, train, guard, publish. Interrupted at any point, it goes on or starts again with the same result.
+        """Annotate, synthesize, train, guard, publish.
+
+        Interrupted at any point, it goes on or starts again with the same result.
 
         Meanwhile other threads may call `answer` and `reply`.
         """

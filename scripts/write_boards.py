@@ -108,7 +108,8 @@ def models(rows: list[str]) -> str:
         "",
         *textwrap.wrap(FORMULA, 120, initial_indent="> ", subsequent_indent="> "),
         "",
-        "The shapes are figures of the models' public cards (`edgepers/assets/configs.json`); no weights ship, and each",
+        "The shapes are figures of the models' public cards (`edgepers/assets/configs.json`); no weights ship, and"
+        " each",
         "model keeps its own licence.",
     ]
     return "\n".join(lines) + "\n"

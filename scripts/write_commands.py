@@ -36,7 +36,8 @@ def page(parser: argparse.ArgumentParser) -> str:
     lines = [
         "# Commands",
         "",
-        "Made from the commands' own help by `scripts/write_commands.py`. Every command takes `--json`: one JSON object on",
+        "Made from the commands' own help by `scripts/write_commands.py`. Every command takes `--json`: one JSON"
+        " object on",
         "stdout, everything else on stderr. Exit codes: 0 done, 1 a known failure in one line, 2 wrong usage.",
         "",
     ]

@@ -1,9 +1,10 @@
 """A program to be killed: imports everything and loads the model once, then forks a process for each line it reads.
 
-A line is JSON: {"work": "select" | "batched" | "run" | "round", "state": DIR, "seconds": X, "whom": "parent" | "child"}.
-The process goes on with the state's work and appends what was acknowledged to DIR.witness; a "round" is trained in a
-child of it, as the product does, but for being forked with the model loaded instead of started clean. After X seconds
-the process is killed with SIGKILL, or X seconds after its child began, the child. The answer is "done" or "killed".
+A line is JSON: {"work": "select" | "batched" | "run" | "round", "state": DIR, "seconds": X, "whom": "parent" |
+"child"}. The process goes on with the state's work and appends what was acknowledged to DIR.witness; a "round" is
+trained in a child of it, as the product does, but for being forked with the model loaded instead of started clean.
+After X seconds the process is killed with SIGKILL, or X seconds after its child began, the child. The answer is "done"
+or "killed".
 
 Run: python -m tests.killed --kills 100, to kill parent and child of rounds a hundred times each and check what is left.
 """

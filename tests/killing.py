@@ -79,7 +79,7 @@ def has_schema(file: Path) -> bool:
 
 
 class Check:
-    """After each kill: the state is whole and inside its budget, and holds what was acknowledged since the last look."""
+    """What is checked after each kill: the state is whole, in its budget, and holds what was acknowledged."""
 
     def __init__(self, state: Path, storage: int, batch: int) -> None:
         self._state, self._storage, self._batch = state, storage, batch
@@ -122,7 +122,10 @@ class Check:
 def kill_rounds(
     folder: Path, killer: Killer, kind: str, kills: int, rng: random.Random, whom: str = "parent"
 ) -> "Counter[str]":
-    """Kill that often, checking after each kill, and compare every state that came to its end with an uninterrupted one; how often of each."""
+    """Kill that often, checking after each kill, and return how often each process was killed.
+
+    Every state that came to its end is compared with an uninterrupted one.
+    """
     settings = SETTINGS[kind]
     rows = map(json.loads, sample_stream().read_text(encoding="utf-8").splitlines()[:16])
     answered = [row | {"response": f"You said: {row['question']}"} for row in rows]  # no time goes into answering

@@ -1,4 +1,7 @@
-"""Every command and every Python block of the documentation is run, or says beside it why not; links and paths lead somewhere."""
+"""Every command and every Python block of the documentation is run, or says beside it why not.
+
+Links and paths lead somewhere.
+"""
 
 import importlib.util
 import os
@@ -94,7 +97,10 @@ def run_python(code, capsys):
 
 @pytest.fixture(scope="session")
 def desk(llm, tmp_path_factory):
-    """What a reader of docs/ has: a stream, a test set, a chat export, and a state with two rounds and quick settings."""
+    """What a reader of docs/ has.
+
+    A stream, a test set, a chat export, and a state with two rounds and quick settings.
+    """
     folder = tmp_path_factory.mktemp("desk")
     lay_out(folder)
     with Personalizer(folder / "my-state", Settings.make(QUICK), llm=llm) as owner:
@@ -124,7 +130,10 @@ def test_python_runs(code, reader, capsys):
 
 
 def test_the_readme_runs_from_its_first_block_to_its_last_in_one_folder(tmp_path, monkeypatch, own_keys, capsys):
-    """A reader who types it all in starts with a stream of their own and no state; only the round's length is shortened."""
+    """A reader who types it all in starts with a stream of their own and no state.
+
+    Only the round's length is shortened.
+    """
     lay_out(tmp_path)
     State(tmp_path / "my-state").save_settings(Settings.make({**QUICK, "annotations": "ask"}))
     monkeypatch.chdir(tmp_path)
@@ -188,7 +197,10 @@ def test_links_and_anchors_lead_somewhere():
 
 def test_a_dead_link_and_a_dead_anchor_are_seen():
     page = ROOT / "README.md"
-    text = "# One `two`, three\n[a](docs/none.md) [b](#one-two-three) [c](#four) [d](docs/plan.md#doctor) [e](docs/plan.md#none)"
+    text = (
+        "# One `two`, three\n[a](docs/none.md) [b](#one-two-three) [c](#four) [d](docs/plan.md#doctor)"
+        " [e](docs/plan.md#none)"
+    )
     assert dead_links(page, text) == ["docs/none.md", "#four", "docs/plan.md#none"]
 
 

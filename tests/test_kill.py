@@ -1,4 +1,6 @@
-"""SIGKILL at more than 300 random moments over selecting and whole rounds: nothing acknowledged is lost, and the end is the same.
+"""SIGKILL at more than 300 random moments over selecting and whole rounds.
+
+Nothing acknowledged is lost, and the end is the same.
 
 `python -m tests.killed --kills 100` kills parent and child of rounds more often.
 """

@@ -54,7 +54,10 @@ def edgepers(*args: object, env: dict[str, str], before: tuple[str, ...] = ()) -
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """A machine of its own: home, configuration, temporary files, and a state after one round; without a network where that can be had."""
+    """A machine of its own: home, configuration, temporary files, and a state after one round.
+
+    Without a network where that can be had.
+    """
     folder = tmp_path_factory.mktemp("machine")
     for name in ("home", "tmp", "state"):
         (folder / name).mkdir()

@@ -11,7 +11,9 @@ __all__ = ["annotate", "pending", "requests"]
 
 
 def pending(verdicts: Verdicts, round_number: int) -> Iterator[KeptSet]:
-    """Sets without a verdict in the order of asking: never asked first, and of those the newest; not twice in one round.
+    """List the sets without a verdict in the order of asking.
+
+    Those never asked about come first, and of these the newest; none is asked about twice in one round.
 
     Each is opened when it is its turn; one that has left by then is passed over.
     """

@@ -1,1 +1,4 @@
-"""Talk to the published model: each exchange is offered to the selector, and the owner's verdicts are learned in rounds."""
+"""Talk to the published model.
+
+Each exchange is offered to the selector, and the owner's verdicts are learned in rounds.
+"""

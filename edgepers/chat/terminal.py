@@ -29,7 +29,10 @@ _BOLD, _DIM, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[0m"
 
 
 class _Terminal:
-    """Lines in, text out. Where both ends are a terminal: a prompt, line editing, history (in memory only), an asking owner."""
+    """Lines in, text out.
+
+    Where both ends are a terminal there is a prompt, line editing, a history in memory only, and an asking owner.
+    """
 
     def __init__(self, read: TextIO, write: TextIO) -> None:
         self._read, self._write = read, write

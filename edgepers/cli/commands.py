@@ -74,7 +74,7 @@ def _open_buffer(
 def _read_files(
     args: argparse.Namespace, owner: "Personalizer", *, answers: bool = True
 ) -> "tuple[Any, list[DialogueSet]]":
-    """The stream and the test set that are named, opened and read once, and the file of answers where `answers` are wanted.
+    """Open and read once what is named: the stream, the test set, and the file of answers where they are wanted.
 
     What is wrong with any of them is said before a folder is made or a model loaded.
     """

@@ -34,7 +34,7 @@ class Console(Listener):
         self._training: tqdm[Any] | None = None
         self._kept = 0
 
-    def note(self, text: str) -> None:
+    def log(self, text: str) -> None:
         """One line on stderr, above any bar."""
         tqdm.write(f"edgepers: {text}", file=sys.stderr)
 
@@ -59,7 +59,7 @@ class Console(Listener):
         self.close()
         where = f"round {round_number}" if round_number else "before the first round"
         if self._live or name in ("train", "evaluate"):
-            self.note(f"{where}: {_SAYS[name]}")
+            self.log(f"{where}: {_SAYS[name]}")
 
     def trained(self, step: TrainStep) -> None:
         """Move the bar of the training: loss, tokens/s, memory, time left."""
@@ -74,7 +74,7 @@ class Console(Listener):
         if step.step == step.steps:
             self.close()
             if not self._live:
-                self.note(f"trained {step.steps} steps, loss {step.loss:.3f}, {step.tokens_per_second:.0f} tokens/s")
+                self.log(f"trained {step.steps} steps, loss {step.loss:.3f}, {step.tokens_per_second:.0f} tokens/s")
 
     def close(self) -> None:
         """Take the progress bars away."""

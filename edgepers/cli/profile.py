@@ -145,7 +145,7 @@ class _Watch(Listener):
         self._log(text)
         self._track.stage(name)
 
-    def note(self, text: str) -> None:
+    def log(self, text: str) -> None:
         self._log(text)
 
     def stage(self, name: str, round_number: int) -> None:

@@ -1,4 +1,7 @@
-"""Take what was learnt elsewhere: the adapter in PEFT's own format or llama.cpp's, or a 16-bit model with the adapter in its weights."""
+"""Take what was learnt elsewhere.
+
+The adapter in PEFT's own format or llama.cpp's, or a 16-bit model with the adapter in its weights.
+"""
 
 import functools
 import json
@@ -169,7 +172,10 @@ def _deltas(adapter: Path) -> dict[str, Callable[[], "Tensor"]]:
 
 
 def _merged(model: Any, config: Any, deltas: dict[str, Callable[[], "Tensor"]]) -> Iterator[tuple[str, "Tensor"]]:
-    """Every weight under its name on disk, in float32 and one at a time; what `deltas` has for it is added and taken out."""
+    """Every weight under its name on disk, in float32 and one at a time.
+
+    What `deltas` has for it is added and taken out.
+    """
     import torch
     from bitsandbytes.functional import dequantize_4bit
     from bitsandbytes.nn.modules import Linear4bit

@@ -23,7 +23,9 @@ def shipped_models() -> dict[str, dict[str, Any]]:
 
 
 def config_of(model: str | None) -> Any:
-    """Of a local folder (config.json is enough), the packaged model (None), or a Hub name: on this machine, or one that ships.
+    """Of a local folder (config.json is enough), the packaged model (None), or a Hub name.
+
+    On this machine, or one that ships.
 
     Raises:
         ModelError: no such configuration, or one that cannot be read.

@@ -1,4 +1,7 @@
-"""A model's folder before anything of it is loaded: whole, in safetensors, with a tokenizer, and not quantized by somebody else."""
+"""A model's folder before anything of it is loaded.
+
+Whole, in safetensors, with a tokenizer, and not quantized by somebody else.
+"""
 
 import json
 from pathlib import Path
@@ -47,7 +50,8 @@ def weight_files(folder: Path) -> list[Path]:
     pickled = sorted(file.name for kind in ("*.bin", "*.pt", "*.pth") for file in folder.glob(kind))
     if pickled:
         raise ModelError(
-            f"--model {folder}: no *.safetensors weights in this folder, only {pickled[0]}, which may hold code; download"
+            f"--model {folder}: no *.safetensors weights in this folder, only {pickled[0]}, which may hold code;"
+            " download"
             " the safetensors, or convert from pickle elsewhere"
         )
     raise ModelError(f"--model {folder}: no *.safetensors weights in this folder; download them")

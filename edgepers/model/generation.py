@@ -156,7 +156,10 @@ class TokenTimer:
 
 
 def stop_ids_of(model: Any, tokenizer: Any, end_of_turn: str) -> list[int]:
-    """Tokens that end an answer: those that the model and its tokenizer name, and the one that ends a turn in its template."""
+    """Return the tokens that end an answer.
+
+    Those are the ones that the model and its tokenizer name, and the one that ends a turn in its template.
+    """
     given = model.generation_config.eos_token_id
     ids = set(given if isinstance(given, (list, tuple)) else [given]) | {tokenizer.eos_token_id}
     ends = tokenizer(end_of_turn.lstrip(), add_special_tokens=False, verbose=False)["input_ids"] if end_of_turn else []
@@ -166,7 +169,10 @@ def stop_ids_of(model: Any, tokenizer: Any, end_of_turn: str) -> list[int]:
 
 
 def forget_sampling(model: Any) -> None:
-    """Take from a model what it would be sampled with: that is said at each call, and `generate` would complain each time."""
+    """Take from a model what it would be sampled with.
+
+    That is said at each call, and `generate` would complain each time.
+    """
     config = model.generation_config
     config.do_sample = False
     for name in ("temperature", "top_p", "top_k", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff"):

@@ -76,7 +76,10 @@ class GgufNames:
         return cls(architecture, heads, int(getattr(text, "num_key_value_heads", None) or heads), table)
 
     def name(self, weight: str) -> str:
-        """Of a weight of transformers, such as `blk.0.ffn_up.weight` of `model.layers.0.mlp.up_proj.weight`; "" where it has none."""
+        """Of a weight of transformers, such as `blk.0.ffn_up.weight` of `model.layers.0.mlp.up_proj.weight`.
+
+        "" where it has none.
+        """
         plain = weight.replace("model.language_model.", "model.").removeprefix("language_model.")
         return str(self.table.get_name(plain, try_suffixes=(".weight", ".bias")) or "")
 
@@ -93,7 +96,10 @@ class GgufNames:
         return self._reordered(name, weight, (2, -1))
 
     def weight_back(self, name: str, weight: "Tensor") -> "Tensor":
-        """A weight of GGUF as transformers has it: the inverse of `rows`, and Gemma's norms, which are stored there with one added."""
+        """A weight of GGUF as transformers has it.
+
+        The inverse of `rows`, and Gemma's norms, which are stored there with one added.
+        """
         if self.architecture.startswith("gemma") and "norm" in name:
             return weight - 1
         return self._reordered(name, weight, (-1, 2))

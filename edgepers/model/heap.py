@@ -1,4 +1,6 @@
-"""The C library's heap, told not to hoard: large blocks go back to the system when they are freed, and come in huge pages.
+"""The C library's heap, told not to hoard.
+
+Large blocks go back to the system when they are freed, and come in huge pages.
 
 Training makes and frees tensors of many sizes. glibc's heap keeps what is freed in pieces, of which later tensors fit
 few: at the peak more than half of its memory was such pieces (benchmarks/LOG.md, 2026-11-21). A block that is mapped on
@@ -39,7 +41,9 @@ def tune_malloc() -> None:
 
 @contextlib.contextmanager
 def eager_trim(*, small: bool) -> Iterator[None]:
-    """Let blocks from 1 MB on be mapped on their own for a while: to load or train. From 128 KB on, where the model is not `small`.
+    """Let blocks from 1 MB on be mapped on their own for a while: to load or train.
+
+    From 128 KB on, where the model is not `small`.
 
     A small one, in float32, would spend more time on page faults than on its products.
     """

@@ -1,4 +1,7 @@
-"""The one base model with its tokenizer: answer with it, read its hidden states, measure losses. Every stage shares the instance."""
+"""The one base model with its tokenizer: answer with it, read its hidden states, measure losses.
+
+Every stage shares the instance.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -75,7 +78,9 @@ def _prepared(model: Any) -> Any:
 
 
 class LanguageModel(CausalModel):
-    """A causal language model with at most one LoRA adapter over it, and its tokenizer and prompts; safe to call from threads.
+    """A causal language model with at most one LoRA adapter over it, and its tokenizer and prompts.
+
+    Safe to call from threads.
 
     Attributes:
         identity: hash of configuration, tokenizer and weight files; embeddings of two identities are never mixed.
@@ -180,7 +185,10 @@ class LanguageModel(CausalModel):
         sampling: Sampling | None = None,
         batch: int = 32,
     ) -> list[str]:
-        """Answers to B questions, batched: greedy, or sampled with a seed a question; `adapter=False`: the base model's."""
+        """Answers to B questions, batched: greedy, or sampled with a seed a question.
+
+        `adapter=False`: the base model's.
+        """
         rows = [self._prompt_ids(question, max_new_tokens) for question in questions]
         answers = [""] * len(rows)
 

@@ -1,4 +1,7 @@
-"""What a model's answers cost beyond its products, taken away: copies at its head, and PEFT's steps around each adapted layer."""
+"""What a model's answers cost beyond its products, taken away.
+
+Copies at its head, and PEFT's steps around each adapted layer.
+"""
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence

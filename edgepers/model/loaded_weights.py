@@ -15,7 +15,9 @@ _NAMED = 3  # weights that an error names
 
 
 def whole_prefix(loaded: dict[str, Any]) -> str:
-    """What stands before the name of every weight in the files and is no part of a name: `_orig_mod.`, `module.`; "" for nothing.
+    """What stands before the name of every weight in the files and is no part of a name: `_orig_mod.`, `module.`.
+
+    "" for nothing.
 
     Args:
         loaded: transformers' loading information.

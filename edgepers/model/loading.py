@@ -143,14 +143,23 @@ def _why_not(model: str, error: BaseException, *, local: bool) -> str:
         causes.append(at)
         at = at.__cause__ or at.__context__
     if any(isinstance(cause, GatedRepoError) for cause in causes):
-        return f"--model {model}: gated on the Hub; accept its licence at https://huggingface.co/{model}, then log in with 'hf auth login'"
+        return (
+            f"--model {model}: gated on the Hub; accept its licence at https://huggingface.co/{model}, then log in"
+            " with 'hf auth login'"
+        )
     if any(isinstance(cause, RepositoryNotFoundError) for cause in causes):
         return (
             f"--model {model}: no such name on the Hub, or private; check the spelling, or log in with 'hf auth login'"
         )
     if any(isinstance(cause, (LocalEntryNotFoundError, OfflineModeIsEnabled, ConnectionError)) for cause in causes):
-        return f"--model {model}: not on this machine, and the Hub cannot be reached; once online, fetch it with 'hf download {model}'"
-    return f"--model {model}: {first_line(error)}; give a local folder, or be online and logged in ('hf auth login') the first time"
+        return (
+            f"--model {model}: not on this machine, and the Hub cannot be reached; once online, fetch it with 'hf"
+            f" download {model}'"
+        )
+    return (
+        f"--model {model}: {first_line(error)}; give a local folder, or be online and logged in ('hf auth login') the"
+        " first time"
+    )
 
 
 def load_pretrained(model: str | None, bits: int, device: torch.device | None) -> tuple[Any, Any, str, str]:
@@ -288,7 +297,10 @@ def _settle_4bit(model: Any, dtype: torch.dtype) -> None:
 
 
 def identity_of(name: str, config: Any, tokenizer: Any, bits: int) -> str:
-    """Hash of what decides hidden states: configuration, vocabulary, the weight files' sizes and first and last bytes, bits."""
+    """Hash of what decides hidden states.
+
+    Configuration, vocabulary, the weight files' sizes and first and last bytes, bits.
+    """
     digest = hashlib.sha256(
         f"{bits}\n{config.model_type}\n{config.get_text_config().hidden_size}\n{len(tokenizer)}\n".encode()
     )

@@ -1,4 +1,7 @@
-"""LoRA: which layers of a model it goes on, found by where they stand, whatever a family calls them; and its update, s B A, scaled."""
+"""LoRA: which layers of a model it goes on, found by where they stand, whatever a family calls them.
+
+And its update, s B A, scaled.
+"""
 
 import re
 from pathlib import Path

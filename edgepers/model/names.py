@@ -48,7 +48,10 @@ def is_tag(model: str) -> bool:
 
 
 def hub_name_of_tag(model: str) -> str | None:
-    """The Hub name of the same weights, where the table has them; base models and quantizations by other people it has not."""
+    """The Hub name of the same weights, where the table has them.
+
+    Base models and quantizations by other people it has not.
+    """
     match = _TAG.fullmatch(model)
     name, tag = (match[1], match[2]) if match else (model, "latest")
     if name.lower() not in _MODELS or re.search(r"\b(?:base|text)\b", tag.replace("_", "-")):

@@ -1,7 +1,7 @@
 """Messages as the text that a model expects around them: by its own chat template, or a plain form where it has none.
 
-Templates differ in more than their words: some refuse a system turn or two turns of one side, some read content as a list
-of parts, some open a thought, some write the date. What a template does is found out once, by an exchange that is
+Templates differ in more than their words: some refuse a system turn or two turns of one side, some read content as a
+list of parts, some open a thought, some write the date. What a template does is found out once, by an exchange that is
 rendered when the model is loaded; one that loses the question or the answer is refused.
 """
 
@@ -109,7 +109,9 @@ class Prompts:
         return list(self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
     def _settled(self, messages: Sequence[Message]) -> list[dict[str, str]]:
-        """Turns that every template takes: a system turn first or in the first question, then user and assistant in turn.
+        """Turns that every template takes.
+
+        A system turn first or in the first question, then user and assistant in turn.
 
         Raises:
             ModelError: a role that is none of these, or no user turn.
@@ -168,7 +170,10 @@ class Prompts:
             raise ModelError(self._refused(first_line(error))) from error
 
     def _dated(self) -> dict[str, Any]:
-        """The template with today's date, where it asks for it: to the day, so that a prompt is the same when it is asked again."""
+        """The template with today's date, where it asks for it.
+
+        To the day, so that a prompt is the same when it is asked again.
+        """
         formats = {found[2] for found in _DATES.finditer(self._source)}
         if not formats:
             return {}

@@ -1,4 +1,7 @@
-"""The weights of a causal language model, at most one LoRA adapter over them, and the output head: states and logits of tokens."""
+"""The weights of a causal language model, at most one LoRA adapter over them, and the output head.
+
+States and logits of tokens.
+"""
 
 import contextlib
 import copy
@@ -178,5 +181,8 @@ class CausalModel:
         return logits
 
     def logits_at(self, ids: Tensor, mask: Tensor, where: Tensor) -> Tensor:
-        """Logits [n, V] of [B, T] tokens at the n positions `where` (bool [B, T]); there is no vocabulary product elsewhere."""
+        """Logits [n, V] of [B, T] tokens at the n positions `where` (bool [B, T]).
+
+        There is no vocabulary product elsewhere.
+        """
         return self.head(self.decoder(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state[where])

@@ -1,4 +1,6 @@
-"""Scores on hidden states and embeddings: one folder an op, behind torch.library, so that a compiled kernel only adds an implementation.
+"""Scores on hidden states and embeddings, one folder an op.
+
+Each is behind torch.library, so that a compiled kernel only adds an implementation.
 
 The public names are loaded on first use: `int8_similarity`, which a selector's index needs, costs no torch.
 """

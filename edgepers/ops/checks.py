@@ -26,7 +26,10 @@ def check_matrix(
     like: Tensor | None = None,
     dtypes: tuple[torch.dtype, ...] = FLOATS,
 ) -> None:
-    """Refuse anything but a [rows, features] tensor of one of `dtypes`, with `width` features and on the device of `like` where given."""
+    """Refuse anything but a [rows, features] tensor of one of `dtypes`.
+
+    Where given, it must have `width` features and lie on the device of `like`.
+    """
     _check(op, name, value, 2, dtypes)
     if width is not None and value.shape[1] != width:
         raise ShapeError(

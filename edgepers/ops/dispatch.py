@@ -1,4 +1,7 @@
-"""Which implementation of an op serves which device: the compiled library where it is built, else Triton on a GPU, else torch."""
+"""Choose which implementation of an op serves which device.
+
+That is the compiled library where it is built, else Triton on a GPU, else torch.
+"""
 
 from collections.abc import Callable
 from functools import cache, partial
@@ -38,7 +41,7 @@ def register(op: str, default: Callable[..., Any], compiled: Callable[..., Any])
 
 
 def backend_of(op: str, device: str) -> str:
-    """Name what the dispatcher runs for `op` on `device` ("cpu", "cuda" or another): "cuda", "triton", "cpp" or "torch"."""
+    """Name what the dispatcher runs for `op` on a device: "cuda", "triton", "cpp" or "torch"."""
     return _backend(device) if op in _compiled else "torch"
 
 

@@ -1,7 +1,10 @@
-"""The compiled kernels: found, checked and called. Not built is quiet; built but broken or stale is an error that says how to rebuild.
+"""Find, check and call the compiled kernels.
+
+Not built is quiet; built but broken or stale is an error that says how to rebuild.
 
 `csrc/` speaks plain C, so one library serves every Python and every torch; what ATen would do (device guard, stream,
-error codes) is done here and in the `native_kernel.py` of each op. No torch is loaded before a GPU's function is called.
+error codes) is done here and in the `native_kernel.py` of each op. No torch is loaded before a GPU's function is
+called.
 """
 
 import ctypes
@@ -92,7 +95,10 @@ def dtype_code(tensor: "Tensor") -> int:
 
 
 def call(name: str, *arguments: Any) -> int:
-    """Call one function of the table; tensors and arrays go as pointers, None as null. Returns its code; memory that ran out raises here."""
+    """Call one function of the table and return its code.
+
+    Tensors and arrays go as pointers, None as null; memory that ran out raises here.
+    """
     loaded = library(SIGNATURES[name][0])
     assert loaded is not None, f"{name} is called without its library"
     code: int = getattr(loaded, name)(*map(_pointer, arguments))

@@ -1,4 +1,7 @@
-"""What really runs: every op is launched on a small batch, and its result compared with the reference, before it is named."""
+"""Find out what really runs.
+
+Every op is launched on a small batch, and its result compared with the reference, before it is named.
+"""
 
 from collections.abc import Callable
 from typing import Any

@@ -113,7 +113,9 @@ def check_plan(settings: Settings) -> int:
 
 
 def trains_beside(settings: Settings, other_bytes: int) -> bool:
-    """Whether a round's child process can load the model and train it within `--memory`, beside so many bytes of another process.
+    """Tell whether a round's child process fits within `--memory`, beside so many bytes of another process.
+
+    It loads the model and trains it.
 
     False where what training takes cannot be told.
     """
@@ -127,7 +129,10 @@ def trains_beside(settings: Settings, other_bytes: int) -> bool:
 
 
 def _trains_within(llm: ModelShapes, tokens: int, recipe: Recipe, left: int) -> bool:
-    """Whether loading, and training in the smallest configuration with sets of so many tokens, fit; nothing else is done there."""
+    """Whether loading, and training in the smallest configuration with sets of so many tokens, fit.
+
+    Nothing else is done there.
+    """
     if left <= 0:
         return False
     found = _fitted(llm, tokens, replace(recipe, batch=1), left)

@@ -16,7 +16,10 @@ def verdict(found: dict[str, Any]) -> str:
     if found["fits"]:
         return f"fits: about {total} of {left} ({found['memory_from']})"
     part = format_size(found["parts_bytes"][found["largest"]])
-    return f"does not fit: about {total} of {left} ({found['memory_from']}); largest: {found['largest']}, {part}; {found['cure']}"
+    return (
+        f"does not fit: about {total} of {left} ({found['memory_from']}); largest: {found['largest']}, {part};"
+        f" {found['cure']}"
+    )
 
 
 def plan_text(found: dict[str, Any]) -> str:

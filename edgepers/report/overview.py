@@ -30,7 +30,10 @@ def _ranks(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def overview(buffer: Buffer, settings: Settings) -> dict[str, Any]:
-    """What is known of a buffer without opening a record: asked, answered, age, admissions, wear. Ages are in sets of the stream."""
+    """Tell what is known of a buffer without opening a record: asked, answered, age, admissions, wear.
+
+    Ages are in sets of the stream.
+    """
     progress, marks = buffer.progress, buffer.marks
     return {
         "next_round_at": progress.next_round(settings.every),

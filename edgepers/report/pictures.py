@@ -73,7 +73,9 @@ def learning_curve(
 
 
 def plan_picture(path: Path, found: Mapping[str, Any]) -> None:
-    """Memory by part, one on the other, under the line of what the device leaves. `found`: what `edgepers plan --json` prints.
+    """Draw memory by part, stacked, under the line of what the device leaves.
+
+    `found` is what `edgepers plan --json` prints.
 
     Raises:
         ImportError: matplotlib is not installed.

@@ -98,6 +98,6 @@ def round_report(
 
 
 def versions() -> dict[str, str]:
-    """Of everything that may change a result."""
+    """Return the versions of everything that may change a result."""
     packages = ("edgepers", "torch", "transformers", "peft", "bitsandbytes", "numpy")
     return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in packages}}

@@ -116,7 +116,10 @@ def _wear(wear: dict[str, int], seen: int, admitted: int) -> str:
     written = f"{format_size(wear['written_bytes'])} in {wear['commits']} commits for {seen} sets seen"
     if not admitted:
         return written
-    return f"{written}, {format_size(wear['written_bytes'] / admitted)} and {wear['fsyncs'] / admitted:.1f} fsyncs a set admitted"
+    return (
+        f"{written}, {format_size(wear['written_bytes'] / admitted)} and {wear['fsyncs'] / admitted:.1f} fsyncs a set"
+        " admitted"
+    )
 
 
 def _spark(counts: Sequence[int], most: int) -> str:

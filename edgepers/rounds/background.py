@@ -16,7 +16,9 @@ __all__ = ["BackgroundRound"]
 
 
 class BackgroundRound(Listener):
-    """Starts at once; `records` tells how it goes, `wait` gives its report, `stop` ends it. All of them from any thread.
+    """Starts at once; `records` tells how it goes, `wait` gives its report, `stop` ends it.
+
+    All of them from any thread.
 
     Args:
         do: the round, given who listens and what other threads know of it.
@@ -47,7 +49,10 @@ class BackgroundRound(Listener):
         self._records.put({"kind": kind, **values})
 
     def records(self) -> Iterator[dict[str, Any]]:
-        """Each as it comes, until the round has ended: "stage" (name), "note" (text), "step" (as `TrainStep`), "failed" (text)."""
+        """Each as it comes, until the round has ended.
+
+        "stage" (name), "log" (text), "step" (as `TrainStep`), "failed" (text).
+        """
         while (record := self._records.get()) is not None:
             yield record
         self._records.put(None)  # for another reader
@@ -69,13 +74,16 @@ class BackgroundRound(Listener):
         return self._report
 
     def stop(self) -> None:
-        """End it where nothing is lost: at once while it trains, else when its stage ends. The next round goes on from there."""
+        """End it where nothing is lost: at once while it trains, else when its stage ends.
+
+        The next round goes on from there.
+        """
         self.under_way.stop()
 
-    def note(self, text: str) -> None:
+    def log(self, text: str) -> None:
         """Of the round: passed on."""
-        self._listener.note(text)
-        self._put("note", text=text)
+        self._listener.log(text)
+        self._put("log", text=text)
 
     def decided(self, decision: Decision) -> None:
         """Of the round: passed on."""

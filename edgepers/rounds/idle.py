@@ -1,4 +1,7 @@
-"""Whether now is the time for a round that nobody waits for: something is new, and the device has nothing else to do."""
+"""Tell whether now is the time for a round that nobody waits for.
+
+That is when something is new, and the device has nothing else to do.
+"""
 
 import time
 from collections.abc import Mapping
@@ -33,7 +36,7 @@ def nothing_new(state: State, buffer: Buffer, settings: Settings) -> str:
 
 
 def wait_until_idle(bounds: Mapping[str, float], minutes: float, sensors: Sensors | None = None) -> str:
-    """Wait until the device has been calm for a while: "" when it is; else, after so many minutes, what it was busy with.
+    """Wait until the device has been calm for a while, and return ""; else what it was busy with.
 
     Args:
         bounds: as for `Pause`.

@@ -24,7 +24,7 @@ class Reporter(Protocol):
     def stage(self, name: str) -> None:
         """Another stage than training begins: "guard"."""
 
-    def note(self, text: str) -> None:
+    def log(self, text: str) -> None:
         """One line: the configuration that was chosen, a pause, its end."""
 
     def micro_batch(self, tokens: int) -> None:
@@ -102,7 +102,9 @@ class Job:
 
 
 def do(llm: LanguageModel, job: Job, report: Reporter) -> Outcome:
-    """Train the adapter, then measure it beside what is published; done again after an interruption, it goes on from the checkpoint.
+    """Train the adapter, then measure it beside what is published.
+
+    Done again after an interruption, it goes on from the checkpoint.
 
     What is raised: as for `train`.
     """
@@ -113,7 +115,7 @@ def do(llm: LanguageModel, job: Job, report: Reporter) -> Outcome:
         job.adapter,
         report.step,
         names=job.names,
-        note=report.note,
+        log=report.log,
         memory_bytes=job.memory_bytes,
         micro_batch_tokens=job.micro_batch_tokens,
         on_micro_batch=report.micro_batch,

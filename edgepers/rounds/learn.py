@@ -26,18 +26,20 @@ def learn(
     settings: Settings,
     pairs: Sequence[tuple[str, str]],
     folder: Path,
-    told: Callable[[TrainStep], None],
+    on_step: Callable[[TrainStep], None],
     *,
     names: Sequence[str] = (),
-    note: Callable[[str], None] | None = None,
+    log: Callable[[str], None] | None = None,
     memory_bytes: int | None = None,
     micro_batch_tokens: int | None = None,
     on_micro_batch: Callable[[int], None] | None = None,
 ) -> TrainResult:
-    """Train an adapter on (question, response) pairs; its folder appears when it is whole. Interrupted, it goes on from its checkpoint.
+    """Train an adapter on (question, response) pairs; its folder appears when it is whole.
 
-    `names`, `micro_batch_tokens`, `on_micro_batch` and what is raised: as for `train`. `note` is told of pauses, and of
-    the configuration that was chosen: for `memory_bytes`, where given, instead of `settings.memory`.
+    Interrupted, it goes on from its checkpoint.
+
+    `names`, `micro_batch_tokens`, `on_micro_batch` and what is raised: as for `train`. `log` gets a line about pauses,
+    and of the configuration that was chosen: for `memory_bytes`, where given, instead of `settings.memory`.
     """
     made = folder.with_name(".training")
     shutil.rmtree(made, ignore_errors=True)
@@ -45,14 +47,14 @@ def learn(
     checkpoint = folder.parent / CHECKPOINT
     recipe = Recipe.of(settings, on_cpu=llm.device.type == "cpu")
     general = pairs_of(rehearsal_sets()) if settings.rehearsal else ()
-    told_of = note or (lambda _: None)
+    write = log or (lambda _: None)
     try:
         configuration = fitting(llm, recipe, [*pairs, *general], settings, memory_bytes).at_most(micro_batch_tokens)
-        told_of(f"training in {configuration}")
+        write(f"training in {configuration}")
     except UncountableError as error:
         configuration = None
-        told_of(f"--memory {format_size(int(settings.memory))} does not bound training: {error}")
-    pause = Pause(settings.busy_bounds, told_of) if settings.pause_when_busy else None
+        write(f"--memory {format_size(int(settings.memory))} does not bound training: {error}")
+    pause = Pause(settings.busy_bounds, write) if settings.pause_when_busy else None
     result = train(
         llm,
         pairs,
@@ -61,7 +63,7 @@ def learn(
         general=general,
         configuration=configuration,
         checkpoint=checkpoint,
-        on_step=told,
+        on_step=on_step,
         names=names,
         pause=pause,
         micro_batch_tokens=micro_batch_tokens,
@@ -79,7 +81,7 @@ def fitting(
     settings: Settings,
     memory_bytes: int | None = None,
 ) -> MemoryLayout:
-    """The fastest configuration in which (question, response) pairs are trained within `--memory`, or the part of it given.
+    """Find the fastest layout in which (question, response) pairs are trained within `--memory`, or a part of it.
 
     Raises:
         BudgetError: none fits.

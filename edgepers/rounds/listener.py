@@ -11,7 +11,7 @@ class Listener:
 
     explains = False  # whether decisions are to say why
 
-    def note(self, text: str) -> None:
+    def log(self, text: str) -> None:
         """One line about something that is not an error."""
 
     def decided(self, decision: Decision) -> None:

@@ -76,7 +76,10 @@ class HeldOutScores:
         }
 
     def reported(self, test: Sequence[DialogueSet]) -> dict[str, Any]:
-        """`rouge1_after` and the floors for a state's report; measured only where the last round did not measure this test set."""
+        """Return `rouge1_after` and the floors for a state's report.
+
+        They are measured only where the last round did not measure this test set.
+        """
         rounds = self.state.round_reports(self.buffer.progress.rounds)
         same = [r["rouge1"] for r in rounds if r["tested_on"] == test_digest(test) and r["rouge1"] is not None]
         if same and rounds[-1]["tested_on"] == test_digest(test):

@@ -1,4 +1,7 @@
-"""A round's model work in a child process: started clean, told by a pipe, started again with less where memory runs out."""
+"""A round's model work in a child process.
+
+Started clean, told by a pipe, started again with less where memory runs out.
+"""
 
 import contextlib
 import fcntl
@@ -90,7 +93,10 @@ class RoundProcess:
 
 
 def _started(lock: int) -> "subprocess.Popen[bytes]":
-    """A fresh interpreter, which imports what this one would and hears no interrupt of the terminal: this process ends it."""
+    """A fresh interpreter, which imports what this one would and hears no interrupt of the terminal.
+
+    This process ends it.
+    """
     paths = [str(Path(entry or ".").absolute()) for entry in sys.path]
     env = {name: value for name, value in os.environ.items() if name not in _SECRETS}
     env |= {"PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1"}
@@ -104,7 +110,9 @@ def _started(lock: int) -> "subprocess.Popen[bytes]":
 
 
 def work_in_child(job: Job, folder: Path, report: Reporter, meter: MemoryMeter, under_way: UnderWay) -> Outcome:
-    """Do the job in a child; where memory runs out there, in another one that goes on from its checkpoint with half the micro-batch.
+    """Do the job in a child process.
+
+    Where memory runs out there, another child goes on from its checkpoint with half the micro-batch.
 
     Args:
         job: what is to be done.
@@ -140,7 +148,7 @@ def work_in_child(job: Job, folder: Path, report: Reporter, meter: MemoryMeter, 
             raise attempt.failure(code)
         if attempt.less < LEAST_TOKENS:
             raise BudgetError(f"{attempt.what}; take a smaller model, or stop other programs")
-        report.note(f"{attempt.what}; going on by itself from there, with micro-batches of {attempt.less} tokens")
+        report.log(f"{attempt.what}; going on by itself from there, with micro-batches of {attempt.less} tokens")
         job = replace(job, micro_batch_tokens=attempt.less)
 
 
@@ -171,8 +179,8 @@ class _Attempt:
         self._meter.add_child(record["peak_bytes"])
         if kind == "stage":
             self._report.stage(record["name"])
-        elif kind == "note":
-            self._report.note(record["text"])
+        elif kind == "log":
+            self._report.log(record["text"])
         elif kind == "micro_batch":
             self.tokens = record["tokens"]
             self._report.micro_batch(self.tokens)
@@ -214,7 +222,10 @@ def _failure(record: Mapping[str, Any]) -> BaseException:
 
 
 def _killed_for_memory() -> int:
-    """How many processes Linux has ended for want of memory: of the whole machine and of this control group; 0 where it does not tell."""
+    """How many processes Linux has ended for want of memory: of the whole machine and of this control group.
+
+    0 where it does not tell.
+    """
     found = 0
     for path in (Path("/proc/vmstat"), *_memory_events()):
         with contextlib.suppress(OSError, ValueError):

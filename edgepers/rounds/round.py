@@ -171,9 +171,9 @@ class Round:
 
     def _tell(self, outcome: Outcome) -> None:
         if outcome.result.ended is not None:
-            self.listener.note(f"round {self.number}: {outcome.result.ended}")
+            self.listener.log(f"round {self.number}: {outcome.result.ended}")
         if outcome.verdict.scale != 1.0:
-            self.listener.note(
+            self.listener.log(
                 f"round {self.number}: {100 * outcome.verdict.scale:.0f} % of the update kept; the whole of it would"
                 " have been refused"
             )
@@ -229,9 +229,9 @@ class _Report:
         self._open.enter_context(self._round.energy.stage(name))
         self._log = self._open.enter_context(StepLog(self._round.state.rounds, self._name)) if name == "train" else None
 
-    def note(self, text: str) -> None:
+    def log(self, text: str) -> None:
         """One line for the owner."""
-        self._round.listener.note(text)
+        self._round.listener.log(text)
 
     def micro_batch(self, tokens: int) -> None:
         """It is in the line that says how training is laid out."""

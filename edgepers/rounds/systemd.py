@@ -23,7 +23,7 @@ _VAR = Path("/var/lib")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """What the units say.
+    """What the units of a state's service say.
 
     Attributes:
         state: its folder, absolute.
@@ -48,7 +48,7 @@ class Service:
 
 
 def service_of(state: State, *, at: str, user: str, encrypted: bool) -> Service:
-    """From a state's settings, or the defaults where there is none yet.
+    """Make the service from a state's settings, or the defaults where there is none yet.
 
     Raises:
         UsageError: a time or name that no unit file can hold.
@@ -134,7 +134,10 @@ def _service(service: Service) -> str:
     )
     high = [f"MemoryHigh={service.planned_bytes}"] if service.planned_bytes else []
     groups = [f"SupplementaryGroups={' '.join(service.groups)}"] if service.groups else []
-    command = f"{_word(service.python)} -m edgepers round --state {_word(service.state)} --when-idle {WAIT_MINUTES} --pause-when-busy"
+    command = (
+        f"{_word(service.python)} -m edgepers round --state {_word(service.state)} --when-idle {WAIT_MINUTES}"
+        " --pause-when-busy"
+    )
     return "\n".join(
         [
             "[Unit]",

@@ -13,7 +13,7 @@ __all__ = ["TrainingData"]
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Annotated sets to train on, those held back for the guard, and every variation on record by its set's position."""
+    """Annotated sets to train on, those held back for the guard, and every variation by its set's position."""
 
     training: list[KeptSet]
     reserve: list[KeptSet]
@@ -21,12 +21,15 @@ class TrainingData:
 
     @classmethod
     def of(cls, state: State, buffer: Buffer) -> "TrainingData":
-        """As things are now."""
+        """Gather what is annotated and varied as things are now."""
         training, reserve = split_reserve(buffer.annotated())
         return cls(training, reserve, state.variations(buffer.sealer))
 
     def pairs(self) -> tuple[list[tuple[str, str]], list[str]]:
-        """(question, response) pairs to train on, sets before variations, and the name of the set that each comes from."""
+        """Return (question, response) pairs to train on, and the name of the set that each comes from.
+
+        Sets come before variations.
+        """
         pairs = [(kept.question, kept.wanted) for kept in self.training]
         names = [kept.name for kept in self.training]
         for kept in self.training:

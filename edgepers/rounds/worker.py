@@ -1,4 +1,6 @@
-"""The child process of a round: it reads its job from standard input, does it, and writes records to standard output, a line each.
+"""The child process of a round.
+
+It reads its job from standard input, does it, and writes records to standard output, a line each.
 
 It holds no key and opens no buffer. It ends at once, wherever it is, when its parent does: what it has made is whole on
 disk or not there.
@@ -49,9 +51,9 @@ class Records:
         """A stage begins."""
         self.write("stage", name=name)
 
-    def note(self, text: str) -> None:
+    def log(self, text: str) -> None:
         """One line for the owner."""
-        self.write("note", text=text)
+        self.write("log", text=text)
 
     def micro_batch(self, tokens: int) -> None:
         """Training begins."""

@@ -75,7 +75,10 @@ class Pairs:
         return products
 
     def first(self) -> tuple[int, int, int] | None:
-        """The closest pair: earlier row, later row, product; of equals the one with the first earlier, then later row. None: no pair."""
+        """Return the closest pair: earlier row, later row, product; None where there is no pair.
+
+        Of equals it is the one with the first earlier row, then the first later row.
+        """
         while len(self._product):
             top = self._product.max()
             if top == GONE:

@@ -18,7 +18,9 @@ __all__ = ["density", "density_leaving", "values"]
 
 
 def values(*scores: npt.NDArray[Any]) -> Rows:
-    """Of N sets with scores [N] each, the sum over scores of 2 x (sets below) + (sets level, itself included): at least 1 a score.
+    """Value N sets by their scores [N] each: 2 x (sets below) + (sets level), summed over scores.
+
+    A set is level with itself, so the least is 1 a score.
 
     Divided by 2 N scores it is the mean share beaten. Who is lower in no score and higher in one has the higher value.
     """
@@ -33,7 +35,10 @@ def _ranks(score: npt.NDArray[Any]) -> Rows:
 
 
 def density(newcomer: Newcomer, kept: Kept, room: Room) -> Sequence[int] | None:
-    """Keep the highest value per stored byte, as a greedy knapsack (Dantzig 1957): of the less dense than the newcomer, the least leave."""
+    """Keep the highest value per stored byte, as a greedy knapsack does (Dantzig 1957).
+
+    Of those less dense than the newcomer, the least dense leave.
+    """
     if room.needed(()) == 0:
         return []
     per_byte = _per_byte(
@@ -47,7 +52,7 @@ def density(newcomer: Newcomer, kept: Kept, room: Room) -> Sequence[int] | None:
 
 
 def density_leaving(kept: Kept, protected: npt.NDArray[np.bool_], seed: int) -> Rows:
-    """The least dense first."""
+    """Order rows with the least dense first."""
     per_byte = _per_byte(kept.entropy, kept.domain_score, kept.dissimilarity, stored_bytes=kept.stored_bytes)
     return np.lexsort((per_byte, protected))
 

@@ -13,7 +13,7 @@ _SHOWN = 3  # evicted sets named
 
 
 def explain(newcomer: Newcomer, kept: Kept, evict: Sequence[int] | None, reason: str, policy: str) -> str:
-    """The line.
+    """Return the line that says why a set was kept or dropped.
 
     Args:
         newcomer: the set decided on.
@@ -26,7 +26,10 @@ def explain(newcomer: Newcomer, kept: Kept, evict: Sequence[int] | None, reason:
     if reason == "too_big":
         return f"dropped: too long to keep inside the storage budget ({scores})"
     if evict is None:
-        return f"dropped: {_lost(newcomer, kept) if policy == 'quality' else f'policy {policy} kept what is there'} ({scores})"
+        return (
+            f"dropped: {_lost(newcomer, kept) if policy == 'quality' else f'policy {policy} kept what is there'}"
+            f" ({scores})"
+        )
     if not len(evict):
         return f"kept: there was room ({scores})"
     against = "; ".join(_one(kept, row) for row in evict[:_SHOWN])

@@ -12,7 +12,10 @@ __all__ = ["kcenter", "kcenter_leaving"]
 
 
 def kcenter(newcomer: Newcomer, kept: Kept, room: Room) -> Sequence[int] | None:
-    """Full: while the newcomer is farther from its nearest than the closest stored pair apart, the newer of that pair leaves.
+    """Keep sets far apart (k-center).
+
+    When full: while the newcomer is farther from its nearest than the closest stored pair apart, the newer of that pair
+    leaves.
 
     Of a pair with one protected row the other leaves; two protected rows are no pair while any other row is there. O(N
     d) where the index keeps the pairs.

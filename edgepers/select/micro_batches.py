@@ -69,7 +69,10 @@ class MicroBatches:
             self._log(f"skipped: {message}{more}")
 
     def next(self, *ends: int) -> MicroBatch:
-        """The sets up to the next multiple of 16 (of a live stream, one), or to the nearest of `ends`; none at the end of the stream."""
+        """Return the sets up to the next multiple of 16, or to the nearest of `ends`; none at the stream's end.
+
+        Of a live stream it is one set.
+        """
         first = self.position
         end = min(first - first % self._most + self._most, *ends, first + self._most)
         arrivals = list(islice(self._arrivals, max(end - first, 0)))

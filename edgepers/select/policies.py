@@ -24,12 +24,12 @@ class NamedPolicy:
     needs: tuple[str, ...] = ()
 
     def __call__(self, newcomer: Newcomer, kept: Kept, room: Room) -> Sequence[int] | None:
-        """Decide, as any policy."""
+        """Decide on a newcomer, as any policy does."""
         return self.decide(newcomer, kept, room)
 
 
 def named_policies() -> dict[str, NamedPolicy]:
-    """By name."""
+    """Return every policy that has a name, by it."""
     return {
         "quality": NamedPolicy(rules.quality, rules.quality_leaving),
         "aging": NamedPolicy(rules.aging, rules.aging_leaving),
@@ -43,7 +43,7 @@ def named_policies() -> dict[str, NamedPolicy]:
 
 
 def shrink_order(policy: str | Policy, kept: Kept, seed: int, protected: npt.NDArray[np.bool_] | None = None) -> Rows:
-    """In which order kept sets leave when the budget is made smaller.
+    """Order kept sets as they leave when the budget is made smaller.
 
     Args:
         policy: a name, or a callable; one without an attribute `leaving` lets the oldest leave first.

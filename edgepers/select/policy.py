@@ -42,7 +42,10 @@ class Newcomer:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """The buffer as arrays, one row a kept set, in order of arrival; scores in steps of 1/GRID, IDD against the present buffer."""
+    """The buffer as arrays, one row a kept set, in order of arrival.
+
+    Scores are in steps of 1/GRID, and IDD is against the present buffer.
+    """
 
     position: Rows
     entropy: Rows
@@ -68,7 +71,10 @@ class Room:
     protected: npt.NDArray[np.bool_]  # rows that leave only when no other of the order can
 
     def take(self, order: Rows) -> list[int] | None:
-        """The fewest first rows of `order` whose leaving makes room, unprotected ones first; None where all are not enough."""
+        """Return the fewest first rows of `order` whose leaving makes room; None where all are not enough.
+
+        Unprotected ones leave first.
+        """
         shielded = self.protected[order]
         order = np.concatenate([order[~shielded], order[shielded]])
         count = self.needed(order)

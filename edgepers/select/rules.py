@@ -1,4 +1,7 @@
-"""The policies that compare scores, lengths, ages or hashes. `leaving` orders: lowest first, protected last, the oldest of equals first."""
+"""The policies that compare scores, lengths, ages or hashes.
+
+`leaving` orders put the lowest first, protected ones last, and the oldest of equals first.
+"""
 
 from collections.abc import Sequence
 
@@ -40,7 +43,10 @@ def quality(newcomer: Newcomer, kept: Kept, room: Room) -> Sequence[int] | None:
 
 
 def aging(newcomer: Newcomer, kept: Kept, room: Room, per_kept: float = HALF_LIFE_PER_KEPT) -> Sequence[int] | None:
-    """As `quality`, but stored scores halve every `per_kept` x N positions since their set came: a small buffer forgets sooner."""
+    """Decide as `quality` does, with stored scores that halve every `per_kept` x N positions since their set came.
+
+    So a small buffer forgets sooner.
+    """
     return _dominate(newcomer, kept, room, per_kept * len(kept.position))
 
 
@@ -63,12 +69,12 @@ def _dominate(newcomer: Newcomer, kept: Kept, room: Room, half_life: float | Non
 
 
 def quality_leaving(kept: Kept, protected: Protected, seed: int) -> Rows:
-    """By value: who is beaten in every score leaves before whoever beats it."""
+    """Order rows by value: who is beaten in every score leaves before whoever beats it."""
     return np.lexsort((values(kept.entropy, kept.domain_score, kept.dissimilarity), protected))
 
 
 def aging_leaving(kept: Kept, protected: Protected, seed: int, per_kept: float = HALF_LIFE_PER_KEPT) -> Rows:
-    """By value of the faded scores; when it is asked for does not matter, as all fade alike."""
+    """Order rows by value of the faded scores; all fade alike, so it does not matter when this is asked for."""
     latest = kept.position.max(initial=0)
     fading = np.exp2((kept.position - latest) / (per_kept * len(kept.position)))
     scores = (kept.entropy, kept.domain_score, kept.dissimilarity)
@@ -83,17 +89,17 @@ def random(newcomer: Newcomer, kept: Kept, room: Room) -> Sequence[int] | None:
 
 
 def random_leaving(kept: Kept, protected: Protected, seed: int) -> Rows:
-    """The largest hash first."""
+    """Order rows with the largest hash first."""
     return np.lexsort((~mix_array((seed,), kept.position), protected))
 
 
 def fifo(newcomer: Newcomer, kept: Kept, room: Room) -> Sequence[int] | None:
-    """The oldest leave."""
+    """Let the oldest sets leave."""
     return room.take_lowest(np.arange(len(kept.position)), kept.position)
 
 
 def fifo_leaving(kept: Kept, protected: Protected, seed: int) -> Rows:
-    """The oldest first."""
+    """Order rows with the oldest first."""
     return np.lexsort((kept.position, protected))
 
 
@@ -107,17 +113,20 @@ def longest(newcomer: Newcomer, kept: Kept, room: Room) -> Sequence[int] | None:
 
 
 def longest_leaving(kept: Kept, protected: Protected, seed: int) -> Rows:
-    """The shortest first."""
+    """Order rows with the shortest first."""
     return np.lexsort((kept.characters, protected))
 
 
 def loss(newcomer: Newcomer, kept: Kept, room: Room) -> Sequence[int] | None:
-    """Those whose response the base model expected best leave, for one it expected less; a loss nobody has measured is lowest."""
+    """Let those leave whose response the base model expected best, for one that it expected less.
+
+    A loss that nobody has measured is lowest.
+    """
     return higher(newcomer.loss, kept.loss, room)
 
 
 def loss_leaving(kept: Kept, protected: Protected, seed: int) -> Rows:
-    """The lowest loss first."""
+    """Order rows with the lowest loss first."""
     return np.lexsort((kept.loss, protected))
 
 

@@ -1,4 +1,7 @@
-"""The three scores of a micro-batch: EOE and embedding from the hidden states, DSS from the words (paper, section 3)."""
+"""The three scores of a micro-batch (paper, section 3).
+
+EOE and embedding come from the hidden states, DSS from the words.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,7 @@
-"""Score the sets of a micro-batch and decide on each: one durable transaction an admission, nothing written for a drop."""
+"""Score the sets of a micro-batch and decide on each.
+
+An admission is one durable transaction; nothing is written for a drop.
+"""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -112,7 +115,9 @@ class Selector(Verdicts):
             self._index = Index(stored_width(self._encoder.hidden_size), self.buffer)
 
     def decide(self, batch: MicroBatch, on_decision: Callable[[Decision], None] | None = None) -> list[Decision]:
-        """Decide on a stream's micro-batch and move the cursor past it; sets decided before an interruption are passed over.
+        """Decide on a stream's micro-batch and move the cursor past it.
+
+        Sets that were decided before an interruption are passed over.
 
         Args:
             batch: of sets that all have a response.
@@ -268,7 +273,9 @@ class Selector(Verdicts):
         )
 
     def keep(self, arrival: Arrival, dropped: Decision, reference: str | None, round_number: int) -> str:
-        """Keep a set after all that was dropped a moment ago: the owner has given a verdict, and that outranks every score.
+        """Keep a set after all that was dropped a moment ago.
+
+        The owner has given a verdict, and that outranks every score.
 
         Returns:
             As `annotate`.

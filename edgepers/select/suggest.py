@@ -1,4 +1,7 @@
-"""Words of a stream that set a new domain apart: found together far more often than by chance where the lexicons match little."""
+"""Suggest words of a stream that set a new domain apart.
+
+They are found together far more often than by chance where the lexicons match little.
+"""
 
 import math
 from collections import Counter
@@ -41,7 +44,7 @@ _STOP = Path(__file__).with_name("stopwords.txt")
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """A candidate domain."""
+    """A candidate for a domain: its words, and the sets that hold them."""
 
     words: tuple[str, ...]  # the most telling first
     sets: int  # that would have this domain
@@ -57,7 +60,7 @@ class Suggestions:
     weak: int  # matched by no lexicon, or weakly
 
     def summary(self) -> str:
-        """As a person reads it."""
+        """Tell what was found as a person reads it."""
         lines = [f"{self.sets:,} sets read; {self.weak:,} match no lexicon, or weakly"]
         for number, found in enumerate(self.domains, 1):
             lines += [f"{number}. {found.sets:,} sets: {' '.join(found.words)}", f"   such as: {found.example}"]
@@ -120,7 +123,10 @@ def suggest(
 def _read(
     stream: Stream, lexicons: Lexicons, limit: int | None, references: bool, on_warning: Callable[[str], None]
 ) -> tuple[list[_Set], int]:
-    """An even sample of the sets, and how many were seen. A set that repeats another says nothing new and is left out."""
+    """Return an even sample of the sets, and how many were seen.
+
+    A set that repeats another says nothing new and is left out.
+    """
     domain_of = {word: place for place, lexicon in enumerate(lexicons.lexicons) for word in lexicon.words}
     kept: list[_Set] = []
     known: set[int] = set()
@@ -193,7 +199,10 @@ def _common(kept: Sequence[_Set]) -> set[str]:
 
 
 def _association(weak: Sequence[_Set], candidates: Sequence[str]) -> Matrix:
-    """[V, V] normalized pointwise mutual information of being in one set, discounted where few sets have both; never negative."""
+    """Return [V, V] normalized pointwise mutual information of words being in one set; never negative.
+
+    It is discounted where few sets have both.
+    """
     place = {word: i for i, word in enumerate(candidates)}
     together = np.zeros((len(candidates), len(candidates)), np.float32)
     for s in weak:
@@ -213,7 +222,10 @@ def _association(weak: Sequence[_Set], candidates: Sequence[str]) -> Matrix:
 
 
 def _groups(strength: Matrix, size: int) -> list[list[int]]:
-    """Disjoint groups, grown from the word with the strongest ties that is left, a word at a time: the one tied most to the group."""
+    """Grow disjoint groups of words.
+
+    Each starts from the word with the strongest ties that is left, and takes the word tied most to it, one at a time.
+    """
     free = np.ones(len(strength), bool)
     groups = []
     while free.any():
@@ -237,7 +249,10 @@ def _groups(strength: Matrix, size: int) -> list[list[int]]:
 
 
 def _widened(cores: Sequence[list[str]], kept: Sequence[_Set], size: int) -> Iterator[list[str]]:
-    """Each core, and rarer words that are mostly in sets with two of its words. A word goes to the first group that wants it."""
+    """Widen each core by rarer words that are mostly in sets with two of its words.
+
+    A word goes to the first group that wants it.
+    """
     sets_of = Counter(word for s in kept for word in set(s.unlisted))
     common, taken = _common(kept), set[str]()
     for core in cores:

@@ -57,7 +57,10 @@ class Verdicts:
         return position in self.buffer.marks
 
     def _room_for_verdict(self, record: bytes, replaced: Sequence[int]) -> list[int] | str:
-        """Positions that must leave besides those it replaces, oldest first of what nobody has looked at; or why it cannot be kept."""
+        """Return positions that must leave besides those it replaces, or why it cannot be kept.
+
+        The oldest that nobody has looked at leave first.
+        """
         size = self.buffer.row_bytes(record)
         if size > self.buffer.max_record_bytes:
             return "too_big"

@@ -98,7 +98,7 @@ class Buffer:
         self._db.set_limit(row_bytes(b"" if center is None else center.total.tobytes()), self._commits.batch)
 
     def close(self) -> None:
-        """Release file and lock."""
+        """Release the buffer's file and lock."""
         self._db.close()
 
     def __enter__(self) -> "Buffer":
@@ -116,7 +116,7 @@ class Buffer:
 
     @property
     def path(self) -> Path:
-        """The database file."""
+        """The database file of the buffer."""
         return self._db.path
 
     @property
@@ -182,7 +182,10 @@ class Buffer:
         return self._commits.progress
 
     def advance(self, progress: Progress) -> None:
-        """Put a progress in place that need not be durable, such as after a drop: a resumed stream makes it again, the same way."""
+        """Put a progress in place that need not be durable, such as after a drop.
+
+        A resumed stream makes it again, the same way.
+        """
         self._commits.advance(progress)
 
     def save(self, progress: Progress) -> None:
@@ -196,11 +199,14 @@ class Buffer:
         return self._commits.waiting
 
     def flush(self) -> None:
-        """Make what waits durable."""
+        """Make durable what waits for a commit."""
         self._commits.flush()
 
     def exclusive(self) -> contextlib.AbstractContextManager[None]:
-        """Let no other process and no other thread in for a while, such as a micro-batch: its commits then cost fewer fsyncs."""
+        """Let no other process and no other thread in for a while, such as a micro-batch.
+
+        Its commits then cost fewer fsyncs.
+        """
         return self._commits.exclusive()
 
     def start(self, identity: dict[str, str], hidden_size: int) -> None:
@@ -260,7 +266,7 @@ class Buffer:
             self._insert(kept, pack_record(kept) if packed is None else packed)
 
     def replace(self, kept: KeptSet, evict: Sequence[int], progress: Progress, packed: bytes | None = None) -> None:
-        """Keep a changed version of a kept set, such as an annotated one, and let others go to make room; as `admit`."""
+        """Keep a changed version of a kept set, such as an annotated one, and let others go to make room."""
         with self._commits.transaction(progress.sets_evicted(len(evict))):
             for position in evict:
                 self._kept.delete(position)
@@ -276,7 +282,10 @@ class Buffer:
         self._kept.insert(kept, record)
 
     def mark_asked(self, position: int, round_number: int) -> bool:
-        """Remember that the owner was asked about a set; False where its row, which may grow by a few bytes, finds no room any more."""
+        """Remember that the owner was asked about a set.
+
+        False where its row, which may grow by a few bytes, finds no room any more.
+        """
         try:
             with self._commits.transaction():  # the file's own limit judges: `fits` is too careful here
                 self._kept.seal_again(position, asked=round_number)
@@ -285,7 +294,10 @@ class Buffer:
         return True
 
     def shrink(self, order: Sequence[int]) -> None:
-        """Come down to a smaller budget in small steps, sets leaving in the given order of positions: each step's journal is small."""
+        """Come down to a smaller budget in small steps, sets leaving in the given order of positions.
+
+        So the journal of each step is small.
+        """
         left = iter(order)
         with self.lock:
             while self._db.free_pages() < 0 and (position := next(left, None)) is not None:
@@ -301,7 +313,10 @@ class Buffer:
     # -- forgetting
 
     def forget(self, positions: Sequence[int], progress: Progress) -> None:
-        """Delete sets on their owner's wish, some at a time; `rotate` then makes what their pages held unreadable for ever."""
+        """Delete sets on their owner's wish, some at a time.
+
+        `rotate` then makes what their pages held unreadable for ever.
+        """
         left = list(positions)
         progress = progress.key_retired(self.sealer.key)
         while left:
@@ -316,14 +331,20 @@ class Buffer:
         self._rotation.add_key()
 
     def rotate(self) -> None:
-        """Seal everything with a new key, some at a time, and destroy the old ones; goes on where it was interrupted."""
+        """Seal everything with a new key, some at a time, and destroy the old ones.
+
+        It goes on where it was interrupted.
+        """
         with self.lock:
             self._rotation.run()
 
     # -- trouble
 
     def _set_damaged_aside(self) -> None:
-        """Move sets that do not open out of the way; they stay in the file until a key is rotated, and count as evicted."""
+        """Move sets that do not open out of the way.
+
+        They stay in the file until a key is rotated, and count as evicted.
+        """
         for position in self._kept.damaged():
             with self._commits.transaction(self.progress.set_quarantined()):
                 self._kept.set_aside(position)

@@ -76,7 +76,10 @@ class Commits:
 
     @contextlib.contextmanager
     def shared(self, progress: Progress) -> Iterator[None]:
-        """Join the open transaction of a batch, or begin one; it is committed when the batch, or the journal's share, is full."""
+        """Join the open transaction of a batch, or begin one.
+
+        It is committed when the batch, or the journal's share, is full.
+        """
         with self._db.lock, self._or_nothing():
             if not self._waiting:
                 self._begin()
@@ -87,7 +90,7 @@ class Commits:
                 self._commit(progress)
 
     def flush(self) -> None:
-        """Make what waits durable."""
+        """Make durable what waits for a commit."""
         with self._db.lock:
             if self._waiting:
                 with self._or_nothing():

@@ -41,15 +41,15 @@ def compress_text(data: bytes) -> bytes:
 
 
 def decompress_text(data: bytes, version: int) -> bytes:
-    """From `compress_text` of that version."""
+    """Restore what `compress_text` of that version made."""
     return _coder("text", version)[1].decompress(data)
 
 
 def compress_embedding(data: bytes) -> bytes:
-    """int8 components, [width]."""
+    """Compress an embedding of int8 components, [width]."""
     return _coder("embedding", VERSION)[0].compress(data)
 
 
 def decompress_embedding(data: bytes, version: int) -> bytes:
-    """From `compress_embedding` of that version."""
+    """Restore what `compress_embedding` of that version made."""
     return _coder("embedding", version)[1].decompress(data)

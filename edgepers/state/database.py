@@ -127,7 +127,10 @@ class Database:
         self._wait_for_child()
 
     def _wait_for_child(self) -> None:
-        """Wait until the child of a process that was killed in a round has ended, too: it holds a lock on the folder (rounds/process.py)."""
+        """Wait until the child of a process that was killed in a round has ended, too.
+
+        It holds a lock on the folder (rounds/process.py).
+        """
         folder = os.open(self.path.parent, os.O_RDONLY)
         until = time.monotonic() + _CHILD_SECONDS
         try:
@@ -139,7 +142,8 @@ class Database:
                     if time.monotonic() > until:
                         self.close()
                         raise BusyError(
-                            f"state {self.path.parent}: a round's process that has lost its parent is still ending; wait"
+                            f"state {self.path.parent}: a round's process that has lost its parent is still ending;"
+                            " wait"
                             " for it"
                         ) from None
                     time.sleep(0.01)
@@ -163,7 +167,7 @@ class Database:
             self.run(f"PRAGMA {pragma}")
 
     def close(self) -> None:
-        """Release file and lock."""
+        """Release the database's file and lock."""
         if hasattr(self, "_connection"):
             self._connection.close()
         if self._lock is not None:
@@ -269,7 +273,10 @@ class Database:
 
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Keep the lock between transactions: readers wait, and the journal stays open, which saves each commit the folder's fsync."""
+        """Keep the lock between transactions.
+
+        Readers wait, and the journal stays open, which saves each commit the folder's fsync.
+        """
         self.run("PRAGMA locking_mode=EXCLUSIVE")
         try:
             yield
@@ -302,7 +309,7 @@ class Database:
         return StateError(f"{self.path}: not a readable buffer ({error}); restore it, or move the folder away")
 
     def check(self) -> None:
-        """SQLite's own integrity check.
+        """Run SQLite's own integrity check.
 
         Raises:
             StateError: names the first damage.

@@ -126,7 +126,10 @@ class State:
         return folder
 
     def mirror_published(self, name: str) -> None:
-        """Make `adapters/current` say which adapter is published: the buffer's progress knows, this file is for other programs."""
+        """Make `adapters/current` say which adapter is published.
+
+        The buffer's progress knows; this file is for other programs.
+        """
         current = self.adapters / "current"
         if name:
             if not current.exists() or current.read_text().strip() != name:
@@ -160,13 +163,16 @@ class State:
         return reports
 
     def save_round(self, report: Mapping[str, Any]) -> None:
-        """Write one round's report."""
+        """Write the report of one round."""
         replace_file(
             self.rounds / f"{report['round']:04}.json", json.dumps(report, indent=1, ensure_ascii=False) + "\n"
         )
 
     def variations(self, sealer: Sealer) -> dict[int, Variations]:
-        """Variations written so far, by position of their set; none where they cannot be read: they are written anew."""
+        """Return the variations written so far, by position of their set.
+
+        There are none where they cannot be read: they are written anew.
+        """
         try:
             data = self._variations.read_bytes()
             lines = sealer.open(data[_KEY.size :], "variations", *_KEY.unpack_from(data)).decode().split("\n")

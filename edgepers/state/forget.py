@@ -51,7 +51,9 @@ def find(
 
 
 def forget(state: State, buffer: Buffer, sets: Sequence[KeptSet]) -> dict[str, Any]:
-    """Delete sets with their variations, withdraw the adapters that were trained on them, and replace the key; needs no model.
+    """Delete sets with their variations, withdraw the adapters trained on them, and replace the key.
+
+    This needs no model.
 
     The newest earlier adapter that never saw them is published again, or else the base model. The next round starts
     from the base anyway. With the old key goes whatever the disk still holds of the sets: freed pages, and copies of

@@ -34,7 +34,10 @@ class KeptRows:
 
     @property
     def marks(self) -> Marks:
-        """The marks of all rows: read once and kept up with each change; read again where another process has written."""
+        """Return the marks of all rows.
+
+        The writer reads them once and keeps them up; a reader reads them each time, as another process writes.
+        """
         version = 0 if self._db.storage_bytes is not None else self._db.pragma("data_version")
         if self._marks is None or version != self._version:
             found = self._db.rows("SELECT position, asked, annotated, length(data) FROM kept ORDER BY position")

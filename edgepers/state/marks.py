@@ -17,7 +17,10 @@ class Mark:
 
 
 class Marks:
-    """Marks by position, in order of arrival. Looking one up, changing one and counting cost the same however many there are."""
+    """Marks by position, in order of arrival.
+
+    Looking one up, changing one and counting cost the same however many there are.
+    """
 
     def __init__(self, marks: Iterable[tuple[int, Mark]] = ()) -> None:
         self._marks: dict[int, Mark] = {}
@@ -64,7 +67,7 @@ class Marks:
 
     @property
     def annotated(self) -> int:
-        """Sets with a verdict."""
+        """How many sets have a verdict."""
         return self._annotated
 
     def asked_in(self, round_number: int) -> int:
@@ -76,6 +79,9 @@ class Marks:
         return (position for position, mark in self._marks.items() if not mark.annotated)
 
     def pending(self, round_number: int) -> list[int]:
-        """Positions without a verdict in the order of asking: never asked first, and of those the newest; not twice in one round."""
+        """List positions without a verdict in the order of asking.
+
+        Those never asked about come first, and of these the newest; none is asked about twice in one round.
+        """
         waiting = [p for p, mark in self._marks.items() if not mark.annotated and mark.asked != round_number]
         return sorted(waiting, key=lambda position: (self._marks[position].asked, -position))

@@ -14,7 +14,9 @@ __all__ = ["owner_data", "write_owner_data"]
 
 
 def owner_data(state: State, buffer: Buffer) -> Iterator[dict[str, Any]]:
-    """One record a kept set, in order of arrival: its words, verdict, scores, and the variations that were written of it.
+    """Yield one record a kept set, in order of arrival.
+
+    It holds the set's words, verdict and scores, and the variations that were written of it.
 
     `question`, `response` and `reference` are named as a stream names them: what was exported can be read in again.
     """

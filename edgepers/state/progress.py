@@ -91,7 +91,10 @@ class Progress:
         return replace(self, dropped={**self.dropped, reason: self.dropped.get(reason, 0) + count})
 
     def set_admitted(self, position: int) -> "Progress":
-        """A set was kept. When that was is noted in at most 32 numbers however long the stream: full, neighbours are added up."""
+        """Note that a set was kept.
+
+        When that was is held in at most 32 numbers however long the stream: full, neighbours are added up.
+        """
         spans, span = list(self.admissions), self.admissions_span
         while position >= MOST_SPANS * span:
             spans += [0] * (len(spans) % 2)
@@ -134,7 +137,7 @@ class Progress:
     def round_done(
         self, number: int, *, synthesized: int, refused: Mapping[str, int], published: str | None, keep: int
     ) -> "Progress":
-        """A round is finished.
+        """Note that a round is finished.
 
         Args:
             number: of the round.

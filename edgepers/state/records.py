@@ -23,7 +23,10 @@ SPOKEN = Cursor(-1, -1, 0)  # where a set lies that came from no stream: it was 
 
 @dataclass(frozen=True, slots=True)
 class KeptSet:
-    """A dialogue set in the buffer. `reference` is None until the owner has answered; `asked` is the round that asked, 0 for never."""
+    """A dialogue set in the buffer.
+
+    `reference` is None until the owner has answered; `asked` is the round that asked, 0 for never.
+    """
 
     position: int
     id: str
@@ -65,18 +68,21 @@ class CenterSum:
     total: npt.NDArray[np.float32]
 
     def pack(self) -> bytes:
-        """As sealed."""
+        """Pack the mark as it is sealed."""
         return struct.pack("<qq", self.sets, self.rows) + self.total.tobytes()
 
     @classmethod
     def unpack(cls, data: bytes) -> "CenterSum":
-        """From `pack`."""
+        """Restore what `pack` made."""
         sets, rows = struct.unpack_from("<qq", data)
         return cls(sets, rows, np.frombuffer(data[16:], dtype=np.float32))
 
 
 def pack_record(kept: KeptSet) -> bytes:
-    """A set as it is sealed: version, scores, compressed embedding and text. What it is bound to is its position and its mark."""
+    """Pack a set as it is sealed: version, scores, compressed embedding and text.
+
+    What it is bound to is its position and its mark.
+    """
     embedding = compress_embedding(kept.embedding.tobytes())
     where = kept.where
     words = (kept.id, kept.question, kept.response, kept.reference, kept.domain, kept.verdict)

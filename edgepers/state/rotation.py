@@ -1,4 +1,7 @@
-"""Replace a state's key: whatever was sealed with the old one, on this disk or in a copy, can then be read by nobody."""
+"""Replace a state's key.
+
+Whatever was sealed with the old one, on this disk or in a copy, can then be read by nobody.
+"""
 
 from edgepers.privacy.sealer import Sealer
 from edgepers.state.commits import Commits
@@ -10,7 +13,10 @@ __all__ = ["Rotation"]
 
 
 class Rotation:
-    """Seals everything with a new key, in steps of which each stays inside the journal's share; cut off anywhere, it goes on."""
+    """Seals everything with a new key, in steps of which each stays inside the journal's share.
+
+    Cut off anywhere, it goes on.
+    """
 
     def __init__(self, db: Database, commits: Commits, kept: KeptRows, rows: SealedRows, sealer: Sealer) -> None:
         self._db = db

@@ -1,4 +1,7 @@
-"""What is sealed beside the sets: a constant that proves the key, the progress, and the sum that the center is made of."""
+"""What is sealed beside the sets.
+
+That is a constant that proves the key, the progress, and the sum that the center is made of.
+"""
 
 from edgepers.errors import StateError
 from edgepers.privacy.keyring import KeyRing, KeySource
@@ -35,7 +38,7 @@ class SealedRows:
 
     @classmethod
     def open(cls, db: Database, keys: KeySource) -> "SealedRows":
-        """Of a file of this schema.
+        """Open the sealed rows of a file of this schema.
 
         Raises:
             StateError: no key, or a wrong one.
@@ -73,11 +76,11 @@ class SealedRows:
         self._write(_CHECK, b"edgepers")
 
     def write_progress(self, progress: Progress) -> None:
-        """All but its center."""
+        """Write the progress without its center."""
         self._write(_PROGRESS, progress.pack())
 
     def write_center(self, center: CenterSum) -> None:
-        """The center's sum."""
+        """Write the center's sum."""
         self._write(_CENTER, center.pack())
 
     def _write(self, row: int, data: bytes) -> None:

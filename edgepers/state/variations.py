@@ -9,7 +9,10 @@ __all__ = ["Variations", "sum_counts"]
 
 @dataclass(frozen=True, slots=True)
 class Variations:
-    """What came of one set: (question, response) pairs to train on, and refusals by reason. `made_from` is a digest of the text varied."""
+    """What came of varying one set: (question, response) pairs to train on, and refusals by reason.
+
+    `made_from` is a digest of the text varied.
+    """
 
     position: int
     round: int  # that wrote them
@@ -18,12 +21,12 @@ class Variations:
     refused: dict[str, int]
 
     def to_json(self) -> str:
-        """One line."""
+        """Write the variations as one line of JSON."""
         return json.dumps(asdict(self), ensure_ascii=False)
 
     @classmethod
     def from_json(cls, line: str) -> "Variations":
-        """From `to_json`."""
+        """Read the line that `to_json` wrote."""
         values = json.loads(line)
         pairs = tuple((question, response) for question, response in values["pairs"])
         return cls(values["position"], values["round"], values["made_from"], pairs, values["refused"])

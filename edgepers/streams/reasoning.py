@@ -10,7 +10,10 @@ __all__ = ["REASONING_TOKENS", "answer_of", "closing_of", "visible_answer"]
 
 
 class _Form(NamedTuple):
-    """How one family of models marks its thoughts: patterns of the opening and of the end, and the end as it is written."""
+    """How one family of models marks its thoughts.
+
+    Patterns of the opening and of the end, and the end as it is written.
+    """
 
     opening: str
     end: str
@@ -34,7 +37,8 @@ _FORMS = (
 _MARKER = re.compile(
     "|".join(f"(?P<o{i}>{form.opening})|(?P<e{i}>{form.end})" for i, form in enumerate(_FORMS)), re.IGNORECASE
 )
-# Harmony (gpt-oss): <|start|>assistant<|channel|>analysis<|message|>...<|end|>, of which the channel "final" is the answer
+# Harmony (gpt-oss): <|start|>assistant<|channel|>analysis<|message|>...<|end|>, of which the channel "final" is the
+# answer
 _CHANNEL = re.compile(
     r"(?:<\|start\|>[^<]*)?<\|channel\|>(?P<name>[^<]*)(?:<\|constrain\|>[^<]*)?<\|message\|>(?P<text>.*?)"
     r"(?P<end><\|end\|>|<\|return\|>|<\|call\|>|(?=<\|start\|>)|\Z)",

@@ -280,7 +280,10 @@ class _Run:
         first = progress.first_loss if number else loss
         above = progress.above + 1 if far_above(loss, first, self.llm.vocabulary) else 0
         if above == DIVERGED_STEPS:
-            return f"the loss was above {limit_of(first, self.llm.vocabulary):.1f} in {above} steps in a row, after {first:.1f} in the first"
+            return (
+                f"the loss was above {limit_of(first, self.llm.vocabulary):.1f} in {above} steps in a row, after"
+                f" {first:.1f} in the first"
+            )
         if not above:
             self.good.keep()
             progress.good_step, progress.good_loss = number, progress.last_loss
@@ -324,7 +327,10 @@ class _Run:
         return own_losses(self.llm, self.states_of, here, step=number, lower=self.lower, dropout=self.dropout)
 
     def _healed(self, number: int, broken: Sequence[int]) -> bool:
-        """Whether sets of a step without a finite loss have one with the good weights: then the adapter is to blame, not they."""
+        """Whether sets of a step without a finite loss have one with the good weights.
+
+        Then the adapter is to blame, not they.
+        """
         self.good.swap()
         try:
             return any(map(math.isfinite, self._own_losses(number, broken)))

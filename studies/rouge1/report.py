@@ -45,9 +45,10 @@ ASK = "python -m studies.rouge1.run ../shared/data --part test"
 
 HEAD = """# ROUGE-1: what selecting and synthesizing gave
 
-Made by `python -m studies.rouge1.report` from [{part}](results/{part}) alone; [PROTOCOL.md](PROTOCOL.md) says what a cell is,
-and was written before. Model: the packaged one (8 M parameters; weak, so that its figures stand for no larger one). {cells} cells,
-{core} of them of the core; {machines}; commits {commits}. No meter on this machine: joules read "{untested}". [Every table]({tables}).
+Made by `python -m studies.rouge1.report` from [{part}](results/{part}) alone; [PROTOCOL.md](PROTOCOL.md) says what a
+cell is, and was written before. Model: the packaged one (8 M parameters; weak, so that its figures stand for no larger
+one). {cells} cells, {core} of them of the core; {machines}; commits {commits}. No meter on this machine: joules read
+"{untested}". [Every table]({tables}).
 """
 
 
@@ -58,7 +59,10 @@ def verdict(study: Study) -> str:
     if against is None:
         first = f"**Whether `quality` pays over `random`: {UNTESTED}.**"
     elif against.seeds < SEEDS:
-        first = f"**Interim, {against.seeds} of {SEEDS} seeds: `quality` {signed(against)} points over `random` at equal work, pooled.**"
+        first = (
+            f"**Interim, {against.seeds} of {SEEDS} seeds: `quality` {signed(against)} points over `random` at equal"
+            " work, pooled.**"
+        )
     elif against.low > 0:
         first = f"**`quality` stays the default: {signed(against)} points over `random` at equal work, pooled.**"
     else:
@@ -70,10 +74,16 @@ def verdict(study: Study) -> str:
     if not asked:
         return f"{first} Synthesis: {UNTESTED}."
     if kept < LEAST_PASSING * asked:
-        return f"{first} Synthesis is not testable on this model: {kept} of {asked} variations ({kept / asked:.0%}) pass the check."
+        return (
+            f"{first} Synthesis is not testable on this model: {kept} of {asked} variations ({kept / asked:.0%}) pass"
+            " the check."
+        )
     synthesis = pooled(study.tested(Side("quality", "synthesis"), Side("quality", "repeat")))
     share = f"{kept / asked:.0%} of variations pass the check"
-    told = f"{first} Synthesis: {UNTESTED if synthesis is None else signed(synthesis)} points over the same sets repeated; {share}."
+    told = (
+        f"{first} Synthesis: {UNTESTED if synthesis is None else signed(synthesis)} points over the same sets"
+        f" repeated; {share}."
+    )
     return f"{told} {at_equal_tokens(study)}".rstrip()
 
 
@@ -97,7 +107,10 @@ def floors(study: Study) -> str:
     if best is None or None in at.values():
         return ""
     told = ", ".join(f"{arm} {points(mean)}" for arm, mean in at.items())
-    return f"Floors, mean of four data sets: {told}; the best of what was trained is {best[1]}, `{best[0]}`, with {points(best[2])}."
+    return (
+        f"Floors, mean of four data sets: {told}; the best of what was trained is {best[1]}, `{best[0]}`, with"
+        f" {points(best[2])}."
+    )
 
 
 def limits(study: Study) -> str:

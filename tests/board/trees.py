@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
-SUPER = "< POWER_MODEL ID=0 NAME=15W >\n< POWER_MODEL ID=1 NAME=25W >\n< POWER_MODEL ID=2 NAME=MAXN_SUPER >\n< PM_CONFIG DEFAULT=1 >\n"
+SUPER = (
+    "< POWER_MODEL ID=0 NAME=15W >\n< POWER_MODEL ID=1 NAME=25W >\n< POWER_MODEL ID=2 NAME=MAXN_SUPER >\n< PM_CONFIG"
+    " DEFAULT=1 >\n"
+)
 AGX = "".join(
     f"< POWER_MODEL ID={i} NAME={name} >\n" for i, name in enumerate(["MAXN", "MODE_15W", "MODE_30W", "MODE_50W"])
 )

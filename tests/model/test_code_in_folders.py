@@ -22,7 +22,10 @@ STREAM = "".join(
 
 
 def trapped(folder: Path, *, model_type: str = "", tokenizer_class: str = "") -> Path:
-    """The packaged model with code beside it, which writes `marker` when it is imported and is named everywhere it can be."""
+    """The packaged model with code beside it that writes `marker` when it is imported.
+
+    It is named everywhere it can be.
+    """
     shutil.copytree(model_folder(), folder)
     classes = "class Config: pass\nclass Model: pass\nclass Tokenizer: pass\ndef generate(*args, **options): pass\n"
     code = MODULE.format(marker=str(folder / "marker")) + classes
@@ -100,7 +103,10 @@ def test_a_configuration_names_no_code_and_no_kernels_of_others(tmp_path):
 
 
 def test_whatever_reads_a_model_says_that_no_code_is_run():
-    """In every file, benchmarks and scripts too: `Auto...` classes are asked on standard input unless they are told so."""
+    """In every file, benchmarks and scripts too.
+
+    `Auto...` classes are asked on standard input unless they are told so.
+    """
     asking = []
     for file in [
         file for folder in ("edgepers", "benchmarks", "studies", "scripts") for file in (ROOT / folder).rglob("*.py")

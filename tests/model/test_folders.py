@@ -1,4 +1,7 @@
-"""Folders as they are really downloaded: cut, not fetched, quantized by others, or with weights that belong to another model."""
+"""Folders as they are really downloaded.
+
+Cut, not fetched, quantized by others, or with weights that belong to another model.
+"""
 
 import json
 import shutil

@@ -117,7 +117,10 @@ def test_the_head_sees_rows_that_lie_together_and_says_the_same(sets):
 
 
 def test_layers_that_a_block_gives_the_same_states_share_one_product(monkeypatch):
-    """q, k and v, gate and up: 7 adapted layers a block, 4 products with an A. Ranks may differ, and layers may be asked in any order."""
+    """q, k and v, gate and up: 7 adapted layers a block, 4 products with an A.
+
+    Ranks may differ, and layers may be asked in any order.
+    """
     model = adapted(quantized(), rank_pattern={"k_proj": 2, "up_proj": 6})
     want = logits(model)
     lean_adapter(model)

@@ -19,7 +19,10 @@ def offsets_of(lengths: tuple[int, ...] | list[int]) -> Tensor:
 def batch(
     width: int, dtype: torch.dtype = torch.float32, lengths: tuple[int, ...] = LENGTHS
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Hidden states that share a direction, as a model's do, with padding rows and rows equal to the center; offsets; center."""
+    """Hidden states that share a direction, as a model's do, with padding rows and rows equal to the center.
+
+    Offsets; center.
+    """
     torch.manual_seed(width)
     center = torch.randn(width).to(dtype)
     hidden = (torch.randn(sum(lengths), width) * 3 + 2 * torch.randn(width)).to(dtype)

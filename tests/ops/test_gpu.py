@@ -1,4 +1,7 @@
-"""The ops on a GPU against float64, whatever serves them there; the GPU's libraries are named by `edgepers.ops.backends`."""
+"""The ops on a GPU against float64, whatever serves them there.
+
+The GPU's libraries are named by `edgepers.ops.backends`.
+"""
 
 import pytest
 import torch

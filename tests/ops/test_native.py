@@ -1,4 +1,7 @@
-"""The compiled kernels as a library: found, refused, limited to each instruction set; and the laws that only they promise."""
+"""The compiled kernels as a library: found, refused, limited to each instruction set.
+
+And the laws that only they promise.
+"""
 
 import ctypes
 import mmap

@@ -1,4 +1,7 @@
-"""The Triton kernels under Triton's interpreter, on the CPU; their place on a GPU is tested by tests/ops/test_gpu.py."""
+"""The Triton kernels under Triton's interpreter, on the CPU.
+
+Their place on a GPU is tested by tests/ops/test_gpu.py.
+"""
 
 import math
 from itertools import product

@@ -247,7 +247,10 @@ def test_families_are_planned_from_their_configuration(tmp_path, monkeypatch, co
 
 
 def test_a_model_answers_while_it_is_trained_only_where_both_fit():
-    """With just enough memory for training alone there is none for the model that answers; with its own on top there is."""
+    """With just enough memory for training alone there is none for the model that answers.
+
+    With its own on top there is.
+    """
     alone = plan(memory=int(1.02 * MARGIN * plan(memory=10**8)["total_bytes"]))
     assert alone["fits"] and not alone["answers_while_training"]
     assert "nothing is answered" in plan_text(alone)

@@ -4,11 +4,23 @@ import sys
 
 STEP = {"loss": 2.0, "tokens_per_second": 9.0, "learning_rate": 0.1, "memory_bytes": None}
 RESULT = {
-    "steps": 2, "tokens": 9, "seconds": 1.0, "cut": 0, "first_loss": 3.0, "last_loss": 2.0, "paused_seconds": 0.0, "ended": None,
-}  # fmt: skip
+    "steps": 2,
+    "tokens": 9,
+    "seconds": 1.0,
+    "cut": 0,
+    "first_loss": 3.0,
+    "last_loss": 2.0,
+    "paused_seconds": 0.0,
+    "ended": None,
+}
 VERDICT = {
-    "publish": False, "reason": "acted", "loss_before": None, "loss_after": None, "perplexity_rise": None, "scale": 1.0,
-}  # fmt: skip
+    "publish": False,
+    "reason": "acted",
+    "loss_before": None,
+    "loss_after": None,
+    "perplexity_rise": None,
+    "scale": 1.0,
+}
 DONE = {"result": RESULT, "verdict": VERDICT}
 
 _ACT = f"""

@@ -29,7 +29,7 @@ class _Looking(States):
 
 def test_the_configuration_is_said(llm, tmp_path):
     said = []
-    learn(llm, Settings(steps=1), PAIRS, tmp_path / "round-1", lambda _: None, note=said.append)
+    learn(llm, Settings(steps=1), PAIRS, tmp_path / "round-1", lambda _: None, log=said.append)
     assert said == ["training in micro-batches of 1024 tokens"]
     assert (tmp_path / "round-1" / "adapter_config.json").exists()
 
@@ -63,7 +63,7 @@ def test_a_model_that_cannot_be_counted_is_trained_and_it_is_said(llm, tmp_path,
     with pytest.raises(ModelError, match="a step of this model cannot be counted"):
         plan(device="orin-nano-8gb")
     said = []
-    learn(llm, Settings(steps=1), PAIRS, tmp_path / "round-1", lambda _: None, note=said.append)
+    learn(llm, Settings(steps=1), PAIRS, tmp_path / "round-1", lambda _: None, log=said.append)
     assert len(said) == 1
     assert said[0].startswith("--memory 4.00 GB does not bound training: a step of this model cannot be counted")
     assert (tmp_path / "round-1" / "adapter_config.json").exists()

@@ -36,7 +36,7 @@ class Heard:
     def stage(self, name):
         self.stages.append(name)
 
-    def note(self, text):
+    def log(self, text):
         self.notes.append(text)
 
     def micro_batch(self, tokens):
@@ -120,7 +120,10 @@ from edgepers.train import trainer
 real = trainer.backward
 def backward(*args, micro_batch_tokens, step, **kwargs):
     if step == 1 and micro_batch_tokens > 512:
-        raise RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
+        raise RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9"
+            " bytes."
+        )
     return real(*args, micro_batch_tokens=micro_batch_tokens, step=step, **kwargs)
 trainer.backward = backward
 sys.exit(worker.main())
@@ -145,7 +148,10 @@ def test_where_memory_runs_out_a_new_child_goes_on_with_half_the_micro_batch_and
 
 def test_memory_that_runs_out_with_the_least_micro_batch_is_one_line(tmp_path, monkeypatch):
     heard = Heard()
-    less = "say('less', what='training ran out of memory at step 1 of 3', micro_batch_tokens=(job['micro_batch_tokens'] or 256) // 2)"
+    less = (
+        "say('less', what='training ran out of memory at step 1 of 3', micro_batch_tokens=(job['micro_batch_tokens']"
+        " or 256) // 2)"
+    )
     with pytest.raises(BudgetError, match=r"^training ran out of memory at step 1 of 3; take a smaller model, or stop"):
         acted(monkeypatch, tmp_path, less, heard)
     assert [int(re.search(r"(\d+) tokens", note)[1]) for note in heard.notes] == [128, 64]

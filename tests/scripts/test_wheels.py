@@ -1,4 +1,7 @@
-"""Wheels and the source archive: what is in them, what they are called, and what is said where a compiler is missing."""
+"""Wheels and the source archive.
+
+What is in them, what they are called, and what is said where a compiler is missing.
+"""
 
 import importlib.util
 import os

@@ -62,7 +62,10 @@ def newcomer(**values) -> Newcomer:
 
 @st.composite
 def situations(draw) -> tuple[Newcomer, Kept, int]:
-    """A newcomer, a buffer, and how many sets must leave: with ties, annotated sets, and buffers of every small size."""
+    """A newcomer, a buffer, and how many sets must leave.
+
+    With ties, annotated sets, and buffers of every small size.
+    """
     levels = draw(st.sampled_from([2, 5, 4096]))
     n = draw(st.integers(0, 90))
     buffer = kept(n, draw(st.integers(0, 50)), levels=levels)

@@ -18,7 +18,10 @@ def distance(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def slow_leaver(stored: Kept, stay: list[int]) -> tuple[float, int] | None:
-    """Distance of the closest pair that is not of two annotated sets (unless there are no others), and who of it leaves."""
+    """Distance of the closest pair that is not of two annotated sets, and who of it leaves.
+
+    A pair of two annotated sets counts where there are no others.
+    """
     shielded = stored.annotated if not stored.annotated[stay].all() else np.zeros_like(stored.annotated)
     pairs = [(i, j) for i in stay for j in stay if i < j and not (shielded[i] and shielded[j])]
     if not pairs:

@@ -34,7 +34,10 @@ def stream(n: int) -> IterableStream:
 def feed_all(
     buffer: Buffer, encoder, source: IterableStream, policy="quality", stop_at: int | None = None, **options
 ) -> None:
-    """The rest of a stream, decided as the product decides it; interrupted once a set at or after `stop_at` is decided."""
+    """The rest of a stream, decided as the product decides it.
+
+    Interrupted once a set at or after `stop_at` is decided.
+    """
     selector = Selector(buffer, encoder, policy=policy, **options)
     batches = MicroBatches(source, buffer.progress, strict=False, log=lambda _: None)
 

@@ -25,7 +25,10 @@ COMMON = {
 
 
 def planted(script: str, sets: int = 600, share: float = 0.08, seed: int = 0) -> IterableStream:
-    """Texts of function words and rarer words drawn without regard to each other; in some, words of the planted domain."""
+    """Texts of function words and rarer words drawn without regard to each other.
+
+    In some, words of the planted domain.
+    """
     rng = random.Random(seed)
     letters = {"latin": "bcdfgklmnprst", "cyrillic": "бвгджклмнпрст", "chinese": "山水火木金土日月人口手足"}[script]
     rare = ["".join(rng.choice(letters) for _ in range(4)) for _ in range(400)]

@@ -70,7 +70,8 @@ with opened(sys.argv[1]) as buffer:
     assert (one_by_one, held) == (500, 410), (one_by_one, held)
     now, after = counts(), buffer.wear()
     syncs, wrote = now[0] - before[0], now[1] - before[1]
-    assert syncs == after["fsyncs"] - noted["fsyncs"], (syncs, after["fsyncs"] - noted["fsyncs"], after["commits"] - noted["commits"])
+    counted = after["fsyncs"] - noted["fsyncs"]
+    assert syncs == counted, (syncs, counted, after["commits"] - noted["commits"])
     claimed = after["written_bytes"] - noted["written_bytes"]
     assert abs(claimed / wrote - 1) < 0.15, (claimed, wrote)
     buffer.advance(buffer.progress.set_dropped("policy"))

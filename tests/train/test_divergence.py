@@ -1,4 +1,4 @@
-"""A run whose loss or gradient stops being a number, or that diverges, ends with its last good adapter and names the sets."""
+"""A run that diverges, or whose loss stops being a number, ends with its last good adapter and names the sets."""
 
 import math
 from dataclasses import replace

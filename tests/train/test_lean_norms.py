@@ -112,7 +112,10 @@ def test_what_says_something_else_stays_and_all_comes_back_after_an_error():
 
 
 class Scalar(float):
-    """A number as compiled kernels see it; Triton's interpreter hands them Python's own, which have no type to change."""
+    """A number as compiled kernels see it.
+
+    Triton's interpreter hands them Python's own, which have no type to change.
+    """
 
     def to(self, dtype):
         return self

@@ -1,4 +1,4 @@
-"""The fused NF4 product by Triton's interpreter on the CPU, which has no bfloat16, and on the GPU where there is one."""
+"""The fused NF4 product by Triton's interpreter on the CPU, without bfloat16, and on the GPU where there is one."""
 
 import itertools
 import os

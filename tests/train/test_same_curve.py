@@ -1,4 +1,7 @@
-"""The trainer against transformers' Trainer with PEFT and bitsandbytes: the same sets, order, schedule and adapter, and the same losses."""
+"""The trainer against transformers' Trainer with PEFT and bitsandbytes.
+
+The same sets, order, schedule and adapter, and the same losses.
+"""
 
 import warnings
 

@@ -1,4 +1,7 @@
-"""Sets attended to in one launch: what is asked of torch's kernel, against float64 set by set; on a GPU, what it answers."""
+"""Sets attended to in one launch: what is asked of torch's kernel, against float64 set by set.
+
+On a GPU, what it answers.
+"""
 
 from itertools import pairwise
 

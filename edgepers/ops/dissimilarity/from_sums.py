@@ -1,4 +1,4 @@
-"""Contract of `dissimilarity_from_sums`."""
+"""The contract of `dissimilarity_from_sums`: its checks and its registration."""
 
 import torch
 from torch import Tensor
@@ -38,7 +38,7 @@ def _check_values(domains: Tensor, sums: Tensor, counts: Tensor) -> None:
 
 @torch.no_grad()
 def dissimilarity_from_sums(embeddings: Tensor, domains: Tensor, sums: Tensor, counts: Tensor) -> Tensor:
-    """In-domain dissimilarity (IDD) from per-domain sums: 1 − E·S_k / R_k for an embedding E of domain k; 1.0 where R_k = 0.
+    """Return the in-domain dissimilarity (IDD) from per-domain sums: 1 − E·S_k / R_k; 1.0 where R_k = 0.
 
     Equals the mean of 1 − cos(E, E_i) over the R_k embeddings in the sum S_k, as they are unit rows: O(d) instead of
     O(R_k d).

@@ -1,4 +1,4 @@
-"""Contract of `in_domain_dissimilarity`."""
+"""The contract of `in_domain_dissimilarity`: its checks and its registration."""
 
 import torch
 from torch import Tensor
@@ -38,7 +38,7 @@ def _in_domain_dissimilarity_torch(
 def in_domain_dissimilarity(
     embeddings: Tensor, domains: Tensor, buffer_embeddings: Tensor, buffer_domains: Tensor
 ) -> Tensor:
-    """In-domain dissimilarity (IDD): mean of 1 − E·E_i over the buffered embeddings of the same domain; 1.0 where there is none.
+    """Return the in-domain dissimilarity (IDD): the mean of 1 − E·E_i over the same domain; 1.0 where it is empty.
 
     Qin et al. (DAC 2024), taking the cosine of unit rows. −1 ("general") is a domain like any other. A stored set that
     is scored again must be left out of the buffer arguments by the caller.

@@ -1,4 +1,4 @@
-"""Contract of `mean_unit_embedding`."""
+"""The contract of `mean_unit_embedding`: its checks and its registration."""
 
 import torch
 from torch import Tensor

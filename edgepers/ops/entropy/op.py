@@ -1,4 +1,4 @@
-"""Contract of `embedding_entropy`."""
+"""The contract of `embedding_entropy`: its checks and its registration."""
 
 import torch
 from torch import Tensor
@@ -41,13 +41,13 @@ def embedding_entropy(hidden: Tensor, offsets: Tensor, kind: str = "windowed", c
     Rows of zeros (padding), and rows equal to `center`, leave the computation and n; under two rows left give 0. h_i
     are the rows left, minus `center`; c_ij the cosine of rows i and j; G = (c_ij) / n.
 
-    - windowed: windows of 16 consecutive rows; −log(Σ c_ij² / m²) / log m for a window of m ≥ 2 rows, averaged with weights m; a single
-      last row weighs 0. In [0, 1].
+    - windowed: windows of 16 consecutive rows; −log(Σ c_ij² / m²) / log m for a window of m ≥ 2 rows, averaged with
+      weights m; a single last row weighs 0. In [0, 1].
     - collision: −log(Σ G_ij²) / log n. In [0, 1].
     - spectral: −Σ λ log λ / log n over the eigenvalues λ of G. In [0, 1].
     - token: −Σ p_i log p_i / log n with p_i = ‖h_i‖² / Σ ‖h_j‖². In [0, 1].
-    - histogram: base-2 entropy of numpy's 100-bin histogram of the last row's d values over their range, / log2(n + 1); that row and n, all
-      rows of the set, are taken as they are. Not bounded.
+    - histogram: base-2 entropy of numpy's 100-bin histogram of the last row's d values over their range, divided by
+      log2(n + 1); that row and n, all rows of the set, are taken as they are. Not bounded.
 
     The quantity is Qin et al. (DAC 2024), −Σ p(e_i) log p(e_i) / log n, which leaves p open; histogram follows the
     first author's script.

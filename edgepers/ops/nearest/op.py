@@ -1,4 +1,4 @@
-"""Contract of `nearest_distance`."""
+"""The contract of `nearest_distance`: its checks and its registration."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""Contract of `score_tokens`."""
+"""The contract of `score_tokens`: its checks and its registration."""
 
 import torch
 from torch import Tensor

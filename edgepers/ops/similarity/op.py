@@ -1,4 +1,7 @@
-"""Contract of `int8_similarity`. NumPy and no torch: stored embeddings lie in host memory, and one decision must not wait for a dispatcher."""
+"""The contract of `int8_similarity`, in NumPy and without torch.
+
+Stored embeddings lie in host memory, and one decision must not wait for a dispatcher.
+"""
 
 from typing import Any
 
@@ -59,5 +62,6 @@ def _check(name: str, value: Any) -> None:
         raise ShapeError(f"int8_similarity: {name} is {seen}; pass a 2-dimensional int8 NumPy array")
     if value.shape[1] > WIDEST:
         raise ShapeError(
-            f"int8_similarity: {name} has {value.shape[1]} features where at most {WIDEST} are exact; project them first"
+            f"int8_similarity: {name} has {value.shape[1]} features where at most {WIDEST} are exact; project them"
+            " first"
         )

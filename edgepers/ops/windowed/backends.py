@@ -1,4 +1,7 @@
-"""The windowed kernel of each backend: C++, CUDA, Triton. `score_tokens` is its whole, the other two ops are its halves."""
+"""The windowed kernel of each backend: C++, CUDA, Triton.
+
+`score_tokens` is its whole, the other two ops are its halves.
+"""
 
 from torch import Tensor
 

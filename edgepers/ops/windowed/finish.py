@@ -8,7 +8,10 @@ from edgepers.ops.windowed.windows import TINY, Windows, segment_sum
 
 
 def entropy_from_grams(gram: Tensor, hidden: Tensor, windows: Windows, center: Tensor | None) -> Tensor:
-    """[B] float32 from the Gram matrices [W, 16, 16] of the windows; those that left float32's range are made again in float64."""
+    """Return [B] float32 entropies from the Gram matrices [W, 16, 16] of the windows.
+
+    Those that left float32's range are computed again in float64.
+    """
     squares = gram.diagonal(dim1=1, dim2=2)
     safe = (squares >= TINY) & squares.isfinite() | ~windows.valid  # NaN is not safe
     entropy = _window_entropy(gram.double(), windows.valid)
@@ -31,7 +34,10 @@ def _window_entropy(gram: Tensor, valid: Tensor) -> Tensor:
 
 
 def unit_from_sums(sums: Tensor, hidden: Tensor, windows: Windows, center: Tensor | None) -> Tensor:
-    """[B, d] float32 from the row sums [W, d] of the windows; those that overflowed float32 are made again in float64."""
+    """Return [B, d] float32 unit embeddings from the row sums [W, d] of the windows.
+
+    Those that overflowed float32 are computed again in float64.
+    """
     total = segment_sum(sums, windows.per_set)
     if not total.isfinite().all():
         partial = sums.double()

@@ -51,7 +51,7 @@ def score_cpp(
 def score_cuda(
     op: str, hidden: Tensor, offsets: Tensor, center: Tensor | None, *, entropy: bool = True, embedding: bool = True
 ) -> tuple[Tensor, Tensor]:
-    """As `score_cpp`, for a dense batch on a GPU; offsets are on the CPU, nothing waits for the GPU.
+    """Score a dense batch on a GPU, as `score_cpp` does; offsets are on the CPU, and nothing waits for the GPU.
 
     Raises:
         ShapeError: offsets that do not cut `hidden` into non-empty sets.
