@@ -46,7 +46,7 @@ _CHANNEL = re.compile(
 )
 _HARMONY = re.compile(r"<\|(?:channel|start|message|end|return|call)\|>")
 _BEGUN = re.compile(
-    r"(?:<[/|]?(?:[\w:/|]+(?:\s[^<>]{0,40})?)?|\[/?[A-Za-z]*|◁/?[a-zA-Z]*)\Z"
+    r"(?:<\|channel>\s*[a-z]*|<[/|]?(?:[\w:/|]+(?:\s[^<>]{0,40})?)?|\[/?[A-Za-z]*|◁/?[a-zA-Z]*)\Z"
 )  # perhaps a marker, not whole yet
 
 REASONING_TOKENS = re.compile(  # tokens of a vocabulary that mark thoughts; some tokenizers call them special
