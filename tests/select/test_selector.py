@@ -32,11 +32,11 @@ def stream(n: int) -> IterableStream:
 
 
 def feed_all(
-    buffer: Buffer, encoder, source: IterableStream, policy="quality", stop_at: int | None = None, **options
+    buffer: Buffer, encoder, source: IterableStream, policy="quality", stop_at=None, leave_at=None, **options
 ) -> None:
     """The rest of a stream, decided as the product decides it.
 
-    Interrupted once a set at or after `stop_at` is decided.
+    Interrupted once a set at or after `stop_at` is decided; left between two micro-batches at or after `leave_at`.
     """
     selector = Selector(buffer, encoder, policy=policy, **options)
     batches = MicroBatches(source, buffer.progress, strict=False, log=lambda _: None)
@@ -47,6 +47,8 @@ def feed_all(
 
     while batch := batches.next():
         selector.decide(batch, interrupt)
+        if leave_at is not None and batch.end >= leave_at:
+            return
 
 
 def contents(buffer: Buffer) -> list[tuple]:
@@ -79,16 +81,16 @@ def test_an_interrupted_stream_decides_as_an_uninterrupted_one(tmp_path, encoder
     at = 0
     while at < 420:
         at += rng.randrange(5, 120)  # hardly ever a multiple of 16: in the middle of a micro-batch
-        buffer = Buffer(tmp_path / "pieces", 64_000)
-        if rng.random() < 0.5:  # as after a kill: nothing is noted at exit
-            with pytest.raises(KeyboardInterrupt) if at < 420 else pytest.MonkeyPatch.context():
-                feed_all(buffer, encoder, source, policy, stop_at=at if at < 420 else None)
-        elif at < 420:
+        buffer, how = Buffer(tmp_path / "pieces", 64_000), rng.choice(["killed", "interrupted", "left", "left"])
+        if at >= 420:
+            feed_all(buffer, encoder, source, policy)
+        elif how == "left":
+            feed_all(buffer, encoder, source, policy, leave_at=at)
+        else:
             with pytest.raises(KeyboardInterrupt):
                 feed_all(buffer, encoder, source, policy, stop_at=at)
+        if how != "killed":  # whoever leaves in order notes the position
             buffer.save(buffer.progress)
-        else:
-            feed_all(buffer, encoder, source, policy)
         buffer.close()
     with Buffer(tmp_path / "pieces", 64_000) as buffer:
         feed_all(buffer, encoder, source, policy)
