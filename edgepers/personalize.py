@@ -58,7 +58,8 @@ class Personalizer:
     checked, kernels are tried on a GPU, the kept sets are read, sets leave that a smaller budget has no room for, and a
     new state's settings are saved. Requests, verdicts, `rollback` and a report without a test set need no model.
 
-    Threads may share one: what changes the state is done by one after the other, `run` and `select` as a whole.
+    Threads may share one: what changes the state is done by one after the other, `run` and `select` as a whole; `answer`
+    and `reply` need not wait for them.
 
     Args:
         state: the folder; made on first use.
@@ -187,7 +188,7 @@ class Personalizer:
 
     def _load(self) -> LanguageModel:
         import_libraries()
-        self.meter = MemoryMeter(self.settings.memory)  # what libraries take by themselves is not counted
+        self.meter.begin()  # what libraries take by themselves is not counted
         check_memory(self.settings.model, self.settings.bits, self.settings.memory)
         encode_tokens = check_plan(self.settings)
         llm = LanguageModel.load(self.settings.model, bits=self.settings.bits)
@@ -279,21 +280,23 @@ class Personalizer:
         """
         opened, held_out = self.open_stream(stream), test_sets(test)
         self.read_answers()
-        self._bind(opened)
-        self._measuring.base(held_out)
-        self._select(opened, limit, strict, on_round=lambda: self.round(opened, test=held_out))
-        if self.buffer.progress.position > self.buffer.progress.round_position:
-            self.round(opened, test=held_out)
-        return self.report(held_out)
+        with self.buffer.lock:
+            self._bind(opened)
+            self._measuring.base(held_out)
+            self._select(opened, limit, strict, on_round=lambda: self.round(opened, test=held_out))
+            if self.buffer.progress.position > self.buffer.progress.round_position:
+                self.round(opened, test=held_out)
+            return self.report(held_out)
 
     def select(
         self, stream: str | Path | Stream | Iterable[DialogueSet], *, limit: int | None = None, strict: bool = False
     ) -> dict[str, Any]:
         """Read a stream and keep what the policy keeps; no rounds."""
         opened = self.open_stream(stream)
-        self._bind(opened)
-        self._select(opened, limit, strict)
-        return self.report(None)
+        with self.buffer.lock:
+            self._bind(opened)
+            self._select(opened, limit, strict)
+            return self.report(None)
 
     def _bind(self, stream: Stream) -> None:
         """Make sure that an old state is this stream's; a new one becomes it with the first set decided."""
@@ -324,8 +327,7 @@ class Personalizer:
                 self._decide(batch)
                 self._round_if_due(on_round)
         batches.require_some()
-        with self.buffer.lock:
-            self.buffer.save(self.buffer.progress.stream_read(batches.invalid))
+        self.buffer.save(self.buffer.progress.stream_read(batches.invalid))
 
     def _round_if_due(self, on_round: Callable[[], object]) -> None:
         if self.buffer.progress.position >= self.next_round:

@@ -32,12 +32,15 @@ def gpu_bytes(*, peak: bool) -> int:
 
 
 class MemoryMeter:
-    """Measures from where it is made: make it before the model loads."""
+    """Measures from where it is made, or told to `begin`: before the model loads."""
 
     def __init__(self, budget_bytes: int | None = None) -> None:
         self.budget_bytes = budget_bytes
+        self.begin()
+
+    def begin(self) -> None:
+        """Measure from what the process holds now."""
         self._own = psutil.Process().memory_info().rss
-        self._peak = 0
         self.restart()
 
     def restart(self) -> None:
