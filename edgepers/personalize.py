@@ -58,8 +58,8 @@ class Personalizer:
     checked, kernels are tried on a GPU, the kept sets are read, sets leave that a smaller budget has no room for, and a
     new state's settings are saved. Requests, verdicts, `rollback` and a report without a test set need no model.
 
-    Threads may share one: what changes the state is done by one after the other, `run` and `select` as a whole; `answer`
-    and `reply` need not wait for them.
+    Threads may share one: what changes the state is done by one after the other, `run` and `select` as a whole;
+    `answer` and `reply` need not wait for them.
 
     Args:
         state: the folder; made on first use.
