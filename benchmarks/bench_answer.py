@@ -27,7 +27,7 @@ TOKENS, WORDS, ROUNDS, FASTEST = 48, 16, 15, 5
 def main() -> None:
     """Time, print and keep a line for each batch size."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="", help="default: the packaged model")
+    parser.add_argument("--model", help="default: the packaged model")
     parser.add_argument("--batch", default="1,16")
     parser.add_argument("--targets", default="attention,all-linear")
     parser.add_argument("--out", type=Path, default=RESULTS / "answer.jsonl")
@@ -53,7 +53,7 @@ def main() -> None:
                 print(rows[-1], flush=True)
     with args.out.open("a", encoding="utf-8") as out:
         for row in rows:
-            model = Path(args.model).name or "packaged"
+            model = "packaged" if args.model is None else Path(args.model).name
             out.write(
                 json.dumps({"name": "answer", "model": model, "parameters": llm.parameter_count, **row, **describe()})
                 + "\n"

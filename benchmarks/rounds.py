@@ -226,7 +226,7 @@ def main() -> None:
     parser.add_argument("--arms", default=",".join(ARMS))
     parser.add_argument("--rounds", default="1,3,5")
     parser.add_argument("--seeds", default="0")
-    parser.add_argument("--model", default="")
+    parser.add_argument("--model")
     parser.add_argument("--out", type=Path, default=RESULTS / "rounds.jsonl")
     args = parser.parse_args()
     tune_malloc()

@@ -53,7 +53,7 @@ def test_one_small_4_bit_layer_is_launched_before_a_model_on_a_gpu(monkeypatch):
 
     monkeypatch.setattr(loading, "warm_up_4bit", refuse)
     with pytest.raises(ModelError, match=r"do not launch on this GPU \(no kernel image .*edgepers doctor"):
-        loading.load_pretrained("", 4, torch.device("cuda", 0))
+        loading.load_pretrained(None, 4, torch.device("cuda", 0))
     assert launched == ["cuda"]
-    loading.load_pretrained("", 4, torch.device("cpu"))
+    loading.load_pretrained(None, 4, torch.device("cpu"))
     assert launched == ["cuda"]

@@ -19,7 +19,7 @@ Found = tuple[dict[str, Any], dict[str, Any]]
 
 
 @functools.lru_cache(maxsize=1)
-def _work(data: str, folder: Path, part: str, cache: Path, model: str) -> Work:
+def _work(data: str, folder: Path, part: str, cache: Path, model: str | None) -> Work:
     """What a worker prepares once and uses for all cells of a data set that it is given."""
     from edgepers.model.heap import tune_malloc
     from edgepers.model.language_model import LanguageModel
@@ -28,7 +28,7 @@ def _work(data: str, folder: Path, part: str, cache: Path, model: str) -> Work:
     return Work(LanguageModel.load(model), folder, data, part, cache)
 
 
-def cell_found(cell: Cell, folder: Path, part: str, cache: Path, model: str) -> Found:
+def cell_found(cell: Cell, folder: Path, part: str, cache: Path, model: str | None) -> Found:
     """A cell's measures, and the machine that made it."""
     return _work(cell.data, folder, part, cache, model).cell(cell), describe()
 
@@ -41,7 +41,7 @@ def make_on_ray(
     *,
     cells: Mapping[str, Sequence[Cell]],
     out: Path,
-    model: str = "",
+    model: str | None = None,
     found_by: Callable[..., Found] = cell_found,
 ) -> int:
     """Make what is missing; returns how many cells were lost, which the next call makes.
@@ -53,7 +53,7 @@ def make_on_ray(
         cache: of the base model's answers, on every node.
         cells: by data set.
         out: where lines go.
-        model: "" for the packaged one.
+        model: None for the packaged one.
         found_by: makes a cell, on a worker.
     """
     try:

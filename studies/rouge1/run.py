@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=SHARE, help="of the stream's stored bytes")
     parser.add_argument("--steps", type=int, default=STEPS, help="of the arms repeat and synthesis")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="of those that a whole stream has")
-    parser.add_argument("--model", default="")
+    parser.add_argument("--model")
     parser.add_argument(
         "--cache",
         type=Path,

@@ -23,7 +23,7 @@ from tests.model.test_families import make
 ROWS = [json.loads(line) for line in sample_stream().read_text(encoding="utf-8").splitlines()[:20]]
 
 
-def state_with_adapter(folder, llm, model="", *, steps=20, **options) -> State:
+def state_with_adapter(folder, llm, model=None, *, steps=20, **options) -> State:
     """A state as a round leaves it, with one adapter published."""
     state = State(folder)
     (state.adapters / "0001").mkdir(parents=True)
