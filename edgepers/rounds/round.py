@@ -19,6 +19,7 @@ from edgepers.evaluate.evaluator import test_digest
 from edgepers.evaluate.guard import Verdict
 from edgepers.meter.ledger import Ledger
 from edgepers.meter.memory import MemoryMeter
+from edgepers.model.heap import malloc_trim
 from edgepers.model.language_model import LanguageModel
 from edgepers.plan.plan import trains_beside
 from edgepers.report.report import round_report
@@ -200,6 +201,7 @@ class Round:
             if not beside:
                 with self.lock:
                     self.llm().unload()
+            malloc_trim()  # what earlier stages have left free is the child's
             job = replace(job, memory_bytes=int(self.settings.memory) - self.meter.now_bytes())
             return work_in_child(job, self.state.folder, report, self.meter, self.under_way)
 
