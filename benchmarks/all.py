@@ -43,7 +43,7 @@ def cases(names: list[str], *, full: bool) -> Iterator[Case]:
     models = {"packaged": str(model_folder())}
     if full and {"encode", "answer", "train"} & set(names):
         models["0.2B"] = str(make_model("0.2B", MODELS / "0.2B"))
-    stages: dict[str, Callable[[str, str], Iterator[Case]]] = {
+    stages: dict[str, Callable[[str | None, str], Iterator[Case]]] = {
         "encode": bench_stages.encode_cases,
         "answer": bench_stages.answer_cases,
         "train": bench_stages.train_cases,

@@ -55,7 +55,7 @@ def selector_cases(folder: Path) -> Iterator[Case]:
             )
 
 
-def encode_cases(model: str, label: str) -> Iterator[Case]:
+def encode_cases(model: str | None, label: str) -> Iterator[Case]:
     """Hidden states of one set and of a micro-batch, in 4 and 16 bits."""
     texts = [f"{question}\n{reference}" for question, reference in pairs_of(rehearsal_sets())[:SETS]]
     models = {bits: LanguageModel.load(model, bits=bits) for bits in (4, 16)}
@@ -73,7 +73,7 @@ def _encoded(llm: LanguageModel, texts: Sequence[str]) -> Tensor:
     return llm.encode(texts)[0]
 
 
-def answer_cases(model: str, label: str) -> Iterator[Case]:
+def answer_cases(model: str | None, label: str) -> Iterator[Case]:
     """Greedy answers of exactly `TOKENS` tokens.
 
     Without an adapter, with one, and with the same as PEFT computes it.
@@ -113,7 +113,7 @@ def _digests(answers: Sequence[str]) -> Tensor:
     return torch.tensor([zlib.crc32(answer.encode()) for answer in answers], dtype=torch.float64)
 
 
-def train_cases(model: str, label: str) -> Iterator[Case]:
+def train_cases(model: str | None, label: str) -> Iterator[Case]:
     """Two steps with all that comes before and after them."""
     llm = LanguageModel.load(model)
     pairs = pairs_of(rehearsal_sets())[:SETS]

@@ -201,19 +201,19 @@ def test_the_rouge1_study_s_parts_are_those_that_were_written_down():
 
 
 def test_worth_is_what_leaving_a_set_out_costs_and_is_held_against_its_scores(llm, monkeypatch, tmp_path):
-    from benchmarks import rouge1_cells, worth
     from edgepers.assets import sample_stream
+    from studies.rouge1 import cells, worth
 
     rows = [json.loads(line) for line in sample_stream().read_text(encoding="utf-8").splitlines()][:30]
     (tmp_path / "made.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     (tmp_path / "splits.json").write_text(
         json.dumps({"made": {"parts": {"stream": [*range(24)], "development": [*range(24, 30)]}}})
     )
-    monkeypatch.setattr(rouge1_cells, "FILE", tmp_path / "splits.json")
-    monkeypatch.setattr(rouge1_cells, "A_ROUND", 1)
+    monkeypatch.setattr(cells, "FILE", tmp_path / "splits.json")
+    monkeypatch.setattr(cells, "A_ROUND", 1)
     monkeypatch.setattr(worth, "STEPS", 1)
     monkeypatch.setattr(llm, "encode", llm.encode)
-    work = rouge1_cells.Work(llm, tmp_path, "made", "development", tmp_path / "cache")
+    work = cells.Work(llm, tmp_path, "made", "development", tmp_path / "cache")
     found = list(worth.worths(work, 0, set()))
     assert len(found) == found[0]["sets"] == 3
     assert all(one["all_loss"] == found[0]["all_loss"] > 0 and one["worth"] != 0 for one in found)
@@ -237,34 +237,33 @@ def test_worth_is_what_leaving_a_set_out_costs_and_is_held_against_its_scores(ll
 
 
 def test_cells_of_the_rouge1_study_do_equal_work_and_are_made_once(llm, monkeypatch, tmp_path):
-    from benchmarks import rouge1, rouge1_cells
     from edgepers.assets import sample_stream
     from edgepers.train.recipe import max_tokens_of
+    from studies.rouge1 import cells as study
+    from studies.rouge1 import run
 
     rows = [json.loads(line) for line in sample_stream().read_text(encoding="utf-8").splitlines()][:60]
     (tmp_path / "made.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     parts = {"stream": list(range(48)), "development": list(range(48, 54))}
     (tmp_path / "splits.json").write_text(json.dumps({"made": {"parts": parts}}), encoding="utf-8")
     for name, value in {"FILE": tmp_path / "splits.json", "ROUNDS": 2, "A_ROUND": 4}.items():
-        monkeypatch.setattr(rouge1_cells, name, value)
-    for arm in rouge1_cells.TRAINED:
-        monkeypatch.setitem(rouge1_cells.TRAINED, arm, {**rouge1_cells.TRAINED[arm], "steps": 2, "epochs": 0})
+        monkeypatch.setattr(study, name, value)
+    for arm in study.TRAINED:
+        monkeypatch.setitem(study.TRAINED, arm, {**study.TRAINED[arm], "steps": 2, "epochs": None})
     monkeypatch.setattr(llm, "encode", llm.encode)  # which the study replaces: as before afterwards
     monkeypatch.setattr(llm, "answer", partial(llm.answer, max_new_tokens=16))
     work = []
 
     def work_on(name):
-        work.append(rouge1_cells.Work(llm, tmp_path, name, "development", tmp_path / "cache"))
+        work.append(study.Work(llm, tmp_path, name, "development", tmp_path / "cache"))
         return work[-1]
 
     arms = ("base", "echo", "constant", "retrieval", "repeat", "synthesis", "all")
-    cells = {
-        "made": list(rouge1.wanted_cells("made", ["random", "quality"], arms, [0, 1], share=0.05, steps=2, rounds=2))
-    }
+    cells = {"made": list(run.wanted_cells("made", ["random", "quality"], arms, [0, 1], share=0.05, steps=2, rounds=2))}
     assert len(cells["made"]) == 3 + 3 * 4 + 2
     cells["made"] = [cell for cell in cells["made"] if cell.seed == 0]
     cells["made"] += [
-        rouge1_cells.Cell("made", *of, 0, 0.05, 2, 2)
+        study.Cell("made", *of, 0, 0.05, 2, 2)
         for of in (
             ("bins", "repeat"),
             ("random", "warm"),
@@ -273,7 +272,7 @@ def test_cells_of_the_rouge1_study_do_equal_work_and_are_made_once(llm, monkeypa
         )
     ]
     for _ in range(2):
-        rouge1.make(work_on, cells, tmp_path / "out.jsonl", 1e9)
+        run.make(work_on, cells, tmp_path / "out.jsonl", 1e9)
     assert len(work) == 1
     lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()]
     assert len(lines) == len(cells["made"])

@@ -128,7 +128,7 @@ def test_the_stages_of_a_model_are_right_before_they_are_timed():
 
     found = {}
     for cases in (encode_cases, answer_cases, train_cases):
-        for case in cases("", "packaged"):
+        for case in cases(None, "packaged"):
             assert difference(case.run(), case.truth) <= case.slack, (case.group, case.name)
             found.setdefault(case.facts["bench"], []).append(case.name)
     assert {bench: len(names) for bench, names in found.items()} == {"encode": 4, "answer": 6, "train": 1}

@@ -34,7 +34,7 @@ from edgepers.select.index import Index
 from edgepers.state.records import KeptSet
 from edgepers.streams import Cursor
 
-vectors = np.random.default_rng(0).integers(-127, 128, (3, 64)).astype(np.int8)
+vectors = np.random.default_rng(0).integers(-15, 16, (3, 64)).astype(np.int8)
 sets = [KeptSet(i, "", "q", "r", None, "a", 0.5, 0.1, vector, Cursor()) for i, vector in enumerate(vectors)]
 index = Index(64, sets[:2])
 index.add(sets[2])
