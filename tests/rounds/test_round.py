@@ -1,5 +1,6 @@
 """A round while it is done: who may ask meanwhile, and how a server follows and stops it."""
 
+import contextlib
 import threading
 
 import pytest
@@ -30,14 +31,15 @@ class Gate(Listener):
         assert self.go_on.wait(120)
 
 
+@contextlib.contextmanager
 def owner_of(tmp_path, monkeypatch, listener, body, beside=True):
     monkeypatch.setattr(process, "COMMAND", acting(body))
     monkeypatch.setattr(round_module, "trains_beside", lambda *_: beside)
-    owner = Personalizer(tmp_path / "state", SETTINGS, listener=listener, source=lambda _: None)
-    owner.select(STREAM)
-    for kept in list(owner.buffer):
-        owner.selector.annotate(kept.position, "My own words.", 1)
-    return owner
+    with Personalizer(tmp_path / "state", SETTINGS, listener=listener, source=lambda _: None) as owner:
+        owner.select(STREAM)
+        for kept in list(owner.buffer):
+            owner.selector.annotate(kept.position, "My own words.", 1)
+        yield owner
 
 
 def test_where_memory_allows_both_the_published_model_answers_while_another_process_trains(tmp_path, monkeypatch):
