@@ -9,7 +9,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 
@@ -21,15 +21,13 @@ from edgepers.model.folder import check_folder, check_quantization, weight_files
 from edgepers.model.heap import eager_trim, malloc_trim, tune_malloc
 from edgepers.model.loaded_weights import check_weights, whole_prefix
 from edgepers.model.names import hub_name_of_gguf, hub_name_of_tag, is_tag
+from edgepers.model.nf4 import nf4_config, settle_nf4
 from edgepers.model.pretrained import read_config, read_model, read_tokenizer
 
 __all__ = ["check_memory", "identity_of", "import_libraries", "load_pretrained", "quiet", "resolve"]
 
 NF4_BYTES = 0.516  # of a parameter: 4 bits, a byte of scale for 64 of them, and a float for 256 scales
 _HUB_NAME = re.compile(r"[\w-][\w.-]*(?:/[\w-][\w.-]*)?")
-RESIDENT_BYTES = (
-    256_000_000  # 4-bit layers that are no larger than this in 16 bits are dequantized once, not at every use
-)
 
 
 @contextlib.contextmanager
@@ -196,7 +194,7 @@ def load_pretrained(model: str | None, bits: int, device: torch.device | None) -
     loaded.eval()
     loaded.requires_grad_(False)
     if bits == 4:
-        _settle_4bit(loaded, dtype)
+        settle_nf4(loaded, dtype)
     malloc_trim()
     return loaded, tokenizer, name, identity_of(name, config, tokenizer, bits)
 
@@ -230,8 +228,6 @@ def _read_not_mapped() -> Iterator[None]:
 
 def _from_pretrained(name: str, bits: int, device: torch.device, *, offline: bool) -> tuple[Any, Any, Any, torch.dtype]:
     """Configuration, tokenizer, model, and the type that its weights are stored or computed in."""
-    from transformers import BitsAndBytesConfig
-
     config = read_config(name, offline=offline)
     stored_in_4 = check_quantization(name, config)
     if stored_in_4 and bits != 4:
@@ -240,12 +236,9 @@ def _from_pretrained(name: str, bits: int, device: torch.device, *, offline: boo
         )
     tokenizer = read_tokenizer(name, offline=offline)
     dtype = getattr(config.get_text_config(), "dtype", None) or torch.bfloat16
-    nf4 = BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
-    )
     options: dict[str, Any] = {
         "offline": offline,
-        "quantization_config": nf4 if bits == 4 and not stored_in_4 else None,
+        "quantization_config": nf4_config(dtype) if bits == 4 and not stored_in_4 else None,
         "dtype": dtype,
         "device_map": {"": device},
         "ignore_mismatched_sizes": True,  # they are refused below, by name
@@ -265,35 +258,6 @@ def _settle_pad_token(tokenizer: Any, rows: int) -> None:
         return
     end = tokenizer.eos_token_id
     tokenizer.pad_token = tokenizer.eos_token if end is not None and end < rows else tokenizer.convert_ids_to_tokens(0)
-
-
-def _settle_4bit(model: Any, dtype: torch.dtype) -> None:
-    """Small models compute from weights dequantized once (the same numbers, kept); larger ones at every use.
-
-    On a CPU small models compute in float32: it costs little there, and bfloat16's rounding lets the batch around a
-    question change its answer (of 40 answers, 36 were the same alone and in a batch; in float32 all 40). bitsandbytes
-    0.50 repacks 4-bit weights for AVX-512 CPUs at the first inference, and its product with repacked weights
-    has no gradient: training after answering would silently lose the gradient of every layer. So repacking is off.
-    """
-    from bitsandbytes.functional import dequantize_4bit
-    from bitsandbytes.nn.modules import Linear4bit
-
-    layers = [(name, layer) for name, layer in model.named_modules() if isinstance(layer, Linear4bit)]
-    resident = sum(layer.in_features * layer.out_features for _, layer in layers) * dtype.itemsize <= RESIDENT_BYTES
-    for name, layer in layers:
-        layer.support_avx512bf16_for_cpu = False
-        if resident:
-            plain = torch.nn.Linear(
-                layer.in_features, layer.out_features, bias=layer.bias is not None, dtype=dtype, device="meta"
-            )
-            weight = dequantize_4bit(layer.weight.data, cast(Any, layer.weight).quant_state).to(dtype)
-            plain.weight = torch.nn.Parameter(weight.view(layer.out_features, layer.in_features), requires_grad=False)
-            plain.bias = layer.bias
-            model.set_submodule(name, plain)
-    if resident and model.device.type == "cpu":
-        torch.nn.Module.float(
-            model
-        )  # transformers' own `float` refuses quantized models; no layer of it is quantized any more
 
 
 def identity_of(name: str, config: Any, tokenizer: Any, bits: int) -> str:

@@ -1,11 +1,28 @@
-"""Weights of linear layers, in NF4 or as they are stored."""
+"""Weights of linear layers in NF4: how they are quantized when a model is loaded, and read again when they are used."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
+import torch
 from torch import Tensor
 
-__all__ = ["is_quantized", "stored_weight"]
+__all__ = ["RESIDENT_BYTES", "is_quantized", "nf4_config", "settle_nf4", "stored_weight"]
+
+RESIDENT_BYTES = (
+    256_000_000  # 4-bit layers that are no larger than this in 16 bits are dequantized once, not at every use
+)
+
+
+def nf4_config(dtype: torch.dtype) -> Any:
+    """Ask transformers to quantize weights to NF4 with double quantization while it reads them, one after the other.
+
+    Dettmers et al. 2023 (QLoRA), section 3. `dtype` is what products are computed in.
+    """
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
+    )
 
 
 def is_quantized(layer: Any) -> bool:
@@ -24,3 +41,32 @@ def stored_weight(layer: Any) -> Callable[[], Tensor]:
     from bitsandbytes.functional import dequantize_4bit
 
     return lambda: dequantize_4bit(layer.weight.data, layer.weight.quant_state)
+
+
+def settle_nf4(model: Any, dtype: torch.dtype) -> None:
+    """Small models compute from weights dequantized once (the same numbers, kept); larger ones at every use.
+
+    On a CPU small models compute in float32: it costs little there, and bfloat16's rounding lets the batch around a
+    question change its answer (of 40 answers, 36 were the same alone and in a batch; in float32 all 40). bitsandbytes
+    0.50 repacks 4-bit weights for AVX-512 CPUs at the first inference, and its product with repacked weights
+    has no gradient: training after answering would silently lose the gradient of every layer. So repacking is off.
+    """
+    from bitsandbytes.functional import dequantize_4bit
+    from bitsandbytes.nn.modules import Linear4bit
+
+    layers = [(name, layer) for name, layer in model.named_modules() if isinstance(layer, Linear4bit)]
+    resident = sum(layer.in_features * layer.out_features for _, layer in layers) * dtype.itemsize <= RESIDENT_BYTES
+    for name, layer in layers:
+        layer.support_avx512bf16_for_cpu = False
+        if resident:
+            plain = torch.nn.Linear(
+                layer.in_features, layer.out_features, bias=layer.bias is not None, dtype=dtype, device="meta"
+            )
+            weight = dequantize_4bit(layer.weight.data, cast(Any, layer.weight).quant_state).to(dtype)
+            plain.weight = torch.nn.Parameter(weight.view(layer.out_features, layer.in_features), requires_grad=False)
+            plain.bias = layer.bias
+            model.set_submodule(name, plain)
+    if resident and model.device.type == "cpu":
+        torch.nn.Module.float(
+            model
+        )  # transformers' own `float` refuses quantized models; no layer of it is quantized any more

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from edgepers.errors import UncountableError, first_line
-from edgepers.model.loading import RESIDENT_BYTES, quiet
-from edgepers.model.nf4 import is_quantized
+from edgepers.model.loading import quiet
+from edgepers.model.nf4 import RESIDENT_BYTES, is_quantized
 from edgepers.model.pretrained import build_model
 from edgepers.model.weights import CausalModel
 

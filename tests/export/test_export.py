@@ -12,7 +12,7 @@ from edgepers.config import Settings
 from edgepers.errors import ModelError, UsageError
 from edgepers.export import export as module
 from edgepers.export.export import export
-from edgepers.model import loading
+from edgepers.model import nf4
 from edgepers.model.language_model import LanguageModel
 from edgepers.state.buffer import Buffer
 from edgepers.state.folder import State
@@ -92,7 +92,7 @@ def test_every_weight_of_a_family_is_written_under_its_own_name_with_its_delta(t
     llm = LanguageModel.load(str(base), bits=bits)
     state = state_with_adapter(tmp_path / "state", llm, str(base), steps=2, targets="all-linear")
     out = tmp_path / "out"
-    monkeypatch.setattr(loading, "RESIDENT_BYTES", 0)  # as large models are: 4-bit layers to the end
+    monkeypatch.setattr(nf4, "RESIDENT_BYTES", 0)  # as large models are: 4-bit layers to the end
     export(state, Settings(model=str(base)), "0001", out, form="merged", onto=onto)
     assert len(list(out.glob("model-0000*-of-*.safetensors"))) > 1
     assert shapes(out) == shapes(base)

@@ -16,7 +16,7 @@ from edgepers.cli.parser import main
 from edgepers.config import Settings, Size
 from edgepers.errors import BudgetError, ModelError, UsageError
 from edgepers.model.config import shipped_models
-from edgepers.model.loading import RESIDENT_BYTES
+from edgepers.model.nf4 import RESIDENT_BYTES
 from edgepers.plan import fit as fitting
 from edgepers.plan import plan as planning
 from edgepers.plan.fit import MARGIN, fit, heaviest

@@ -90,7 +90,7 @@ def test_the_gradient_is_that_of_the_mean_over_response_tokens_whatever_the_micr
 
 def test_4_bit_layers_have_the_right_gradient_after_answering(tmp_path, monkeypatch):
     """On AVX-512, bitsandbytes repacks weights at the first inference, and its product with those has no gradient."""
-    from edgepers.model import loading
+    from edgepers.model import nf4
 
     config = LlamaConfig(
         vocab_size=8192,
@@ -109,7 +109,7 @@ def test_4_bit_layers_have_the_right_gradient_after_answering(tmp_path, monkeypa
         (tmp_path / name).write_bytes((model_folder() / name).read_bytes())
     gradients = []
     for resident in (0, 1 << 40):
-        monkeypatch.setattr(loading, "RESIDENT_BYTES", resident)
+        monkeypatch.setattr(nf4, "RESIDENT_BYTES", resident)
         small = LanguageModel.load(str(tmp_path))
         small.answer(["Hello"], max_new_tokens=2)
         model = small.start_lora(4, 0)
