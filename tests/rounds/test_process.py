@@ -208,9 +208,7 @@ def test_memory_of_the_child_counts_beside_this_ones(tmp_path, monkeypatch):
     meter = MemoryMeter()
     monkeypatch.setattr(meter, "now_bytes", lambda: 5_000)
     before = meter.peak_bytes()
-    monkeypatch.setattr(
-        process, "COMMAND", acting("say('note', text='', peak_bytes=10**12); say('done', outcome=DONE)")
-    )
+    monkeypatch.setattr(process, "COMMAND", acting("say('log', text='', peak_bytes=10**12); say('done', outcome=DONE)"))
     work_in_child(job(tmp_path), tmp_path, Heard(), meter, UnderWay())
     assert before < meter.peak_bytes() == 10**12 + 5_000
 

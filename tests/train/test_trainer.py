@@ -20,10 +20,10 @@ PAIRS = [
 
 
 def run(llm, folder, **options):
-    told = options.pop("told", None)
+    on_step = options.pop("on_step", None)
     checkpoint = options.pop("checkpoint", None)
     recipe = Recipe(**({"steps": 6, "batch": 4, "learning_rate": 2e-3, "rank": 4, "seed": 1} | options))
-    return train(llm, PAIRS, folder, recipe, on_step=told, checkpoint=checkpoint)
+    return train(llm, PAIRS, folder, recipe, on_step=on_step, checkpoint=checkpoint)
 
 
 def test_training_lowers_the_loss_saves_a_peft_adapter_and_leaves_the_base_model_as_it_was(llm, tmp_path):
