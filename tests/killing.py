@@ -40,9 +40,10 @@ class Killer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        assert self._process.stdin is not None
+        assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.close()
         self._process.wait()
+        self._process.stdout.close()
 
     def __call__(self, kind: str, state: Path, seconds: float, whom: str = "parent") -> str:
         """The answer, and then nobody works on the state any more."""
@@ -140,7 +141,7 @@ def kill_rounds(
     while counts[f"{whom} killed"] < kills:
         states += 1
         state, done = folder / f"{states}", ""
-        check = Check(state, settings["storage"], Settings.make(settings).admissions_a_commit)
+        check = Check(state, settings["storage"], Settings.make(settings).admissions_per_commit)
         while counts[f"{whom} killed"] < kills and done != "done":
             done = killer(kind, state, rng.uniform(0, longest), whom)
             assert done in ("done", "killed"), done

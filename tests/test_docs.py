@@ -3,6 +3,7 @@
 Links and paths lead somewhere.
 """
 
+import contextlib
 import importlib.util
 import os
 import re
@@ -108,6 +109,14 @@ def desk(llm, tmp_path_factory):
     return folder
 
 
+@contextlib.contextmanager
+def nobody_types(folder, monkeypatch):
+    """Standard input is an empty file."""
+    with (folder / "empty").open("w+") as empty, monkeypatch.context() as patch:
+        patch.setattr("sys.stdin", empty)
+        yield
+
+
 @pytest.fixture
 def reader(desk, tmp_path, monkeypatch, own_keys):
     """A copy of it to work in; the state's stream lies there, too."""
@@ -115,8 +124,8 @@ def reader(desk, tmp_path, monkeypatch, own_keys):
     monkeypatch.chdir(tmp_path / "desk")
     settings = tmp_path / "desk" / "my-state" / "edgepers.toml"
     settings.write_text(settings.read_text().replace(str(desk), str(tmp_path / "desk")))
-    monkeypatch.setattr("sys.stdin", (tmp_path / "empty").open("w+"))
-    return tmp_path / "desk"
+    with nobody_types(tmp_path, monkeypatch):
+        yield tmp_path / "desk"
 
 
 @pytest.mark.parametrize("script", blocks("sh"))
@@ -137,11 +146,11 @@ def test_the_readme_runs_from_its_first_block_to_its_last_in_one_folder(tmp_path
     lay_out(tmp_path)
     State(tmp_path / "my-state").save_settings(Settings.make({**QUICK, "annotations": "ask"}))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.stdin", (tmp_path / "empty").open("w+"))
     found = runnable(ROOT / "README.md", "sh", "python")
     assert {kind for kind, _ in found} == {"sh", "python"}
-    for kind, code in found:
-        run_shell(code) if kind == "sh" else run_python(code, capsys)
+    with nobody_types(tmp_path, monkeypatch):
+        for kind, code in found:
+            run_shell(code) if kind == "sh" else run_python(code, capsys)
 
 
 def test_what_is_not_run_says_why():
