@@ -91,8 +91,9 @@ class State:
             else Settings.make(given or {}, saved)
         )
         for name in ("model", "bits", "seed"):
-            if saved.get(name, getattr(now, name)) != getattr(now, name):
-                was, is_now = (value or "the packaged one" for value in (saved[name], getattr(now, name)))
+            before = saved.get(name, getattr(Settings(), name))  # what is unset has no line
+            if saved and before != getattr(now, name):
+                was, is_now = ("the packaged one" if value is None else value for value in (before, getattr(now, name)))
                 raise StateError(
                     f"state {self.folder}: made with {name} {was}, now {is_now}; give --{name} as before, or a new"
                     " --state"

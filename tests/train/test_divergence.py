@@ -143,10 +143,12 @@ def test_weights_that_the_last_step_spoilt_are_gone_back_from(llm, tmp_path, mon
 
 @pytest.fixture
 def diverging(monkeypatch):
-    """A recipe that goes well for four steps, and then not."""
+    """A recipe that goes well for four steps, and then at a rate that grows faster than any recovery."""
     real = trainer.learning_rate_at
     monkeypatch.setattr(
-        trainer, "learning_rate_at", lambda step, steps, peak: 0.5 if step >= 4 else real(step, steps, peak)
+        trainer,
+        "learning_rate_at",
+        lambda step, steps, peak: 5.0 * 4 ** (step - 3) if step >= 4 else real(step, steps, peak),
     )
     return Recipe(steps=20, batch=4, learning_rate=2e-3, rank=8, seed=1, targets="all-linear")
 

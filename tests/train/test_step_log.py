@@ -17,7 +17,7 @@ def test_each_step_is_a_line_and_a_restart_begins_anew(tmp_path):
             for step in steps:
                 log.write(step, 1000)
                 assert (tmp_path / "rounds" / "0001.csv").read_text().count("\n") == step.step + 1  # there at once
-    rows = list(csv.reader((tmp_path / "rounds" / "0001.csv").open()))
+    rows = list(csv.reader((tmp_path / "rounds" / "0001.csv").read_text().splitlines()))
     assert tuple(rows[0]) == COLUMNS and len(rows) == 2
     assert [float(x) for x in rows[1]] == [1, 3.5, 1e-3, 100.0, 1000]
 
