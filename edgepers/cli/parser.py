@@ -547,6 +547,6 @@ def _os_failure(error: OSError, args: argparse.Namespace) -> str | None:
         return None
     file = Path(os.fsdecode(error.filename)).absolute()
     given = [Path(value).absolute() for value in vars(args).values() if isinstance(value, str | Path)]
-    if not any(file == path or path in file.parents for path in given):
+    if not any(file == path or path in file.parents or file in path.parents for path in given):
         return None
     return f"{error.filename}: {error.strerror}; check that path and its permissions"

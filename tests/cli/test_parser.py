@@ -324,3 +324,21 @@ def test_a_gated_missing_or_unreachable_hub_model_says_how_to_get_it(
     assert (done.returncode, len(done.stderr.strip().splitlines())) == (1, 1)
     assert "--model owner/name: " in done.stderr
     assert says in done.stderr
+
+
+def test_a_path_that_cannot_be_made_is_one_line_and_an_unknown_trouble_keeps_its_traceback(
+    tmp_path, stream, monkeypatch, capsys
+):
+    (tmp_path / "file").write_text("no folder")
+    assert main(["select", str(stream), "--state", str(tmp_path / "file" / "deep" / "state")]) == 1
+    assert "check that path and its permissions" in capsys.readouterr().err
+
+    def troubled(_):
+        raise OSError(5, "Input/output error", "/var/lib/elsewhere")
+
+    monkeypatch.setattr("edgepers.cli.commands.status", troubled)
+    with pytest.raises(OSError, match="elsewhere"):
+        main(["status", "--state", str(tmp_path)])
+    monkeypatch.setattr("edgepers.cli.commands.status", lambda _: (_ for _ in ()).throw(OSError(28, "No space left")))
+    assert main(["status", "--state", str(tmp_path)]) == 1
+    assert "free some space" in capsys.readouterr().err
