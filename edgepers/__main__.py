@@ -2,6 +2,6 @@
 
 import sys
 
-from edgepers.cli.parser import main
+from edgepers.cli import main
 
 sys.exit(main())

@@ -73,7 +73,7 @@ def page(parser: argparse.ArgumentParser) -> str:
 
 def main() -> int:
     """Write the page."""
-    from edgepers.cli.parser import build_parser
+    from edgepers.cli import build_parser
 
     PAGE.write_text(page(build_parser()), encoding="utf-8")
     return 0

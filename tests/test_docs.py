@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from edgepers.assets import sample_stream, sample_test
-from edgepers.cli.parser import build_parser, main
+from edgepers.cli import build_parser, main
 from edgepers.config import Settings
 from edgepers.personalize import Personalizer
 from edgepers.state.folder import State

@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM
 from edgepers import DialogueSet, Personalizer
 from edgepers.annotate.sources import Answer
 from edgepers.assets import sample_stream, sample_test
-from edgepers.cli.parser import main
+from edgepers.cli import main
 from edgepers.config import Settings
 from edgepers.errors import EdgepersError, ModelError, StateError, StreamError, UsageError
 from edgepers.meter.energy import EnergyMeter

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edgepers.cli.parser import main
+from edgepers.cli import main
 from edgepers.state.buffer import Buffer
 from edgepers.state.folder import State
 
@@ -123,7 +123,7 @@ def test_a_round_needs_no_network(home):
 def test_no_core_file_is_written(home):
     folder, env, _ = home
     code = (
-        "import resource, sys\nfrom edgepers.cli.parser import main\nresource.setrlimit(resource.RLIMIT_CORE, (4096,"
+        "import resource, sys\nfrom edgepers.cli import main\nresource.setrlimit(resource.RLIMIT_CORE, (4096,"
         " resource.RLIM_INFINITY))\n"
         "main(sys.argv[1:])\nprint(resource.getrlimit(resource.RLIMIT_CORE)[0])"
     )

@@ -1,67 +1,19 @@
-"""The command line: what can be asked for. `commands.py` does it; `--help` loads no torch."""
+"""The command line: what can be asked for. `commands.py` does it, `run.py` prints it."""
 
 import argparse
-import errno
-import json
-import os
-import resource
-import signal
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import fields
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from edgepers import __version__
 from edgepers.board.presets import PRESETS
 from edgepers.cli import commands
-from edgepers.config import EXPORT_FORMATS, EXPORT_ONTO, Settings, Size, option_name, parse_size
-from edgepers.errors import EdgepersError, UsageError
-from edgepers.model.heap import tune_malloc
+from edgepers.cli.options import PLANNED, PROFILED, add_options, add_settings, count, size
+from edgepers.config import EXPORT_FORMATS, EXPORT_ONTO
 
-__all__ = ["build_parser", "main"]
-
-# Settings that a measured round depends on, and those that decide what one takes.
-PROFILED = (
-    "model",
-    "bits",
-    "storage",
-    "memory",
-    "policy",
-    "annotations_per_round",
-    "generations",
-    "batch",
-    "lora_rank",
-    "lora_targets",
-    "lora_layers",
-    "rehearsal",
-    "lexicons",
-    "scored_text",
-    "format",
-    "seed",
-)
-PLANNED = (
-    "model",
-    "bits",
-    "storage",
-    "annotations_per_round",
-    "generations",
-    "steps",
-    "epochs",
-    "batch",
-    "step_tokens",
-    "optimizer",
-    "liger",
-    "fused",
-    "lora_rank",
-    "lora_targets",
-    "lora_layers",
-    "rehearsal",
-    "guard",
-)
-_UNSET = "none"  # on the command line: no value
-_STOPPED = "stopped; everything decided so far is kept, and the same command goes on from there"
+__all__ = ["build_parser"]
 
 
 class _Parser(argparse.ArgumentParser):
@@ -70,68 +22,6 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         print(f"{self.prog}: {message}; see {self.prog} --help", file=sys.stderr)
         raise SystemExit(2)
-
-
-def _size(text: str) -> Size:
-    try:
-        return parse_size(text)
-    except UsageError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _plain_size(size: int) -> str:
-    return f"{size // 10**9}GB" if size >= 10**9 else f"{size // 1000}KB"
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not a positive number")
-    return value
-
-
-def _add_settings(parser: argparse.ArgumentParser) -> None:
-    """All settings, as options of their own group."""
-    group = parser.add_argument_group(
-        "settings",
-        "kept in the state's edgepers.toml; what is given again replaces what is there, and none unsets it",
-    )
-    _add_options(group, [f.name for f in fields(Settings) if f.metadata["given"]])
-
-
-def _add_options(group: argparse._ActionsContainer, names: Sequence[str]) -> None:
-    """One option a setting: its name, type, default and help come from `Settings`."""
-    hints = Settings.hints()
-    for f in fields(Settings):
-        if f.name not in names:
-            continue
-        kind, may_be_unset = hints[f.name]
-        default = _plain_size(f.default) if isinstance(f.default, Size) else f.default
-        text = str(f.metadata["help"]) + ("" if default is None else f" (default {default})")
-        if f.metadata["choices"]:
-            text = f"{text}; one of {', '.join(f.metadata['choices'])}"
-        text = text.replace("%", "%%")
-        if kind is bool:
-            action = argparse.BooleanOptionalAction
-            group.add_argument(option_name(f.name), action=action, default=argparse.SUPPRESS, help=text)
-        else:
-            group.add_argument(
-                option_name(f.name),
-                type=_reader(_size if kind is Size else kind, may_be_unset=may_be_unset),
-                metavar={Size: "SIZE", int: "N", float: "X", str: "TEXT"}[kind],
-                default=argparse.SUPPRESS,
-                help=text,
-            )
-
-
-def _reader(kind: Callable[[str], Any], *, may_be_unset: bool) -> Callable[[str], Any]:
-    """Read an option's value; "none" unsets what may be unset."""
-
-    def read(text: str) -> Any:
-        return None if may_be_unset and text == _UNSET else kind(text)
-
-    read.__name__ = getattr(kind, "__name__", "value").strip("_")  # argparse names it where the text is no such value
-    return read
 
 
 def _command(
@@ -157,7 +47,7 @@ def _command(
         )
     sub.add_argument("--json", action="store_true", help="one JSON object on stdout and nothing else there")
     if settings:
-        _add_settings(sub)
+        add_settings(sub)
         sub.add_argument(
             "--quarantine", action="store_true", help="set kept sets aside that cannot be read, instead of stopping"
         )
@@ -202,7 +92,7 @@ def _add_chain(command: Callable[..., argparse.ArgumentParser]) -> None:
             help="JSON Lines with 'question' and any of 'response', 'reference', or another form (--format);"
             " a chat export, - for standard input, or a Hugging Face data set's name",
         )
-        sub.add_argument("--limit", type=_count, metavar="N", help="stop when N valid sets have been seen in all")
+        sub.add_argument("--limit", type=count, metavar="N", help="stop when N valid sets have been seen in all")
         sub.add_argument("--strict", action="store_true", help="stop at the first malformed line")
         sub.add_argument(
             "--explain",
@@ -247,7 +137,7 @@ def _add_chain(command: Callable[..., argparse.ArgumentParser]) -> None:
     round_.add_argument(
         "--when-idle",
         nargs="?",
-        type=_count,
+        type=count,
         const=10,
         metavar="MINUTES",
         help="only where something is new and the device is idle: wait so long for it (10 without a number), else end"
@@ -325,11 +215,9 @@ def _add_tools(command: Callable[..., argparse.ArgumentParser]) -> None:
     lexicon.add_argument(
         "--lexicons", type=Path, metavar="DIR", help="what is known already; without it, the packaged ones"
     )
-    lexicon.add_argument(
-        "--words", type=_count, default=40, metavar="N", help="words of a domain, at most (default 40)"
-    )
-    lexicon.add_argument("--domains", type=_count, default=3, metavar="N", help="domains, at most (default 3)")
-    lexicon.add_argument("--limit", type=_count, metavar="N", help="read N valid sets")
+    lexicon.add_argument("--words", type=count, default=40, metavar="N", help="words of a domain, at most (default 40)")
+    lexicon.add_argument("--domains", type=count, default=3, metavar="N", help="domains, at most (default 3)")
+    lexicon.add_argument("--limit", type=count, metavar="N", help="read N valid sets")
     lexicon.add_argument(
         "--references",
         action="store_true",
@@ -407,12 +295,12 @@ def _add_profile(command: Callable[..., argparse.ArgumentParser]) -> None:
         help="where profile.json and profile.png go (default edgepers-profile)",
     )  # fmt: skip
     profile.add_argument(
-        "--sets", type=_count, default=48, metavar="N", help="dialogue sets of the stream that are taken (default 48)"
+        "--sets", type=count, default=48, metavar="N", help="dialogue sets of the stream that are taken (default 48)"
     )
     profile.add_argument(
-        "--steps", type=_count, default=10, metavar="N", help="optimizer steps that are measured (default 10)"
+        "--steps", type=count, default=10, metavar="N", help="optimizer steps that are measured (default 10)"
     )
-    _add_options(profile.add_argument_group("settings of the round"), PROFILED)
+    add_options(profile.add_argument_group("settings of the round"), PROFILED)
 
 
 def _add_checks(command: Callable[..., argparse.ArgumentParser]) -> None:
@@ -436,18 +324,18 @@ def _add_checks(command: Callable[..., argparse.ArgumentParser]) -> None:
     )
     plan.add_argument(
         "--tokens",
-        type=_count,
+        type=count,
         metavar="N",
         help="tokens of the longest training set (default: the most that training takes)",
     )
     plan.add_argument(
         "--memory",
-        type=_size,
+        type=size,
         metavar="SIZE",
         default=argparse.SUPPRESS,
         help="most bytes of memory, where the device leaves more",
     )
-    _add_options(plan.add_argument_group("settings that are planned with", "as for run"), PLANNED)
+    add_options(plan.add_argument_group("settings that are planned with", "as for run"), PLANNED)
     doctor = command(
         "doctor",
         "check what this machine has and can do, with the cure for what it lacks",
@@ -498,55 +386,3 @@ def build_parser() -> argparse.ArgumentParser:
     _add_checks(command)
     _add_service(command)
     return parser
-
-
-def _interrupt(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command: 0 done, 1 a known failure in one line, 2 wrong usage."""
-    args = build_parser().parse_args(argv)
-    tune_malloc()  # before torch makes a tensor
-    signal.signal(signal.SIGTERM, _interrupt)
-    resource.setrlimit(
-        resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1])
-    )  # a core file would hold what was decrypted
-    try:
-        outcome: commands.Outcome = args.run(args)
-        if args.json:
-            print(json.dumps(outcome.record, ensure_ascii=False, allow_nan=False))
-        elif outcome.text:
-            print(outcome.text)
-        sys.stdout.flush()
-        if not outcome.failure:
-            return 0
-        failure, code = outcome.failure, 1
-    except UsageError as error:
-        failure, code = str(error), 2
-    except EdgepersError as error:
-        failure, code = str(error), 1
-    except KeyboardInterrupt:
-        failure, code = _STOPPED, 1
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader has gone; there is nobody to tell
-        return 1
-    except OSError as error:
-        if (known := _os_failure(error, args)) is None:
-            raise
-        failure, code = known, 1
-    print(f"edgepers: {failure}", file=sys.stderr)
-    return code
-
-
-def _os_failure(error: OSError, args: argparse.Namespace) -> str | None:
-    """One line about a full disk, or about a path that was given; None for what a traceback should explain."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"{error.filename or 'disk'}: {error.strerror}; free some space, and the same command goes on from there"
-    if error.filename is None:
-        return None
-    file = Path(os.fsdecode(error.filename)).absolute()
-    given = [Path(value).absolute() for value in vars(args).values() if isinstance(value, str | Path)]
-    if not any(file == path or path in file.parents or file in path.parents for path in given):
-        return None
-    return f"{error.filename}: {error.strerror}; check that path and its permissions"

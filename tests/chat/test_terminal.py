@@ -10,7 +10,7 @@ import pexpect
 import pytest
 
 from edgepers.chat.terminal import chat
-from edgepers.cli.parser import main
+from edgepers.cli import main
 from edgepers.config import Settings
 from edgepers.personalize import Personalizer
 from tests.processes import heed_interrupts

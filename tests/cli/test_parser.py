@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edgepers.assets import sample_stream
-from edgepers.cli.parser import build_parser, main
+from edgepers.cli import build_parser, main
 from tests.processes import heed_interrupts
 
 COMMANDS = [
@@ -76,7 +76,7 @@ def test_every_command_has_help_a_runnable_example_and_json():
 
 
 def test_help_loads_no_torch():
-    code = "import sys, contextlib\nfrom edgepers.cli.parser import main\n"
+    code = "import sys, contextlib\nfrom edgepers.cli import main\n"
     code += "with contextlib.suppress(SystemExit): main(['--help'])\nsys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0
@@ -260,7 +260,7 @@ def test_lexicon_suggest_prints_writes_and_loads_no_torch(tmp_path, edgepers):
     assert (again.returncode, len(again.stderr.splitlines())) == (2, 1)
     assert edgepers("lexicon", "suggest", stream, "--with-packaged").returncode == 2
     code = (
-        "import sys\nfrom edgepers.cli.parser import main\nmain(['lexicon', 'suggest',"
+        "import sys\nfrom edgepers.cli import main\nmain(['lexicon', 'suggest',"
         f" {str(stream)!r}])\nsys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edgepers.cli.parser import main
+from edgepers.cli import main
 from edgepers.cli.profile import profile_text, write_profile
 from edgepers.meter.energy import EnergyMeter
 from tests.meters import Watts

@@ -16,7 +16,7 @@ import torch
 import edgepers.ops
 from edgepers import doctor
 from edgepers.board.reading import storage_of
-from edgepers.cli.parser import main
+from edgepers.cli import main
 from edgepers.doctor import (
     CHECKS,
     Finding,

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from edgepers.assets import sample_stream
-from edgepers.cli.parser import main
+from edgepers.cli import main
 from edgepers.config import Settings
 from edgepers.errors import ModelError
 from edgepers.evaluate.served import guard_served, take_weights

@@ -9,7 +9,7 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from edgepers.cli.parser import main
+from edgepers.cli import main
 from edgepers.errors import ModelError, UsageError
 from edgepers.export.gguf_adapter import write_adapter
 from edgepers.model.gguf_names import GgufNames

@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from edgepers.assets import model_folder
 from edgepers.board.reading import read_board
-from edgepers.cli.parser import main
+from edgepers.cli import main
 from edgepers.config import Settings, Size
 from edgepers.errors import BudgetError, ModelError, UsageError
 from edgepers.model.config import shipped_models

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edgepers.assets import sample_stream
-from edgepers.cli.parser import main
+from edgepers.cli import main
 from edgepers.config import Settings
 from edgepers.personalize import Personalizer
 from edgepers.report.overview import spearman
@@ -75,7 +75,7 @@ def test_status_loads_no_torch(made):
     import sys
 
     code = (
-        "import sys\nfrom edgepers.cli.parser import main\nmain(['status', '--state',"
+        "import sys\nfrom edgepers.cli import main\nmain(['status', '--state',"
         f" {str(made)!r}])\nsys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0

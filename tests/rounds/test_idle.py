@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from edgepers.cli.parser import main
+from edgepers.cli import main
 from edgepers.config import Settings
 from edgepers.personalize import Personalizer
 from edgepers.rounds import idle

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edgepers.cli.parser import main
+from edgepers.cli import main
 from edgepers.config import Settings, Size
 from edgepers.errors import UsageError
 from edgepers.rounds.systemd import LIBRARIES_BYTES, service_of, units, write_units

@@ -4,7 +4,7 @@ import shutil
 import pytest
 
 from edgepers.assets import sample_stream
-from edgepers.cli.parser import main
+from edgepers.cli import main
 from edgepers.config import Settings
 from edgepers.errors import StateError, UsageError
 from edgepers.personalize import Personalizer
