@@ -69,7 +69,7 @@ def turns(llm: LanguageModel, adapter: Path, questions: list[str]) -> dict[str, 
     for turn in range(ROUNDS + 1):
         for name, own in taken.items():
             with unittest.mock.patch(
-                "edgepers.model.language_model.lean_adapter", lean_adapter if name == "ours" else lambda _: None
+                "edgepers.model.weights.lean_adapter", lean_adapter if name == "ours" else lambda _: None
             ):
                 llm.use_adapter(None if name == "base" else adapter)
             llm.answer(questions, max_new_tokens=2)

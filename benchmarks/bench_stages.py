@@ -104,7 +104,7 @@ def _answered(llm: LanguageModel, questions: Sequence[str], folder: Path | None,
     if lean:
         llm.use_adapter(folder)
     else:
-        with patch("edgepers.model.language_model.lean_adapter", lambda _: None):
+        with patch("edgepers.model.weights.lean_adapter", lambda _: None):
             llm.use_adapter(folder)
     return _digests(llm.answer(questions, max_new_tokens=TOKENS))
 
