@@ -1,1 +1,1 @@
-"""Encryption at rest: the key ring of a state, and what is sealed with it (design section 5)."""
+"""Encryption at rest: the key ring of a state, and what is sealed with it."""
