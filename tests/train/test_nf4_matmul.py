@@ -13,7 +13,7 @@ from peft import LoraConfig, get_peft_model
 from torch import nn
 
 from benchmarks import bench_fused
-from edgepers.train import fused
+from edgepers.train import nf4_matmul
 from edgepers.train.frozen_linear import lean_layers
 from edgepers.train.nf4 import LowRank, NF4Weight
 from edgepers.train.nf4_matmul import Fused, FusedProducts
@@ -96,7 +96,7 @@ def choose(monkeypatch, plain, kernel, products=None):
     """What is chosen for a layer where the ways take so many seconds; and how many shapes were timed."""
     timed = []
     monkeypatch.setattr(
-        fused, "seconds_of", lambda run, device: timed.append(run) or (plain, kernel)[len(timed) % 2 == 0]
+        nf4_matmul, "seconds_of", lambda run, device: timed.append(run) or (plain, kernel)[len(timed) % 2 == 0]
     )
     products = products or FusedProducts(4)
     for layer in (nf4(64, 64), nf4(64, 64), nf4(32, 64)):
@@ -118,7 +118,7 @@ def test_a_kernel_that_says_something_else_is_never_timed_nor_taken(monkeypatch)
 
 
 def test_time_is_told():
-    assert 0 < fused.seconds_of(lambda: sum(range(1000)), torch.device("cpu")) < 1
+    assert 0 < nf4_matmul.seconds_of(lambda: sum(range(1000)), torch.device("cpu")) < 1
 
 
 class Always(FusedProducts):
