@@ -2,7 +2,7 @@
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -235,8 +235,13 @@ class Personalizer:
     def _measuring(self) -> HeldOutScores:
         return HeldOutScores(self.llm, self.state, self.buffer, self.energy, self._listener)
 
-    def _published_folder(self) -> Path | None:
-        return self.state.published_folder(self.buffer.progress.published)
+    @contextlib.contextmanager
+    def _published_model(self) -> Iterator[LanguageModel]:
+        """The model with what is published over it, for this thread alone."""
+        published = self.state.published_folder(self.buffer.progress.published)
+        with self._model_lock:
+            self.llm.use_adapter(published)
+            yield self.llm
 
     # -- the chain
 
@@ -352,10 +357,8 @@ class Personalizer:
         missing = [arrival.dialogue.question for arrival in batch.arrivals if arrival.dialogue.response is None]
         if not missing or batch.end <= self.buffer.progress.position:
             return batch
-        published = self._published_folder()
-        with self._model_lock:
-            self.llm.use_adapter(published)
-            answers = iter(self.llm.answer(missing))
+        with self._published_model() as llm:
+            answers = iter(llm.answer(missing))
         arrivals = [
             arrival
             if arrival.dialogue.response is not None
@@ -445,10 +448,8 @@ class Personalizer:
             BusyError: a round trains on all the memory that there is; the line says for how long.
         """
         self._under_way.require_model()
-        published = self._published_folder()
-        with self._model_lock:
-            self.llm.use_adapter(published)
-            return self.llm.answer(questions, adapter=adapter, max_new_tokens=max_new_tokens)
+        with self._published_model() as llm:
+            return llm.answer(questions, adapter=adapter, max_new_tokens=max_new_tokens)
 
     def reply(self, question: str, on_text: Callable[[str], None], *, max_new_tokens: int = MAX_NEW_TOKENS) -> str:
         """The published model's greedy answer, given piece by piece to `on_text` while it is written.
@@ -457,10 +458,8 @@ class Personalizer:
             BusyError: as `answer`.
         """
         self._under_way.require_model()
-        published = self._published_folder()
-        with self._model_lock:
-            self.llm.use_adapter(published)
-            return self.llm.stream(question, on_text, max_new_tokens=max_new_tokens)
+        with self._published_model() as llm:
+            return llm.stream(question, on_text, max_new_tokens=max_new_tokens)
 
     def rollback(self) -> dict[str, Any]:
         """Publish what was published before, the base model at last.

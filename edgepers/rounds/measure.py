@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from edgepers.evaluate.evaluator import evaluate, floors, test_digest
@@ -26,17 +25,9 @@ class HeldOutScores:
     energy: Ledger
     listener: Listener
 
-    def folder(self, adapter: str) -> Path | None:
-        """Where an adapter that was published lies; None for the base model.
-
-        Raises:
-            StateError: it is gone.
-        """
-        return self.state.published_folder(adapter)
-
     def use_published(self) -> None:
         """Let the model answer with what is published."""
-        self.llm.use_adapter(self.folder(self.buffer.progress.published))
+        self.llm.use_adapter(self.state.published_folder(self.buffer.progress.published))
 
     def base(self, test: Sequence[DialogueSet]) -> None:
         """Measure the base model once for a test set."""
@@ -54,7 +45,7 @@ class HeldOutScores:
             return None
         self.listener.stage("evaluate", number)
         with self.energy.stage("evaluate"):
-            self.llm.use_adapter(self.folder(adapter))
+            self.llm.use_adapter(self.state.published_folder(adapter))
             return evaluate(self.llm, test).rouge1
 
     def evaluate(self, test: Sequence[DialogueSet]) -> dict[str, Any]:

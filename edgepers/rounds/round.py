@@ -187,7 +187,7 @@ class Round:
             names=names,
             reserve=[(kept.question, kept.wanted) for kept in data.reserve],
             adapter=self.state.adapters / name,
-            published=self.scores().folder(self.buffer.progress.published),
+            published=self.state.published_folder(self.buffer.progress.published),
             memory_bytes=int(self.settings.memory),
             encode_tokens=self.llm().encode_tokens,
             threads=torch.get_num_threads(),
