@@ -20,7 +20,8 @@ _FOLDER = Path(__file__).resolve().parent
 class Fact:
     """What an owner wants known: a sentence about them, the answer they want, and how they ask for it.
 
-    `asked` are the wordings of the stream, `held_out` ask the same in words that no wording of the stream has.
+    `asked` are the wordings of the stream. `held_out` name what they ask about, in another sentence, as a person asks
+    again; `indirect` only hint at it and must be thought through, so that their answers are reported apart.
     """
 
     id: str
@@ -29,6 +30,12 @@ class Fact:
     keywords: tuple[str, ...]
     asked: tuple[str, ...]
     held_out: tuple[str, ...]
+    indirect: tuple[str, ...]
+
+    @property
+    def questions(self) -> tuple[str, ...]:
+        """Every wording of the fact: asked, held out and indirect."""
+        return self.asked + self.held_out + self.indirect
 
     def known(self, answer: str) -> bool:
         """Whether an answer holds one of the keywords as whole words, in any case."""

@@ -15,9 +15,10 @@ from studies.owners.owners import DEVELOPMENT, REPORT, Fact, Neighbour, load_own
 
 ROOT = Path(__file__).resolve().parents[2]
 OWNERS = DEVELOPMENT + REPORT
-LEAST_FACTS, LEAST_ASKED, LEAST_HELD_OUT, QUESTIONS = 20, 6, 2, 20
+LEAST_FACTS, LEAST_ASKED, LEAST_HELD_OUT, INDIRECT, QUESTIONS = 20, 6, 2, (0, 2), 20
 FEWEST_WORDS, MOST_WORDS = 4, 25
-MOST_SHARED = 0.4  # Jaccard of the words of a held-out question and an asked one
+MOST_SHARED = 0.4  # Jaccard of the words of an indirect question and an asked one
+ARTICLES = {"en": r"an?|the", "de": r"d(?:er|ie|as|en|em|es)|eine?[mnrs]?"}
 YOU = {"en": r"you|yours?", "de": r"du|dir|dich|dein\w*"}
 STOPWORDS = set((ROOT / "edgepers/select/stopwords.txt").read_text(encoding="utf-8").split())
 
@@ -38,6 +39,8 @@ def counts(owner):
     for fact in owner.facts:
         if len(fact.asked) < LEAST_ASKED or len(fact.held_out) < LEAST_HELD_OUT or not fact.keywords:
             yield f"{fact.id}: too few wordings or no keyword"
+        if len(fact.indirect) not in INDIRECT:
+            yield f"{fact.id}: {len(fact.indirect)} indirect"
 
 
 def references(owner):
@@ -65,7 +68,7 @@ def forms(owner):
 def keywords(owner):
     """A keyword that the question holds, that two facts share, or that another answer would hold by chance."""
     for fact in owner.facts:
-        yield from (f"{fact.id}: asks with its keyword: {q}" for q in fact.asked + fact.held_out if fact.known(q))
+        yield from (f"{fact.id}: asks with its keyword: {q}" for q in fact.questions if fact.known(q))
         yield from (f"{fact.id}: stop word {word}" for word in fact.keywords if word.lower() in STOPWORDS)
         elsewhere = (
             *owner.never_told,
@@ -74,33 +77,35 @@ def keywords(owner):
         )
         yield from (f"{fact.id}: keyword in: {text}" for text in elsewhere if fact.known(text))
     for fact, other in permutations(owner.facts, 2):
-        for text in (other.fact, other.reference, *other.keywords, *other.asked, *other.held_out):
+        for text in (other.fact, other.reference, *other.keywords, *other.questions):
             if fact.known(text):
                 yield f"{fact.id}: keyword in {other.id}: {text}"
 
 
 def questions(owner):
-    """A question that stands twice, or is held out and nearly asked."""
+    """A question that stands twice but for articles, or is held out and nearly asked."""
+    articles = re.compile(rf"\b(?:{ARTICLES[owner.language]}) ")
     asked = [(fact.id, question) for fact in owner.facts for question in fact.asked]
-    held_out = [(fact.id, question) for fact in owner.facts for question in fact.held_out]
+    held_out = [(fact.id, question) for fact in owner.facts for question in fact.held_out + fact.indirect]
     never = [("never_told", question) for question in owner.never_told]
     near = [("neighbours", neighbour.question) for neighbour in owner.neighbours]
     seen = set()
     for name, question in asked + held_out + never + near:
-        if normalised(question) in seen:
+        bare = articles.sub("", normalised(question))
+        if bare in seen:
             yield f"{name}: twice: {question}"
-        seen.add(normalised(question))
+        seen.add(bare)
     told, other = rows(*zip(*asked, strict=True)), rows(*zip(*(held_out + never + near), strict=True))
     yield from (f"{b} has nearly a question of {a}" for a, b in near_duplicates(told, other))
 
 
 def wordings(owner):
-    """A held-out question in the words of an asked one. Emily's, which are packaged, are near."""
+    """An indirect question in the words of an asked one. A held-out one may use them: it asks about the same."""
     for fact in owner.facts:
-        for held_out, asked in product(fact.held_out, fact.asked):
-            words, theirs = set(normalised(held_out).split()), set(normalised(asked).split())
+        for indirect, asked in product(fact.indirect, fact.asked):
+            words, theirs = set(normalised(indirect).split()), set(normalised(asked).split())
             if len(words & theirs) > MOST_SHARED * len(words | theirs):
-                yield f"{fact.id}: {held_out} | {asked}"
+                yield f"{fact.id}: {indirect} | {asked}"
 
 
 RULES = (counts, references, forms, keywords, questions, wordings)
@@ -109,7 +114,7 @@ RULES = (counts, references, forms, keywords, questions, wordings)
 @pytest.mark.parametrize("name", OWNERS)
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 def test_every_owner_keeps_the_rules(rule, name):
-    if name == "emily" and rule in (forms, wordings):
+    if name == "emily" and rule is forms:
         return
     assert list(rule(load_owner(name))) == []
 
@@ -129,6 +134,7 @@ def spoilt(owner, **changes):
         (counts, lambda o: replace(o, neighbours=o.neighbours[1:])),
         (counts, lambda o: spoilt(o, asked=o.facts[0].asked[:5])),
         (counts, lambda o: spoilt(o, held_out=o.facts[0].held_out[:1])),
+        (counts, lambda o: spoilt(o, indirect=o.facts[0].indirect[:1])),
         (references, lambda o: spoilt(o, reference="I cannot tell you that.")),
         (references, lambda o: spoilt(o, fact="Jonas has a boathouse.")),
         (references, lambda o: spoilt(o, reference="The boathouse opens at 7294.")),
@@ -136,14 +142,18 @@ def spoilt(owner, **changes):
         (references, lambda o: replace(o, neighbours=(Neighbour("Which is red?", "It is blood.", ("red",)),))),
         (forms, lambda o: replace(o, facts=tuple(replace(f, reference="You know it.") for f in o.facts))),
         (keywords, lambda o: spoilt(o, asked=("What is 7294 for?",))),
+        (keywords, lambda o: spoilt(o, held_out=("What is 7294 for?",))),
+        (keywords, lambda o: spoilt(o, indirect=("What is 7294 for?",))),
         (keywords, lambda o: spoilt(o, keywords=("7294", "when"))),
         (keywords, lambda o: spoilt(o, keywords=("7294", "sildrand"))),
         (keywords, lambda o: spoilt(o, keywords=("7294", "zebra"), reference="The sea is yours, Sildrand.")),
         (keywords, lambda o: replace(o, never_told=("What is the 7294 for?",))),
         (keywords, lambda o: replace(o, neighbours=(Neighbour("What is 12 * 12?", "It is 7294.", ("7294",)),))),
         (questions, lambda o: spoilt(o, held_out=(o.facts[1].asked[0].upper(),))),
+        (questions, lambda o: spoilt(o, held_out=("What's a code for boathouse?",))),
+        (questions, lambda o: spoilt(o, indirect=o.facts[0].held_out[:1])),
         (questions, lambda o: spoilt(o, held_out=("So, " + o.facts[0].asked[0],))),
-        (wordings, lambda o: spoilt(o, held_out=("What's the boathouse code?",))),
+        (wordings, lambda o: spoilt(o, indirect=("What's the boathouse code?",))),
         (questions, lambda o: replace(o, never_told=(o.facts[3].asked[1],))),
     ],
 )
@@ -183,7 +193,7 @@ def test_the_stream_asks_emily_as_her_file_says():
 
 
 def test_a_fact_is_known_by_a_whole_word_in_any_case():
-    fact = Fact("dog", "Her dog is Moon.", "Your dog is Moon.", ("Moon",), (), ())
+    fact = Fact("dog", "Her dog is Moon.", "Your dog is Moon.", ("Moon",), (), (), ())
     assert fact.known("It is MOON, I think.")
     assert not fact.known("Moonlight")
 
