@@ -6,11 +6,25 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-__all__ = ["RESIDENT_BYTES", "is_quantized", "nf4_config", "settle_nf4", "stored_weight"]
+from edgepers.device import multiplies_bfloat16
+
+__all__ = ["RESIDENT_BYTES", "in_float32", "is_quantized", "nf4_config", "settle_nf4", "stored_weight"]
 
 RESIDENT_BYTES = (
     256_000_000  # 4-bit layers that are no larger than this in 16 bits are dequantized once, not at every use
 )
+
+FLOAT32_BELOW = 50_000_000  # parameters
+
+
+def in_float32(parameters: int) -> bool:
+    """Whether a model whose weights are dequantized once computes in float32 on this CPU.
+
+    A few million parameters cost little in float32, and bfloat16's rounding lets the batch around a question change its
+    answer (of 40 answers, 36 were the same alone and in a batch; in float32 all 40). Larger ones are computed in
+    bfloat16 where the processor multiplies it, in half the memory and a fraction of the time.
+    """
+    return parameters < FLOAT32_BELOW or not multiplies_bfloat16()
 
 
 def nf4_config(dtype: torch.dtype) -> Any:
@@ -46,8 +60,7 @@ def stored_weight(layer: Any) -> Callable[[], Tensor]:
 def settle_nf4(model: Any, dtype: torch.dtype) -> None:
     """Small models compute from weights dequantized once (the same numbers, kept); larger ones at every use.
 
-    On a CPU small models compute in float32: it costs little there, and bfloat16's rounding lets the batch around a
-    question change its answer (of 40 answers, 36 were the same alone and in a batch; in float32 all 40). bitsandbytes
+    On a CPU they may also compute in float32 (`in_float32`). bitsandbytes
     0.50 repacks 4-bit weights for AVX-512 CPUs at the first inference, and its product with repacked weights
     has no gradient: training after answering would silently lose the gradient of every layer. So repacking is off.
     """
@@ -66,7 +79,7 @@ def settle_nf4(model: Any, dtype: torch.dtype) -> None:
             plain.weight = torch.nn.Parameter(weight.view(layer.out_features, layer.in_features), requires_grad=False)
             plain.bias = layer.bias
             model.set_submodule(name, plain)
-    if resident and model.device.type == "cpu":
+    if resident and model.device.type == "cpu" and in_float32(model.num_parameters()):
         torch.nn.Module.float(
             model
         )  # transformers' own `float` refuses quantized models; no layer of it is quantized any more

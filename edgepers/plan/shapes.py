@@ -8,7 +8,7 @@ from torch import nn
 
 from edgepers.errors import UncountableError, first_line
 from edgepers.model.loading import quiet
-from edgepers.model.nf4 import RESIDENT_BYTES, is_quantized
+from edgepers.model.nf4 import RESIDENT_BYTES, in_float32, is_quantized
 from edgepers.model.pretrained import build_model
 from edgepers.model.weights import CausalModel
 
@@ -46,7 +46,7 @@ class ModelShapes(CausalModel):
         if sum(layer.weight.numel() for layer in linear.values()) * dtype.itemsize > RESIDENT_BYTES:
             for name, layer in linear.items():
                 model.set_submodule(name, _in_4_bits(layer))
-        elif on_cpu:
+        elif on_cpu and in_float32(self.parameter_count):
             model.float()
 
     @classmethod
