@@ -30,6 +30,7 @@ FORMATS = (
     "question", "openorca", "chatgpt", "openwebui", "messages", "sharegpt",
     "empathetic", "prosocial", "dolly", "instruction", "meddialog",
 )  # fmt: skip
+ASKED = ("coverage", "newest")
 EXPORT_FORMATS = ("peft", "gguf", "merged")
 EXPORT_ONTO = ("quantized", "original")
 LORA_TARGETS = ("attention", "all-linear")
@@ -104,10 +105,15 @@ class Settings:
         "ask", "gold (the data set's reference), ask (on the terminal), or a JSONL file of answers"
     )
     annotations_per_round: int = option(16, "most requests to the owner in one round")
+    ask: str = option(
+        "coverage",
+        "who is asked about: coverage, what stands for most of what you ask and is not covered yet, or the newest",
+        choices=ASKED,
+    )
     generations: int = option(3, "variations asked of the model for each annotated set; 0: none")
     synthesize: str = option("question", "what is varied", choices=("question", "pair"))
-    steps: int = option(100, "optimizer steps of a round")
-    epochs: int | None = option(None, "passes over the training sets, instead of a fixed number of steps")
+    epochs: int = option(12, "passes of a round over its training sets")
+    steps: int | None = option(None, "optimizer steps of a round, instead of passes; unset: --epochs decides")
     batch: int = option(16, "training sets in one optimizer step, at most")
     step_tokens: int | None = option(
         None, "tokens of the sets of one optimizer step, about, however many sets they are; unset: --batch sets"
@@ -130,6 +136,10 @@ class Settings:
     )
     rehearsal: int = option(
         4, "general sets in each step on which the adapter is held to what the base model says; 0: none"
+    )
+    untold: int = option(
+        4,
+        "questions in each step about what you have not told, to be answered so, lest one fact answer another; 0: none",
     )
     guard: bool = option(True, "keep an adapter aside that is worse on annotated sets held in reserve")
     guard_perplexity: float | None = option(
@@ -225,6 +235,7 @@ _LIMITS: dict[str, tuple[float | None, float | None]] = {
     "lora_rank": (1, 4096),
     "lora_layers": (1, 10_000),
     "rehearsal": (0, 10_000),
+    "untold": (0, 10_000),
     "keep_adapters": (1, 10_000),
     "admissions_per_commit": (1, 999_999),
     "busy_load": (0.01, 1.0),
@@ -245,10 +256,12 @@ PAPER: dict[str, Any] = {
     "scored_text": "reference",
     "protect_annotated": False,
     "annotations_per_round": 128,
+    "ask": "newest",
     "synthesize": "pair",
     "batch": 128,
     "epochs": 100,
     "learning_rate": 3e-4,
     "rehearsal": 0,
+    "untold": 0,
     "guard": False,
 }

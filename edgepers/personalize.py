@@ -421,7 +421,7 @@ class Personalizer:
 
     def requests(self) -> list[KeptSet]:
         """What the owner would be asked about next, in that order."""
-        return requests(self.verdicts, self.round_number, self.settings.annotations_per_round)
+        return requests(self.verdicts, self.round_number, self.settings.annotations_per_round, self.settings.ask)
 
     def synthesize(self) -> dict[str, Any]:
         """Write the variations that annotated sets still lack; those of sets that have left are deleted."""

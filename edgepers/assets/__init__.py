@@ -3,7 +3,16 @@
 from importlib.resources import files
 from pathlib import Path
 
-__all__ = ["general_sets", "model_folder", "sample_facts", "sample_stream", "sample_test", "shipped_configs"]
+__all__ = [
+    "general_sets",
+    "model_folder",
+    "rehearsal_sets",
+    "sample_facts",
+    "sample_stream",
+    "sample_test",
+    "shipped_configs",
+    "untold_questions",
+]
 
 
 def _asset(*parts: str) -> Path:
@@ -44,6 +53,11 @@ def rehearsal_sets() -> Path:
     They are in no other file here.
     """
     return _asset("sample", "rehearsal.jsonl")
+
+
+def untold_questions() -> Path:
+    """JSONL of `question`, `response`, `language`: of what people ask about themselves, not answered."""
+    return _asset("untold.jsonl")
 
 
 def shipped_configs() -> Path:

@@ -24,6 +24,7 @@ PROFILED = (
     "lora_targets",
     "lora_layers",
     "rehearsal",
+    "untold",
     "lexicons",
     "scored_text",
     "format",
@@ -46,6 +47,7 @@ PLANNED = (
     "lora_targets",
     "lora_layers",
     "rehearsal",
+    "untold",
     "guard",
 )
 _UNSET = "none"  # on the command line: no value

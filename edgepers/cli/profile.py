@@ -6,6 +6,7 @@ The round is really done, in a folder that is deleted at the end.
 import contextlib
 import itertools
 import json
+import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -240,7 +241,8 @@ def _round(done: Row, step_seconds: Sequence[float]) -> Row:
         for name in ("train_sets", "variations", "train_steps", "train_tokens", "peak_memory_bytes", "reason")
     }
     row |= {name: value for name, value in spent.record().items() if name != "by"}
-    steps = Settings().steps
+    default = Settings()
+    steps = default.epochs * math.ceil((done["train_sets"] + done["variations"]) / default.batch)
     if step_seconds and "train" in stages:
         more = (steps - done["train_steps"]) * float(np.median(step_seconds))
         train = stages["train"]

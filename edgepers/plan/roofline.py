@@ -24,7 +24,8 @@ _DEQUANTIZED = (
     0.5 + 2 + 2
 )  # bytes moved of each weight when a layer is used: read in 4 bits, written in 16, read by the product
 FORMULA = (
-    f"train: steps x (batch + rehearsal) x {SET_TOKENS} tokens x 2 P x (2 + recomputed share) operations at"
+    "train: steps (unset: epochs over annotations x (1 + generations) sets, by batches) x"
+    f" (batch + untold + rehearsal) x {SET_TOKENS} tokens x 2 P x (2 + recomputed share) operations at"
     f" {COMPUTED_SHARE:g} of the peak,"
     f" and {_DEQUANTIZED:g} bytes of each weight that is not kept dequantized, for each pass of each micro-batch, at"
     f" {MOVED_SHARE:g} of the"
@@ -64,7 +65,7 @@ def estimate_round(
     Args:
         preset: the board.
         mode: that it is in.
-        settings: steps, batch, rehearsal, annotations and generations of a round.
+        settings: epochs, batch, untold, rehearsal, annotations and generations of a round.
         parameters: of the model, a tied head once.
         quantized: of them, in 4 bits.
         blocks: of the model.
@@ -74,9 +75,11 @@ def estimate_round(
     rest = 2 * (parameters - quantized)  # bytes of what is in 16 bits and read for each pass: the head, above all
     moved = _DEQUANTIZED * max(quantized - configuration.resident_bytes / 2, 0) + rest
     passes = 2 + configuration.recomputed_blocks / blocks
-    sets = settings.batch + settings.rehearsal
+    sets = settings.batch + settings.untold + settings.rehearsal
     micro_batches = math.ceil(sets * SET_TOKENS / configuration.micro_batch_tokens)
-    train = settings.steps * passes * (sets * SET_TOKENS * 2 * parameters / compute + micro_batches * moved / move)
+    learned = settings.annotations_per_round * (1 + settings.generations)
+    steps = settings.steps or settings.epochs * math.ceil(learned / settings.batch)
+    train = steps * passes * (sets * SET_TOKENS * 2 * parameters / compute + micro_batches * moved / move)
     answers = settings.annotations_per_round * settings.generations
     synthesize = ANSWER_TOKENS * math.ceil(answers / ANSWERS_AT_ONCE) * (_DEQUANTIZED * quantized + rest) / move
     guard = 3 * (MOST_RESERVE + GENERAL_SETS) * SET_TOKENS * 2 * parameters / compute

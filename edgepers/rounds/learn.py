@@ -12,6 +12,7 @@ from edgepers.files import replace_folder
 from edgepers.model.language_model import LanguageModel
 from edgepers.plan.fit import fit, over_budget
 from edgepers.plan.shapes import ModelShapes
+from edgepers.rounds.untold import untold_beside
 from edgepers.state.folder import CHECKPOINT
 from edgepers.train.layout import MemoryLayout
 from edgepers.train.pause import Pause
@@ -47,9 +48,12 @@ def learn(
     checkpoint = folder.parent / CHECKPOINT
     recipe = Recipe.of(settings, on_cpu=llm.device.type == "cpu")
     general = pairs_of(rehearsal_sets()) if settings.rehearsal else ()
+    untold = untold_beside([question for question, _ in pairs]) if settings.untold else ()
     write = log or (lambda _: None)
     try:
-        configuration = fitting(llm, recipe, [*pairs, *general], settings, memory_bytes).at_most(micro_batch_tokens)
+        configuration = fitting(llm, recipe, [*pairs, *untold, *general], settings, memory_bytes).at_most(
+            micro_batch_tokens
+        )
         write(f"training in {configuration}")
     except UncountableError as error:
         configuration = None
@@ -61,6 +65,7 @@ def learn(
         made,
         recipe,
         general=general,
+        untold=untold,
         configuration=configuration,
         checkpoint=checkpoint,
         on_step=on_step,

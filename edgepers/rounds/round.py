@@ -89,7 +89,7 @@ class Round:
         """Ask about kept sets; counts by outcome."""
         self._begin("annotate")
         with self.energy.stage("annotate"):
-            return annotate(self.verdicts, source, self.number, self.settings.annotations_per_round)
+            return annotate(self.verdicts, source, self.number, self.settings.annotations_per_round, self.settings.ask)
 
     def synthesize(self) -> dict[str, Any]:
         """Write the variations that annotated sets still lack; those of sets that have left are deleted.

@@ -107,6 +107,6 @@ def log_shares(logits: Tensor, tokens: Tensor) -> Tensor:
     return chosen
 
 
-def cross_entropy(targets: Tensor, weight: float) -> Callable[[Tensor, slice], Tensor]:
-    """Negative log-likelihood of int64 [n] targets, in nats, each times `weight`, as `head_loss` takes it."""
-    return lambda logits, chunk: -weight * log_shares(logits, targets[chunk, None]).sum()
+def cross_entropy(targets: Tensor, weights: Tensor) -> Callable[[Tensor, slice], Tensor]:
+    """Negative log-likelihood of int64 [n] targets, in nats times float32 [n] weights, as `head_loss` takes it."""
+    return lambda logits, chunk: -(weights[chunk] * log_shares(logits, targets[chunk, None])[:, 0]).sum()

@@ -28,8 +28,8 @@ class Recipe:
     """What a training run does; the same recipe, sets and model give the same adapter.
 
     Attributes:
-        steps: optimizer steps.
-        epochs: passes over the sets instead of so many steps; None: steps.
+        epochs: passes over the sets.
+        steps: optimizer steps instead of so many passes; None: passes.
         batch: sets of one optimizer step, at most.
         step_tokens: of one optimizer step's sets, about, whatever their number; None: `batch` sets.
         learning_rate: at its peak; None: by the model's size.
@@ -37,14 +37,15 @@ class Recipe:
         targets: "attention" or "all-linear".
         top: the adapter is on so many uppermost blocks, and those below run once for each set; None: on all.
         rehearsal: general sets beside those of each step.
+        untold: questions of what the owner has not told, beside those of each step.
         optimizer_bits: of AdamW's moments, 32 or 8.
         liger: norms and gated products by Liger-Kernel.
         fused: products of 4-bit weights by a kernel that dequantizes them on the way, where it is faster.
         seed: of weights, order and dropout.
     """
 
-    steps: int
-    epochs: int | None = None
+    epochs: int = 1
+    steps: int | None = None
     batch: int = 16
     step_tokens: int | None = None
     learning_rate: float | None = None
@@ -52,6 +53,7 @@ class Recipe:
     targets: str = "attention"
     top: int | None = None
     rehearsal: int = 0
+    untold: int = 0
     optimizer_bits: int = 32
     liger: bool = False
     fused: bool = False
@@ -71,6 +73,7 @@ class Recipe:
             targets=settings.lora_targets,
             top=settings.lora_layers,
             rehearsal=settings.rehearsal,
+            untold=settings.untold,
             optimizer_bits=8 if eight else 32,
             liger=settings.liger,
             fused=settings.fused,
@@ -79,19 +82,24 @@ class Recipe:
 
     def steps_for(self, lengths: Sequence[int]) -> int:
         """Optimizer steps for sets of so many tokens each."""
-        if self.epochs is None:
+        if self.steps is not None:
             return self.steps
         if self.step_tokens is not None:
             return math.ceil(self.epochs * sum(lengths) / self.step_tokens)
         return self.epochs * math.ceil(len(lengths) / min(self.batch, len(lengths)))
 
-    def plan(self, lengths: Sequence[int], steps: int) -> list[list[int]]:
-        """Which of these sets each step takes."""
+    def plan(self, lengths: Sequence[int], steps: int, untold: int = 0) -> list[list[int]]:
+        """Which sets each step takes: of these, then of so many untold ones, which are counted on from them."""
         if self.step_tokens is not None:
-            return list(batches_of_tokens(lengths, self.step_tokens, steps, self.seed))
-        return list(batches(len(lengths), self.batch, steps, self.seed))
+            own = list(batches_of_tokens(lengths, self.step_tokens, steps, self.seed))
+        else:
+            own = list(batches(len(lengths), self.batch, steps, self.seed))
+        if not untold or not self.untold:
+            return own
+        beside = batches(untold, self.untold, steps, self.seed)
+        return [[*chosen, *(len(lengths) + i for i in more)] for chosen, more in zip(own, beside, strict=True)]
 
     def most_sets(self, lengths: Sequence[int]) -> int:
-        """Return the most sets of one step: own ones of these lengths, and rehearsed ones."""
+        """Return the most sets of one step: own ones of these lengths, untold and rehearsed ones."""
         own = self.batch if self.step_tokens is None else math.ceil(self.step_tokens / min(lengths))
-        return own + self.rehearsal
+        return own + self.untold + self.rehearsal

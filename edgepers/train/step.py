@@ -31,12 +31,14 @@ def backward(
     between: Callable[[], None] | None = None,
     shared: int = 0,
 ) -> Tensor:
-    """Add the gradient of the mean loss over all response tokens of a step, and of what is rehearsed in it.
+    """Add the gradient of a step's loss, the mean over its sets of each set's mean over its response's tokens.
+
+    So a fact of a few words weighs what a long answer weighs. What is rehearsed beside them is added.
 
     Args:
         llm: with an adapter.
         states_of: from `packing`.
-        examples: the step's own sets; no token of theirs weighs more than another, whatever micro-batch it is in.
+        examples: the step's own sets; what each weighs does not depend on its micro-batch.
         micro_batch_tokens: of one forward and backward pass, at most; a longer set has one of its own.
         rehearsal: general sets beside them.
         step: from 0.
@@ -46,11 +48,10 @@ def backward(
         shared: tokens that every set of the run begins with, computed once a micro-batch.
 
     Returns:
-        float32 [], the examples' loss in nats a response token, before anything is rehearsed.
+        float32 [], the examples' loss in nats a response token, without what is rehearsed.
     """
     general = rehearsal.examples(step) if rehearsal is not None else []
     everything, own = [*examples, *general], len(examples)
-    weight = 1 / sum(example.response_tokens for example in examples)
     total = torch.zeros((), device=llm.device)
     for number, group in enumerate(
         bins([len(example.ids) - 1 - shared for example in everything], micro_batch_tokens - shared)
@@ -67,8 +68,9 @@ def backward(
         if lower is not None:
             lower.hand_over(here, llm.dtype, shared)
         states = states_of(packed)
-        rows = sum(examples[i].response_tokens for i in chosen if i < own)
-        loss = head_loss(states[:rows], llm.head, cross_entropy(packed.targets[:rows], weight), llm.vocabulary)
+        weights = _weights([examples[i] for i in chosen if i < own], own, llm.device)
+        rows = len(weights)
+        loss = head_loss(states[:rows], llm.head, cross_entropy(packed.targets[:rows], weights), llm.vocabulary)
         total += loss.detach()
         if rehearsal is not None and chosen[-1] >= own:
             divergence = rehearsal.loss(step, [i - own for i in chosen if i >= own])
@@ -96,6 +98,12 @@ def own_losses(
             dropout.begin(step, 0, packed.ids.numel(), llm.dtype, llm.device)
         if lower is not None:
             lower.hand_over([example], llm.dtype)
-        negative = cross_entropy(packed.targets, 1 / example.response_tokens)
+        negative = cross_entropy(packed.targets, _weights([example], 1, llm.device))
         losses.append(head_loss(states_of(packed), llm.head, negative, llm.vocabulary).item())
     return losses
+
+
+def _weights(examples: Sequence[Example], sets: int, device: torch.device) -> Tensor:
+    """What each response token of these examples weighs in a mean over so many sets."""
+    tokens = torch.tensor([example.response_tokens for example in examples], dtype=torch.int64)
+    return (1 / (sets * tokens)).repeat_interleave(tokens).to(device)

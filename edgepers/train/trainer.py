@@ -85,6 +85,7 @@ def train(
     recipe: Recipe,
     *,
     general: Sequence[tuple[str, str]] = (),
+    untold: Sequence[tuple[str, str]] = (),
     configuration: MemoryLayout | None = None,
     checkpoint: Path | None = None,
     on_step: Callable[[TrainStep], None] | None = None,
@@ -107,6 +108,7 @@ def train(
         recipe: how.
         general: (question, response) of the sets to rehearse: each step also holds the adapter to what the base model
             says of some.
+        untold: (question, response) of what the owner has not told, learned beside `pairs`, a few in each step.
         configuration: how it is laid out in memory; None: with room to spare.
         checkpoint: a file to go on from, where a run of the same recipe and sets was interrupted; on a CPU the result
             is the same to
@@ -134,7 +136,8 @@ def train(
     ended: Ended | None = None
     try:
         layout = (configuration or default_configuration(llm)).at_most(micro_batch_tokens)
-        with _prepared(llm, examples, recipe, general, layout) as run:
+        beside = [llm.example(question, response, most) for question, response in untold] if recipe.untold else []
+        with _prepared(llm, recipe, layout, own=examples, untold=beside, general=general) as run:
             progress = run.resumed(checkpoint)
             if on_micro_batch is not None:
                 on_micro_batch(progress.micro_batch_tokens)
@@ -209,18 +212,20 @@ class _Clock:
 
 @dataclass(slots=True, kw_only=True)
 class _Run:
-    """A model made ready for a recipe."""
+    """A model made ready for a recipe: the first `own` of its examples are the owner's, then come untold ones."""
 
     llm: LanguageModel
     model: Any
     recipe: Recipe
     configuration: MemoryLayout
+    own: int
     examples: list[Example]
     steps: int
     peak: float
     plan: list[list[int]]
     states_of: States
     rehearsal: Rehearsal
+    shared: int
     lower: FrozenPrefix | None
     dropout: InputDropout
     weights: dict[str, torch.nn.Parameter]
@@ -273,6 +278,7 @@ class _Run:
             lower=self.lower,
             dropout=self.dropout,
             between=between,
+            shared=self.shared,
         ).item()
         norm = float(torch.nn.utils.clip_grad_norm_(self.weights.values(), CLIP_NORM))
         if not (math.isfinite(loss) and math.isfinite(norm)):
@@ -302,7 +308,8 @@ class _Run:
         """
         at = min(progress.step, self.steps - 1)
         plan, losses = self.plan[at], self._own_losses(at)
-        chosen = culprits(losses, len(plan))
+        own = sum(i < self.own for i in plan)
+        chosen = culprits(losses, own)
         if (
             progress.step == self.steps
             or progress.above
@@ -310,7 +317,7 @@ class _Run:
         ):
             self.good.swap()
             progress.step, progress.last_loss = progress.good_step, progress.good_loss
-        found = tuple(names[plan[i]] if names else str(plan[i]) for i in chosen if i < len(plan))
+        found = tuple(names[plan[i]] if names else str(plan[i]) for i in chosen if i < own)
         ended = Ended(at + 1, self.steps, progress.step, why, found)
         if not ended.good:
             forget = f"forget {ended.sets}" if found else "give --rehearsal 0"
@@ -341,13 +348,16 @@ class _Run:
 @contextlib.contextmanager
 def _prepared(
     llm: LanguageModel,
-    examples: list[Example],
     recipe: Recipe,
-    general: Sequence[tuple[str, str]],
     configuration: MemoryLayout,
+    *,
+    own: Sequence[Example],
+    untold: Sequence[Example],
+    general: Sequence[tuple[str, str]],
 ) -> Iterator[_Run]:
     """Put a fresh adapter on the model and everything else in place; leaving gives the model back as it was."""
-    lengths = [len(example.ids) for example in examples]
+    examples = [*own, *untold]
+    lengths = [len(example.ids) for example in own]
     steps = recipe.steps_for(lengths)
     peak = default_learning_rate(llm.parameter_count) if recipe.learning_rate is None else recipe.learning_rate
     with contextlib.ExitStack() as stack:
@@ -365,8 +375,9 @@ def _prepared(
             llm, states_of, general, size=recipe.rehearsal, steps=steps, seed=recipe.seed, micro_batch_tokens=tokens
         )
         lower = lower_layers(llm, recipe.top, configuration.state_bits) if recipe.top and states_of.packs else None
+        everything = [*examples, *rehearsal.all_examples]
         if lower is not None:
-            lower.remember(llm, states_of, [*examples, *rehearsal.all_examples], tokens)
+            lower.remember(llm, states_of, everything, tokens)
         # Norms are compared with their replacements on real weights, which PEFT does not touch.
         stack.enter_context(lean_norms(llm.decoder, by_liger=recipe.liger))
         model = llm.start_lora(recipe.rank, recipe.seed, recipe.targets, recipe.top)
@@ -390,12 +401,14 @@ def _prepared(
             model=model,
             recipe=recipe,
             configuration=configuration,
+            own=len(own),
             examples=examples,
             steps=steps,
             peak=peak,
-            plan=recipe.plan(lengths, steps),
+            plan=recipe.plan(lengths, steps, len(untold)),
             states_of=states_of,
             rehearsal=rehearsal,
+            shared=states_of.shared(everything),
             lower=lower,
             dropout=dropout,
             weights=weights,

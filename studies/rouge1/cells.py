@@ -38,11 +38,11 @@ TRAINED: dict[str, dict[str, Any]] = {
     "repeat": {"generations": 0},
     "synthesis-by-tokens": {"generations": 3},
     "repeat-by-tokens": {"generations": 0},
-    "none": {"generations": 0, "epochs": 8},
+    "none": {"generations": 0, "epochs": 8, "steps": None},
     "guarded": {"generations": 0, "guard": True},
     "warm": {"generations": 0},
 }
-ALL = {"generations": 0, "epochs": 2}
+ALL = {"generations": 0, "epochs": 2, "steps": None}
 BATCH = Settings().batch
 SCORES = ("entropy", "domain_score", "dissimilarity")
 OWN = ("bins",)

@@ -249,7 +249,7 @@ def test_cells_of_the_rouge1_study_do_equal_work_and_are_made_once(llm, monkeypa
     for name, value in {"FILE": tmp_path / "splits.json", "ROUNDS": 2, "A_ROUND": 4}.items():
         monkeypatch.setattr(study, name, value)
     for arm in study.TRAINED:
-        monkeypatch.setitem(study.TRAINED, arm, {**study.TRAINED[arm], "steps": 2, "epochs": None})
+        monkeypatch.setitem(study.TRAINED, arm, {**study.TRAINED[arm], "steps": 2})
     monkeypatch.setattr(llm, "encode", llm.encode)  # which the study replaces: as before afterwards
     monkeypatch.setattr(llm, "answer", partial(llm.answer, max_new_tokens=16))
     work = []

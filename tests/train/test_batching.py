@@ -48,5 +48,5 @@ def test_a_recipe_of_tokens_makes_the_same_work_of_short_and_of_long_sets():
         for lengths in (short, long)
     ]
     assert works == pytest.approx([15_000, 15_000], rel=0.01)
-    assert replace(recipe, epochs=5).steps_for(short) == 7  # five passes over 760 tokens
+    assert replace(recipe, steps=None, epochs=5).steps_for(short) == 7  # five passes over 760 tokens
     assert recipe.most_sets(long) == 7 and replace(recipe, step_tokens=None, rehearsal=4).most_sets(long) == 20

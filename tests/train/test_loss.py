@@ -15,10 +15,11 @@ def test_loss_and_gradient_are_those_of_all_logits_at_once(monkeypatch, chunk, d
     head = torch.randn(50, 16, dtype=dtype)
     states = torch.randn(20, 16, dtype=dtype, requires_grad=True)
     targets = torch.randint(0, 50, (20,))
-    value = head_loss(states, lambda x: x @ head.t(), cross_entropy(targets, 0.25), 50)
+    weights = torch.rand(20)
+    value = head_loss(states, lambda x: x @ head.t(), cross_entropy(targets, weights), 50)
     (3 * value).backward()
     exact = states.detach().double().requires_grad_()
-    truth = 0.25 * F.cross_entropy(exact @ head.double().t(), targets, reduction="sum")
+    truth = (weights * F.cross_entropy(exact @ head.double().t(), targets, reduction="none")).sum()
     (3 * truth).backward()
     slack = 1e-5 if dtype == torch.float32 else 2e-2
     assert value.item() == pytest.approx(truth.item(), rel=slack)
@@ -27,6 +28,6 @@ def test_loss_and_gradient_are_those_of_all_logits_at_once(monkeypatch, chunk, d
 
 def test_no_states_have_no_loss():
     states = torch.zeros(0, 4, requires_grad=True)
-    value = head_loss(states, lambda x: x, cross_entropy(torch.zeros(0, dtype=torch.int64), 1.0), 4)
+    value = head_loss(states, lambda x: x, cross_entropy(torch.zeros(0, dtype=torch.int64), torch.zeros(0)), 4)
     value.backward()
     assert value.item() == 0.0 and states.grad.shape == (0, 4)

@@ -1,0 +1,69 @@
+"""Ask for coverage: the sets that stand for most of what the owner asks and that no verdict covers yet.
+
+Facility location (Krause and Golovin 2014, "Submodular Function Maximization") over the words of the questions: what
+is asked again and again has many neighbours, and one verdict covers them. Low-budget active learning asks so, too:
+Hacohen et al. 2022, "Active Learning on a Budget: Opposite Strategies Suit High and Low Budgets" (typicality).
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepers.evaluate.words import unicode_words
+
+__all__ = ["MOST", "coverage_order", "similarities"]
+
+MOST = 2000  # sets that are compared with each other: their similarities are a square of so many float32
+SHARPNESS = 2.0  # power of a similarity: above 1, many half alike do not make up for one that is alike
+_EVERYWHERE = 0.5  # share of the questions from which on a word tells nothing
+
+
+def similarities(questions: Sequence[str]) -> NDArray[np.float32]:
+    """Cosines of the questions' word vectors, weighted by how rare words are among them (tf-idf), to `SHARPNESS`.
+
+    Args:
+        questions: n of them.
+
+    Returns:
+        [n, n], from 0 to 1; a question without a word of its own is like none.
+    """
+    words = [Counter(unicode_words(question)) for question in questions]
+    counts = Counter(word for one in words for word in one)
+    rare = sorted(word for word, count in counts.items() if count < max(_EVERYWHERE * len(words), 2))
+    column = {word: i for i, word in enumerate(rare)}
+    vectors = np.zeros((len(words), len(column)), np.float32)
+    for row, one in enumerate(words):
+        for word in one:
+            if word in column:
+                vectors[row, column[word]] = math.log((len(words) + 1) / counts[word])
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors /= np.where(length > 0, length, 1)
+    return (vectors @ vectors.T).clip(0, 1) ** np.float32(SHARPNESS)
+
+
+def coverage_order(
+    questions: Sequence[str], covered: Sequence[int] = (), weights: Sequence[float] = ()
+) -> Iterator[int]:
+    """Indices of the questions that are not covered, each the one that then adds most coverage.
+
+    A tie goes to the later one.
+
+    Args:
+        questions: n of them, oldest first.
+        covered: indices of those that have a verdict.
+        weights: what covering each is worth; none: 1 each.
+    """
+    like = similarities(questions)
+    worth = np.asarray(weights, np.float32) if len(weights) else np.ones(len(questions), np.float32)
+    best = like[list(covered)].max(0) if len(covered) else np.zeros(len(questions), np.float32)
+    left = np.ones(len(questions), bool)
+    left[list(covered)] = False
+    while left.any():
+        gains = np.where(left, np.maximum(like - best, 0) @ worth, -1)
+        chosen = int(np.flatnonzero(gains >= gains.max() - 1e-4)[-1])
+        left[chosen] = False
+        best = np.maximum(best, like[chosen])
+        yield chosen
