@@ -1,12 +1,12 @@
 """Weights of linear layers in NF4: how they are quantized when a model is loaded, and read again when they are used."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-__all__ = ["RESIDENT_BYTES", "is_quantized", "nf4_config", "settle_nf4", "stored_weight"]
+__all__ = ["RESIDENT_BYTES", "is_quantized", "nf4_config", "quantized_weight", "settle_nf4", "stored_weight"]
 
 RESIDENT_BYTES = (
     256_000_000  # 4-bit layers that are no larger than this in 16 bits are dequantized once, not at every use
@@ -23,6 +23,21 @@ def nf4_config(dtype: torch.dtype) -> Any:
     return BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
     )
+
+
+def quantized_weight(name: str, weight: Tensor) -> Iterator[tuple[str, Tensor]]:
+    """A weight [out, in] as a folder in 4 bits stores it: packed, with the scales that `nf4_config` asks for.
+
+    Args:
+        name: of the weight; its parts are named after it.
+        weight: in the type that products are computed in.
+    """
+    from bitsandbytes.functional import quantize_4bit
+
+    packed, state = quantize_4bit(weight.contiguous(), quant_type="nf4", compress_statistics=True)
+    yield name, packed
+    for part, value in state.as_dict(packed=True).items():
+        yield f"{name}.{part}", value
 
 
 def is_quantized(layer: Any) -> bool:
