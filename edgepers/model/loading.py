@@ -7,7 +7,7 @@ import logging
 import math
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -166,12 +166,14 @@ def _why_not(model: str, error: BaseException, *, local: bool) -> str:
     )
 
 
-def _held(file: Path, bits: int) -> Held:
+def _held(file: Path, bits: int, log: Callable[[str], None] | None = None) -> Held:
     """The folder that a GGUF file is loaded from, made where it is not there yet."""
 
     def make(folder: Path) -> None:
         from edgepers.model.gguf_convert import convert_gguf
 
+        if log is not None:
+            log(f"{file.name}: made ready to be loaded, once; 'edgepers models' lists what was made")
         with quiet(), eager_trim(small=True):
             convert_gguf(GgufFile(file), bits, folder)
 
@@ -188,14 +190,18 @@ def folder_of(name: str, bits: int) -> str:
     return str(_held(Path(name), bits).folder) if Path(name).is_file() else name
 
 
-def load_pretrained(model: str | None, bits: int, device: torch.device | None) -> tuple[Any, Any, str, str]:
+def load_pretrained(
+    model: str | None, bits: int, device: torch.device | None, log: Callable[[str], None] | None = None
+) -> tuple[Any, Any, str, str]:
     """Model (frozen, in evaluation mode), tokenizer, the folder, file or Hub name of them, and their identity.
+
+    `log` is told in one line of what takes long and is done once.
 
     Raises:
         ModelError: names the model and the cure.
     """
     given = resolve(model)
-    held = _held(Path(given), bits) if Path(given).is_file() else None
+    held = _held(Path(given), bits, log) if Path(given).is_file() else None
     name = given if held is None else str(held.folder)
     local = Path(name).is_dir()
     if local:

@@ -31,6 +31,7 @@ COMMANDS = [
     "guard",
     "profile",
     "plan",
+    "models",
     "doctor",
     "systemd",
 ]

@@ -2,6 +2,7 @@
 
 import json
 
+import gguf
 import pytest
 import torch
 
@@ -14,8 +15,7 @@ from edgepers.model.language_model import LanguageModel
 from tests.export.test_export import state_with_adapter
 from tests.model.test_families import PAIRS, make
 
-gguf = pytest.importorskip("gguf")
-from tests.llama_cpp_models import write_base  # noqa: E402
+from tests.llama_cpp_models import write_base
 
 
 def quantized(source, file, kind, *, without="", beside=""):

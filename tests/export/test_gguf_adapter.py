@@ -3,6 +3,7 @@
 import json
 import sys
 
+import gguf
 import pytest
 import torch
 from peft import PeftModel
@@ -18,8 +19,7 @@ from edgepers.train.recipe import Recipe
 from edgepers.train.trainer import train
 from tests.model.test_families import PAIRS, make
 
-gguf = pytest.importorskip("gguf")
-from tests.llama_cpp_models import file_name, halved, heads_of, interleaved, logits, write_base  # noqa: E402
+from tests.llama_cpp_models import file_name, halved, heads_of, interleaved, logits, write_base
 
 FAMILIES = {
     "llama": "llama", "smollm": "llama", "qwen2": "qwen2", "qwen3": "qwen3",
