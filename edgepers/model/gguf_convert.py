@@ -16,7 +16,7 @@ from edgepers.errors import ModelError
 from edgepers.model.gguf_config import gguf_config, gguf_tokenizer, stop_tokens
 from edgepers.model.gguf_file import GgufFile, GgufTensor
 from edgepers.model.gguf_names import NOT_WEIGHTS, GgufNames
-from edgepers.model.nf4 import nf4_config, quantized_weight
+from edgepers.model.nf4 import linear_layers, nf4_config, quantized_weight
 from edgepers.model.pretrained import build_model
 
 __all__ = ["convert_gguf"]
@@ -40,23 +40,14 @@ def convert_gguf(file: GgufFile, bits: int, folder: Path) -> None:
     config, tokenizer = gguf_config(file), gguf_tokenizer(file)
     with torch.device("meta"):
         model = build_model(config, dtype=_DTYPE)
-    _write_shards(_stored(_weights(file, model, GgufNames.of(config)), _quantized_layers(model, bits)), folder)
+    quantized = {f"{name}.weight" for name in linear_layers(model)} if bits == 4 else set()
+    _write_shards(_stored(_weights(file, model, GgufNames.of(config)), quantized), folder)
     config.architectures = [type(model).__name__]
     if bits == 4:
         config.quantization_config = nf4_config(_DTYPE).to_dict()
     config.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     _write_generation(config, tokenizer, stop_tokens(file), folder)
-
-
-def _quantized_layers(model: Any, bits: int) -> set[str]:
-    """Names of the weights that 4 bits take: of all linear layers but the head."""
-    head = model.get_output_embeddings()
-    return {
-        f"{name}.weight"
-        for name, layer in model.named_modules()
-        if bits == 4 and isinstance(layer, torch.nn.Linear) and layer is not head
-    }
 
 
 def _weights(file: GgufFile, model: Any, names: GgufNames) -> Iterator[tuple[str, Tensor]]:

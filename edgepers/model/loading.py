@@ -23,7 +23,7 @@ from edgepers.model.gguf_file import GgufFile
 from edgepers.model.heap import eager_trim, malloc_trim, tune_malloc
 from edgepers.model.loaded_weights import check_weights, whole_prefix
 from edgepers.model.names import hub_name_of_tag, is_tag
-from edgepers.model.nf4 import nf4_config, settle_nf4
+from edgepers.model.nf4 import nf4_config, settle_nf4, settle_plain
 from edgepers.model.pretrained import read_config, read_model, read_tokenizer
 from edgepers.model.sources import find_gguf
 
@@ -231,6 +231,8 @@ def load_pretrained(
     loaded.requires_grad_(False)
     if bits == 4:
         settle_nf4(loaded, dtype)
+    else:
+        settle_plain(loaded, dtype)
     if held is not None:
         held.kept_by(loaded)
     malloc_trim()

@@ -1,7 +1,6 @@
 """The adapter in GGUF: rebuilt from the file without our own code, and loaded by llama.cpp where that is installed."""
 
 import json
-import sys
 
 import gguf
 import pytest
@@ -11,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from edgepers.cli import main
-from edgepers.errors import ModelError, UsageError
+from edgepers.errors import ModelError
 from edgepers.export.gguf_adapter import write_adapter
 from edgepers.model.gguf_names import GgufNames
 from edgepers.model.language_model import LanguageModel
@@ -135,7 +134,7 @@ def adapter_like(source, folder, change, rename=str):
     return folder
 
 
-def test_what_has_no_place_in_gguf_is_refused_in_one_line(trained, tmp_path, monkeypatch):
+def test_what_has_no_place_in_gguf_is_refused_in_one_line(trained, tmp_path):
     base, folder, _ = trained
     file = tmp_path / "adapter.gguf"
     with pytest.raises(ModelError, match=r"adapter dora: more than plain LoRA \(use_dora\)"):
@@ -146,6 +145,3 @@ def test_what_has_no_place_in_gguf_is_refused_in_one_line(trained, tmp_path, mon
     with pytest.raises(ModelError, match="model type 'gpt2': no GGUF names are known for it, only for gemma, "):
         write_adapter(folder / "adapter", AutoConfig.for_model("gpt2"), file)
     assert not file.exists()
-    monkeypatch.setitem(sys.modules, "gguf", None)
-    with pytest.raises(UsageError, match=r"need the package gguf; pip install 'edgepers\[gguf\]'"):
-        write_adapter(folder / "adapter", base.config, file)
