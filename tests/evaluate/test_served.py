@@ -13,9 +13,8 @@ from edgepers.errors import ModelError
 from edgepers.evaluate.served import guard_served, take_weights
 from edgepers.model.language_model import LanguageModel
 from tests.export.test_export import state_with_adapter
-from tests.model.test_families import PAIRS, make
-
 from tests.llama_cpp_models import write_base
+from tests.model.test_families import PAIRS, make
 
 
 def quantized(source, file, kind, *, without="", beside=""):

@@ -16,9 +16,8 @@ from edgepers.model.gguf_names import GgufNames
 from edgepers.model.language_model import LanguageModel
 from edgepers.train.recipe import Recipe
 from edgepers.train.trainer import train
-from tests.model.test_families import PAIRS, make
-
 from tests.llama_cpp_models import file_name, halved, heads_of, interleaved, logits, write_base
+from tests.model.test_families import PAIRS, make
 
 FAMILIES = {
     "llama": "llama", "smollm": "llama", "qwen2": "qwen2", "qwen3": "qwen3",

@@ -1,4 +1,4 @@
-"""The cache of models that were made of GGUF files: by content, whole or not there, bounded, never from under anyone."""
+"""The cache of models that were made of GGUF files: by content, whole or not there, bounded, safe while in use."""
 
 import gc
 import json

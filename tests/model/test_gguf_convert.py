@@ -179,7 +179,7 @@ def test_gemma_3_stretches_the_layers_that_see_everything(tmp_path):
 def test_a_table_of_frequencies_that_is_not_known_is_refused(tmp_path):
     table = torch.linspace(1, 9, 32).numpy()
     write_gguf(tmp_path / "m.gguf", fields=lambda w: w.add_tensor("rope_freqs.weight", table))
-    with pytest.raises(ModelError, match="a table of frequencies .* other than Llama 3's"):
+    with pytest.raises(ModelError, match=r"a table of frequencies .* other than Llama 3's"):
         gguf_config(GgufFile(tmp_path / "m.gguf"))
 
 

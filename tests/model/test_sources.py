@@ -65,7 +65,7 @@ def test_smollm2_is_the_file_in_its_package_which_is_not_imported(alone, monkeyp
     monkeypatch.setattr(sys, "path", [*sys.path, str(alone / "packages")])
     assert find_gguf("smollm2") == package / "SmolLM2.gguf"
     (alone / "smollm2").mkdir()
-    with pytest.raises(ModelError, match="no config.json"):  # a folder that is there is meant
+    with pytest.raises(ModelError, match=r"no config\.json"):  # a folder that is there is meant
         resolve("smollm2")
 
 
