@@ -130,9 +130,10 @@ def _write_merged(settings: Settings, adapter: Path, made: Path, *, original: bo
     import torch
 
     from edgepers.model.language_model import LanguageModel
-    from edgepers.model.loading import check_memory, folder_of, quiet
+    from edgepers.model.loading import check_memory, folder_of, import_libraries, quiet
     from edgepers.model.pretrained import read_config, read_tokenizer
 
+    import_libraries()  # quietly: in 16 bits nothing else would
     deltas = _deltas(adapter)
     bits = 16 if original else settings.bits
     check_memory(settings.model, bits, settings.memory)

@@ -208,8 +208,9 @@ def _make_room(size: int) -> None:
 def _remove(model: Converted) -> bool:
     """Remove a model that nobody has; whether it is gone."""
     with _alone("-".join(model.name.rsplit("-", 2)[1:])) as alone:
-        if alone:
+        if alone and model.folder.exists():
             gone = model.folder.with_name(f".{model.name}.gone")
+            shutil.rmtree(gone, ignore_errors=True)  # of one that was killed here
             model.folder.rename(gone)  # at once: half a model is never seen
             shutil.rmtree(gone, ignore_errors=True)
         return alone

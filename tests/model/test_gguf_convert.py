@@ -16,6 +16,12 @@ from tests.gguf_files import MODELS, in_type, random_model, write_gguf
 TEXTS = ["What is the other?", "the the  x\ny", "<|im_start|>user\nÄ 12<|im_end|>"]
 
 
+@pytest.fixture(autouse=True)
+def _made_here(tmp_path, monkeypatch):
+    """Nothing that another test has made of the same file is loaded."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
 def theirs(file):
     """Transformers' reading, rounded to bfloat16 and computing in float32, as ours does."""
     with quiet():
