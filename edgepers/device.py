@@ -1,6 +1,7 @@
 """Which hardware the model runs on: the one seam behind which machines differ."""
 
 import contextlib
+import functools
 import platform
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["clocks_mhz", "compute_device", "device_name", "is_out_of_memory", "warm_up_4bit"]
+__all__ = ["clocks_mhz", "compute_device", "device_name", "is_out_of_memory", "multiplies_bfloat16", "warm_up_4bit"]
 
 _SIGNS = (
     "out of memory",
@@ -39,6 +40,19 @@ def device_name() -> str:
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.machine()
+
+
+@functools.cache
+def multiplies_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether this processor has instructions that multiply bfloat16: AVX-512 BF16, AMX, or Arm's.
+
+    Without them bfloat16 is computed in float32 by way of conversions, slower than float32 itself.
+    """
+    with contextlib.suppress(OSError):
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith(("flags", "Features")):
+                return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(line.split())
+    return False
 
 
 def warm_up_4bit(device: "torch.device", side: int = 256) -> None:

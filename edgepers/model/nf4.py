@@ -6,8 +6,11 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from edgepers.device import multiplies_bfloat16
+
 __all__ = [
     "RESIDENT_BYTES",
+    "in_float32",
     "is_quantized",
     "linear_layers",
     "nf4_config",
@@ -20,6 +23,20 @@ __all__ = [
 RESIDENT_BYTES = (
     256_000_000  # 4-bit layers that are no larger than this in 16 bits are dequantized once, not at every use
 )
+
+FLOAT32_BELOW = 50_000_000  # parameters
+
+
+def in_float32(parameters: int, bits: int) -> bool:
+    """Whether a model with layers of no more than `RESIDENT_BYTES` computes in float32 on this CPU.
+
+    A few million parameters cost little in float32, and bfloat16's rounding lets the batch around a question change its
+    answer (of 40 answers, 36 were the same alone and in a batch; in float32 all 40). Larger ones are computed in
+    bfloat16 where the processor multiplies it, in half the memory and a fraction of the time. In 16 bits all of them
+    are computed in float32: who asks for these wants the answers that the weights give (of 20 answers of SmolLM2 with
+    64 tokens, 10 were the same alone and in a batch in bfloat16, and 20 in float32).
+    """
+    return bits == 16 or parameters < FLOAT32_BELOW or not multiplies_bfloat16()
 
 
 def nf4_config(dtype: torch.dtype) -> Any:
@@ -82,8 +99,7 @@ def stored_weight(layer: Any) -> Callable[[], Tensor]:
 def settle_nf4(model: Any, dtype: torch.dtype) -> None:
     """Small models compute from weights dequantized once (the same numbers, kept); larger ones at every use.
 
-    On a CPU small models compute in float32: it costs little there, and bfloat16's rounding lets the batch around a
-    question change its answer (of 40 answers, 36 were the same alone and in a batch; in float32 all 40). bitsandbytes
+    On a CPU they may also compute in float32 (`in_float32`). bitsandbytes
     0.50 repacks 4-bit weights for AVX-512 CPUs at the first inference, and its product with repacked weights
     has no gradient: training after answering would silently lose the gradient of every layer. So repacking is off.
     """
@@ -102,18 +118,14 @@ def settle_nf4(model: Any, dtype: torch.dtype) -> None:
             plain.weight = torch.nn.Parameter(weight.view(layer.out_features, layer.in_features), requires_grad=False)
             plain.bias = layer.bias
             model.set_submodule(name, plain)
-    if resident and model.device.type == "cpu":
+    if resident and model.device.type == "cpu" and in_float32(model.num_parameters(), 4):
         torch.nn.Module.float(
             model
         )  # transformers' own `float` refuses quantized models; no layer of it is quantized any more
 
 
 def settle_plain(model: Any, dtype: torch.dtype) -> None:
-    """Small models in 16 bits compute in float32 on a CPU, too; their weights keep the values that are stored.
-
-    In bfloat16, 10 of 20 answers of 64 tokens were the same alone and in a batch (SmolLM2 135M); in float32 all 20, and
-    they are those of transformers.
-    """
+    """A small model in 16 bits computes in float32 on a CPU, with the values that are stored."""
     linear = sum(layer.weight.numel() for layer in linear_layers(model).values()) * dtype.itemsize
-    if model.device.type == "cpu" and linear <= RESIDENT_BYTES:
+    if model.device.type == "cpu" and linear <= RESIDENT_BYTES and in_float32(model.num_parameters(), 16):
         model.float()

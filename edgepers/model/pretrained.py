@@ -142,5 +142,6 @@ def read_gguf_tokenizer(folder: Path, file: str) -> Any:
     """
     from transformers import PreTrainedTokenizerFast
 
-    made = PreTrainedTokenizerFast.from_pretrained(folder, gguf_file=file, local_files_only=True)
-    return made
+    return PreTrainedTokenizerFast.from_pretrained(
+        folder, gguf_file=file, trust_remote_code=False, local_files_only=True
+    )

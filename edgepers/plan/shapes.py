@@ -8,7 +8,7 @@ from torch import nn
 
 from edgepers.errors import UncountableError, first_line
 from edgepers.model.loading import quiet
-from edgepers.model.nf4 import RESIDENT_BYTES, is_quantized, linear_layers
+from edgepers.model.nf4 import RESIDENT_BYTES, in_float32, is_quantized, linear_layers
 from edgepers.model.pretrained import build_model
 from edgepers.model.weights import CausalModel
 
@@ -42,7 +42,7 @@ class ModelShapes(CausalModel):
         self.on_cpu = on_cpu
         linear = linear_layers(model)
         if sum(layer.weight.numel() for layer in linear.values()) * dtype.itemsize <= RESIDENT_BYTES:
-            if on_cpu:
+            if on_cpu and in_float32(self.parameter_count, bits):
                 model.float()
         elif bits == 4:
             for name, layer in linear.items():

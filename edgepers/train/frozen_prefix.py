@@ -73,11 +73,11 @@ class FrozenPrefix:
             hook.remove()
         return found[0]
 
-    def hand_over(self, examples: Sequence[Example], dtype: torch.dtype) -> None:
-        """Give out the cached states of these examples, end to end, at the next forward pass."""
+    def hand_over(self, examples: Sequence[Example], dtype: torch.dtype, shared: int = 0) -> None:
+        """Give out the cached states of these examples at the next forward pass: `shared` ones, then the others."""
         parts = (self._kept[example] for example in examples)
         whole = [numbers if scale is None else from_8_bits(numbers, scale) for numbers, scale in parts]
-        states = torch.cat(whole)
+        states = torch.cat([whole[0][:shared], *(part[shared:] for part in whole)])
         self._here = F.pad(states, (0, 0, 0, -len(states) % ROUNDED))[None].to(dtype)
 
     @property

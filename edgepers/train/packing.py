@@ -1,4 +1,4 @@
-"""Sets end to end, without padding: micro-batches filled by tokens."""
+"""Sets end to end, without padding, after the beginning that all share: micro-batches filled by tokens."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 from edgepers.model.weights import CausalModel, Example
 from edgepers.train.attention import NAME, packed_attention
 
-__all__ = ["ROUNDED", "Packed", "States", "bins", "pack", "packing", "take_packed_attention"]
+__all__ = ["ROUNDED", "Packed", "States", "bins", "common_beginning", "pack", "packing", "take_packed_attention"]
 
 ROUNDED = 64
 # of states in a pack against the same sets padded, as a share of the largest: bfloat16 is off by .01, another set's
@@ -22,18 +22,19 @@ TOLERANCE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """A micro-batch of T tokens: its sets stand end to end, then a few idle tokens.
+    """A micro-batch of T tokens: what its sets begin with, once; the sets' own tokens end to end; a few idle tokens.
 
-    Each set has positions from 0.
+    Each set has positions as if it stood alone.
 
     The idle ones make T a multiple of `ROUNDED`: matrix libraries keep code and memory for every new shape.
 
     Attributes:
         ids: int64 [1, T].
         positions: int64 [1, T], within each set.
-        lengths: tokens of each set; without idle tokens.
+        lengths: each set's own tokens; without shared and idle tokens.
         rows: int64 [n], which of the T states predict a token of a response.
         targets: int64 [n], those tokens.
+        shared: tokens that all sets begin with, which stand first.
     """
 
     ids: Tensor
@@ -41,11 +42,12 @@ class Packed:
     lengths: tuple[int, ...]
     rows: Tensor
     targets: Tensor
+    shared: int = 0
 
     @property
     def padded_tokens(self) -> int:
         """Tokens of the same sets one below the other, each as long as the longest."""
-        return len(self.lengths) * max(self.lengths)
+        return len(self.lengths) * (self.shared + max(self.lengths))
 
 
 def bins(lengths: Sequence[int], most: int) -> list[list[int]]:
@@ -67,22 +69,31 @@ def bins(lengths: Sequence[int], most: int) -> list[list[int]]:
     return groups
 
 
-def pack(examples: Sequence[Example], device: torch.device) -> Packed:
-    """Put sets end to end.
+def common_beginning(examples: Sequence[Example]) -> int:
+    """How many tokens of their prompts all examples begin with: the template's own, a system prompt among them."""
+    if len(examples) < 2:
+        return 0
+    first, last = min(example.ids for example in examples), max(example.ids for example in examples)
+    most = min(example.prompt_tokens for example in examples) - 1  # a set's own rows predict all of its response
+    return next((i for i in range(most) if first[i] != last[i]), most)
+
+
+def pack(examples: Sequence[Example], device: torch.device, shared: int = 0) -> Packed:
+    """Put sets end to end, after the `shared` tokens that all of them begin with.
 
     The last token of a set predicts nothing, so it is left out, as is what a prompt's tokens predict.
     """
-    ids: list[int] = []
-    positions: list[int] = []
+    ids = list(examples[0].ids[:shared])
+    positions = list(range(shared))
     rows: list[int] = []
     targets: list[int] = []
     lengths: list[int] = []
     for example in examples:
-        seen = example.ids[:-1]
-        rows += range(len(ids) + example.prompt_tokens - 1, len(ids) + len(seen))
+        seen = example.ids[shared:-1]
+        rows += range(len(ids) + example.prompt_tokens - shared - 1, len(ids) + len(seen))
         targets += example.ids[example.prompt_tokens :]
         ids += seen
-        positions += range(len(seen))
+        positions += range(shared, shared + len(seen))
         lengths.append(len(seen))
     idle = -len(ids) % ROUNDED
     ids += [0] * idle
@@ -90,7 +101,7 @@ def pack(examples: Sequence[Example], device: torch.device) -> Packed:
     ids_, positions_, rows_, targets_ = (
         torch.tensor(values, device=device) for values in (ids, positions, rows, targets)
     )
-    return Packed(ids_[None], positions_[None], tuple(lengths), rows_, targets_)
+    return Packed(ids_[None], positions_[None], tuple(lengths), rows_, targets_, shared)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,17 +111,27 @@ class States:
     Attributes:
         llm: whose.
         packs: sets go through the model as they are packed; else they are padded for it.
+        shares: what they all begin with is computed once for a pack.
     """
 
     llm: CausalModel
     packs: bool
+    shares: bool = False
+
+    def shared(self, examples: Sequence[Example]) -> int:
+        """Tokens at the beginning of these examples that are computed once for each pack of them."""
+        return common_beginning(examples) if self.shares else 0
 
     def __call__(self, packed: Packed) -> Tensor:
         """Return the states [n, d] of a packed micro-batch."""
         states: Tensor
         if self.packs:
             out = self.llm.decoder(
-                input_ids=packed.ids, position_ids=packed.positions, use_cache=False, set_lengths=packed.lengths
+                input_ids=packed.ids,
+                position_ids=packed.positions,
+                use_cache=False,
+                set_lengths=packed.lengths,
+                shared=packed.shared,
             )
             states = out.last_hidden_state[0]
         else:
@@ -140,11 +161,15 @@ def packing(llm: CausalModel) -> Iterator[States]:
     """
     decoder = llm.decoder
     before = decoder.config._attn_implementation
-    probe = pack([Example((5, 6, 7, 8, 9, 10), 1, False), Example((8, 7, 6, 5), 1, False)], llm.device)
+    probe = [Example((5, 6, 7, 8, 9, 10), 3, False), Example((5, 6, 8, 7, 6), 3, False)]
+    whole = pack(probe, llm.device)
     try:
-        truth = _evaluated(States(llm, False), probe)
-        if take_packed_attention(decoder) and _same(_evaluated(States(llm, True), probe), truth):
-            yield States(llm, True)
+        truth = _evaluated(States(llm, False), whole)
+        if take_packed_attention(decoder) and _same(_evaluated(States(llm, True), whole), truth):
+            once = pack(probe, llm.device, common_beginning(probe))
+            # On a GPU the kernel for many sets at once takes each whole.
+            shares = llm.device.type != "cuda" and _same(_evaluated(States(llm, True), once), truth)
+            yield States(llm, True, shares)
             return
     finally:
         decoder.set_attn_implementation(before)

@@ -29,6 +29,7 @@ def backward(
     lower: FrozenPrefix | None = None,
     dropout: InputDropout | None = None,
     between: Callable[[], None] | None = None,
+    shared: int = 0,
 ) -> Tensor:
     """Add the gradient of the mean loss over all response tokens of a step, and of what is rehearsed in it.
 
@@ -42,6 +43,7 @@ def backward(
         lower: caches the states of the layers below the adapted ones.
         dropout: begins anew with each micro-batch.
         between: called before each micro-batch; it may take its time.
+        shared: tokens that every set of the run begins with, computed once a micro-batch.
 
     Returns:
         float32 [], the examples' loss in nats a response token, before anything is rehearsed.
@@ -50,18 +52,20 @@ def backward(
     everything, own = [*examples, *general], len(examples)
     weight = 1 / sum(example.response_tokens for example in examples)
     total = torch.zeros((), device=llm.device)
-    for number, group in enumerate(bins([len(example.ids) - 1 for example in everything], micro_batch_tokens)):
+    for number, group in enumerate(
+        bins([len(example.ids) - 1 - shared for example in everything], micro_batch_tokens - shared)
+    ):
         if between is not None:
             between()
         chosen = sorted(group)  # one's own first
         here = [everything[i] for i in chosen]
-        packed = pack(here, llm.device)
+        packed = pack(here, llm.device, shared)
         if dropout is not None:
             dropout.begin(
                 step, number, packed.padded_tokens if dropout.padded else packed.ids.numel(), llm.dtype, llm.device
             )
         if lower is not None:
-            lower.hand_over(here, llm.dtype)
+            lower.hand_over(here, llm.dtype, shared)
         states = states_of(packed)
         rows = sum(examples[i].response_tokens for i in chosen if i < own)
         loss = head_loss(states[:rows], llm.head, cross_entropy(packed.targets[:rows], weight), llm.vocabulary)
