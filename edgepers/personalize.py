@@ -191,7 +191,7 @@ class Personalizer:
         self.meter.begin()  # what libraries take by themselves is not counted
         check_memory(self.settings.model, self.settings.bits, self.settings.memory)
         encode_tokens = check_plan(self.settings)
-        llm = LanguageModel.load(self.settings.model, bits=self.settings.bits)
+        llm = LanguageModel.load(self.settings.model, bits=self.settings.bits, log=self._listener.log)
         llm.encode_tokens = encode_tokens
         return llm
 

@@ -30,9 +30,13 @@ settings.load_profile("same")
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _keys_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Key rings of the tests' states lie in a configuration folder of their own, for programs started by tests, too."""
+def _nothing_of_the_users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Key rings of the tests' states, and models made of GGUF files, lie in folders of the tests' own.
+
+    For programs started by tests, too.
+    """
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
         yield
 

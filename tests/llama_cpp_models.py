@@ -59,8 +59,20 @@ def heads_of(name, config, architecture):
     return {"attn_q": config.num_attention_heads, "attn_k": config.num_key_value_heads}.get(name.split(".")[-2], 0)
 
 
-def write_base(model, architecture, file):
-    """A float32 GGUF without a vocabulary: llama.cpp is given token ids."""
+def without_vocabulary(writer):
+    writer.add_tokenizer_model("no_vocab")
+
+
+def as_float32(_, rows):
+    return rows, None
+
+
+def write_base(model, architecture, file, *, fields=without_vocabulary, stored=as_float32):
+    """A GGUF of a model of transformers, in float32 and without a vocabulary: llama.cpp is given token ids.
+
+    `fields` adds fields, and weights, to the writer; `stored` makes of a name and float32 rows what is written, and
+    GGML's type where that is no array of numbers.
+    """
     config = model.config
     writer = gguf.GGUFWriter(file, architecture)
     writer.add_context_length(256)
@@ -83,7 +95,7 @@ def write_base(model, architecture, file):
         writer.add_attn_logit_softcapping(config.attn_logit_softcapping)
         writer.add_final_logit_softcapping(config.final_logit_softcapping)
     writer.add_vocab_size(config.vocab_size)
-    writer.add_tokenizer_model("no_vocab")
+    fields(writer)
     sandwich = architecture in ("gemma2", "gemma3")
     for key, weight in model.state_dict().items():
         if key == "lm_head.weight" and config.tie_word_embeddings:
@@ -94,7 +106,8 @@ def write_base(model, architecture, file):
             rows = interleaved(rows, heads)
         if architecture.startswith("gemma") and "norm" in name:
             rows = rows + 1  # transformers adds it when it normalizes
-        writer.add_tensor(name, np.ascontiguousarray(rows))
+        data, kind = stored(name, np.ascontiguousarray(rows))
+        writer.add_tensor(name, data, raw_dtype=kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

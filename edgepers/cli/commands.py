@@ -347,6 +347,21 @@ def profile(args: argparse.Namespace) -> Outcome:
     return Outcome(found, f"{profile_text(found)}\n\nwritten: {', '.join(map(str, files))}")
 
 
+def models(args: argparse.Namespace) -> Outcome:
+    from edgepers.model.converted import MOST_BYTES, converted_models, remove_model
+    from edgepers.text import table
+
+    if args.remove is not None:
+        gone = remove_model(args.remove).record()
+        return Outcome({"removed": gone}, f"removed: {gone['name']}, {format_size(gone['bytes'])}")
+    found = [model.record() for model in converted_models()]
+    total = sum(record["bytes"] for record in found)
+    rows = [(record["name"], format_size(record["bytes"]), record["used"], record["source"]) for record in found]
+    listed = table(rows, ("model", "size", "last used", "made of")) if rows else "none was made yet"
+    text = f"{listed}\n{format_size(total)} in all; at most {format_size(MOST_BYTES)} are kept"
+    return Outcome({"models": found, "bytes": total, "most_bytes": MOST_BYTES}, text)
+
+
 def doctor(args: argparse.Namespace) -> Outcome:
     from edgepers.doctor import examine, findings_text, report, report_text
 

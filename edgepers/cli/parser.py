@@ -336,6 +336,17 @@ def _add_checks(command: Callable[..., argparse.ArgumentParser]) -> None:
         help="most bytes of memory, where the device leaves more",
     )
     add_options(plan.add_argument_group("settings that are planned with", "as for run"), PLANNED)
+    models = command(
+        "models",
+        "list the models that were made of GGUF files, or remove one",
+        "edgepers models",
+        run=commands.models,
+        state=False,
+        settings=False,
+    )
+    models.add_argument(
+        "--remove", metavar="NAME", help="remove this one; it is made again when its file is loaded again"
+    )
     doctor = command(
         "doctor",
         "check what this machine has and can do, with the cure for what it lacks",

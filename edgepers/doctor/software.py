@@ -17,6 +17,7 @@ PACKAGES = (
     "bitsandbytes",
     "accelerate",
     "safetensors",
+    "gguf",
     "numpy",
     "cryptography",
     "zstandard",

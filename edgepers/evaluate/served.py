@@ -11,18 +11,12 @@ from edgepers.assets import general_sets
 from edgepers.config import Settings
 from edgepers.errors import ModelError
 from edgepers.evaluate.guard import judge, most_perplexity_rise, pairs_of, perplexity_rise
-from edgepers.model.gguf_names import GgufNames, require_gguf
+from edgepers.model.gguf_names import NOT_WEIGHTS, GgufNames
 
 if TYPE_CHECKING:
     from edgepers.model.language_model import LanguageModel
 
 __all__ = ["guard_served", "take_weights"]
-
-_NOT_WEIGHTS = (
-    "rope_freqs.weight",
-    "rope_factors_long.weight",
-    "rope_factors_short.weight",
-)  # made from the configuration
 
 
 def take_weights(llm: "LanguageModel", file: Path) -> dict[str, int]:
@@ -38,9 +32,9 @@ def take_weights(llm: "LanguageModel", file: Path) -> dict[str, int]:
     Raises:
         ModelError: the file cannot be read, or is of another model.
     """
+    import gguf
     import torch
 
-    gguf = require_gguf()
     names = GgufNames.of(llm.config)
     try:
         reader = gguf.GGUFReader(file)
@@ -66,7 +60,7 @@ def take_weights(llm: "LanguageModel", file: Path) -> dict[str, int]:
         with torch.no_grad():
             parameter.copy_(names.weight_back(name, torch.from_numpy(values.copy())))
         types[tensor.tensor_type.name] = types.get(tensor.tensor_type.name, 0) + 1
-    if left := [name for name in tensors if name not in _NOT_WEIGHTS]:
+    if left := [name for name in tensors if name not in NOT_WEIGHTS]:
         raise ModelError(
             f"--served {file}: weight {left[0]} has no place in {llm.name}; give a GGUF file of that model"
         )
@@ -97,7 +91,6 @@ def guard_served(
         ModelError: see `take_weights`.
         BudgetError: the model in 16 bits does not fit `--memory`.
     """
-    require_gguf()
     from edgepers.model.language_model import LanguageModel
     from edgepers.model.loading import check_memory
 

@@ -130,21 +130,23 @@ def _write_merged(settings: Settings, adapter: Path, made: Path, *, original: bo
     import torch
 
     from edgepers.model.language_model import LanguageModel
-    from edgepers.model.loading import check_memory, quiet
+    from edgepers.model.loading import check_memory, folder_of, import_libraries, quiet
     from edgepers.model.pretrained import read_config, read_tokenizer
 
+    import_libraries()  # quietly: in 16 bits nothing else would
     deltas = _deltas(adapter)
     bits = 16 if original else settings.bits
     check_memory(settings.model, bits, settings.memory)
     llm = LanguageModel.load(settings.model, bits=bits)
+    place = folder_of(llm.name, bits)
     with quiet():
-        config = read_config(llm.name, offline=True)  # it has just been loaded, so it is there
+        config = read_config(place, offline=True)  # it has just been loaded, so it is there
         dtype = config.dtype if config.dtype in (torch.bfloat16, torch.float16) else torch.bfloat16
         config.dtype = dtype
         if hasattr(config, "quantization_config"):  # of a base that was saved in 4 bits
             del config.quantization_config
         config.save_pretrained(made)
-        read_tokenizer(llm.name, offline=True).save_pretrained(made)
+        read_tokenizer(place, offline=True).save_pretrained(made)
         if llm.generation_config is not None:
             llm.generation_config.save_pretrained(made)
     _write_shards(((name, weight.to(dtype)) for name, weight in _merged(llm.base, config, deltas)), made)

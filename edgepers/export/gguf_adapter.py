@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from edgepers.errors import ModelError
-from edgepers.model.gguf_names import GgufNames, require_gguf
+from edgepers.model.gguf_names import GgufNames
 
 __all__ = ["plain_lora", "write_adapter"]
 
@@ -47,9 +47,9 @@ def write_adapter(adapter: Path, config: Any, file: Path) -> str:
 
     Raises:
         ModelError: an architecture, a kind of adapter or a layer that has no name there.
-        UsageError: the package `gguf` is missing.
     """
-    gguf = require_gguf()
+    import gguf
+
     names = GgufNames.of(config)
     settings, weights = plain_lora(adapter)
     writer = gguf.GGUFWriter(file, names.architecture)

@@ -8,8 +8,11 @@ from typing import Any
 from edgepers.assets import shipped_configs
 from edgepers.errors import ModelError, first_line
 from edgepers.model.folder import check_config, check_quantization
+from edgepers.model.gguf_config import gguf_config
+from edgepers.model.gguf_file import GgufFile
 from edgepers.model.loading import quiet, resolve
 from edgepers.model.pretrained import read_config
+from edgepers.model.sources import find_gguf
 
 __all__ = ["config_of", "shipped_models"]
 
@@ -23,7 +26,7 @@ def shipped_models() -> dict[str, dict[str, Any]]:
 
 
 def config_of(model: str | None) -> Any:
-    """Of a local folder (config.json is enough), the packaged model (None), or a Hub name.
+    """Of a local folder (config.json is enough), a GGUF file's header, the packaged model (None), or a Hub name.
 
     On this machine, or one that ships.
 
@@ -32,6 +35,9 @@ def config_of(model: str | None) -> Any:
     """
     from transformers import AutoConfig
 
+    if model is not None and (file := find_gguf(model)) is not None:
+        with quiet():
+            return gguf_config(GgufFile(file))
     folder = None if model is None else Path(model).expanduser()
     name = str(folder) if folder and (folder / "config.json").exists() else resolve(model)
     try:

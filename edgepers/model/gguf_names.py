@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from edgepers.errors import ModelError, UsageError
+from edgepers.errors import ModelError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["ARCHITECTURES", "GgufNames", "require_gguf"]
+__all__ = ["ARCHITECTURES", "NOT_WEIGHTS", "GgufNames"]
 
 # transformers' model type: llama.cpp's architecture. Others store some weight split, fused or turned, and are refused.
 ARCHITECTURES = {
@@ -22,20 +22,12 @@ ARCHITECTURES = {
     "gemma3_text": "gemma3",
     "phi3": "phi3",
 }
+NOT_WEIGHTS = (  # weights of a file that are made from the configuration
+    "rope_freqs.weight",
+    "rope_factors_long.weight",
+    "rope_factors_short.weight",
+)
 _ROTATED = {"llama": ("attn_q", "attn_k")}  # weights whose rows are in another order there, by architecture
-
-
-def require_gguf() -> Any:
-    """The `gguf` package, an extra.
-
-    Raises:
-        UsageError: it is not installed.
-    """
-    try:
-        import gguf
-    except ImportError:
-        raise UsageError("GGUF files need the package gguf; pip install 'edgepers[gguf]'") from None
-    return gguf
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +51,9 @@ class GgufNames:
 
         Raises:
             ModelError: an architecture whose names are not known here.
-            UsageError: the package `gguf` is missing.
         """
-        gguf = require_gguf()
+        import gguf
+
         architecture = ARCHITECTURES.get(config.model_type)
         if architecture is None:
             known = ", ".join(sorted(ARCHITECTURES))

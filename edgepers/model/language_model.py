@@ -99,13 +99,27 @@ class LanguageModel(CausalModel):
         _prepared(model)
 
     @classmethod
-    def load(cls, model: str | None = None, *, bits: int = 4, device: torch.device | None = None) -> "LanguageModel":
-        """Load a local folder or Hub name, in NF4 with double quantization or, with `bits=16`, as stored.
+    def load(
+        cls,
+        model: str | None = None,
+        *,
+        bits: int = 4,
+        device: torch.device | None = None,
+        log: Callable[[str], None] | None = None,
+    ) -> "LanguageModel":
+        """Load a model in NF4 with double quantization or, with `bits=16`, as stored.
+
+        Args:
+            model: local folder, GGUF file (made into a folder once), `smollm2`, an Ollama tag or a Hub name; None: the
+                packaged one.
+            bits: 4 or 16.
+            device: None: the GPU where there is one.
+            log: is told in one line of what takes long and is done once.
 
         Raises:
             ModelError: names the model and the cure.
         """
-        loaded, tokenizer, name, identity = load_pretrained(model, bits, device)
+        loaded, tokenizer, name, identity = load_pretrained(model, bits, device, log)
         return cls(loaded, tokenizer, name, identity, bits)
 
     @property

@@ -7,7 +7,7 @@ import logging
 import math
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,17 @@ from edgepers.assets import model_folder
 from edgepers.config import format_size
 from edgepers.device import compute_device, warm_up_4bit
 from edgepers.errors import BudgetError, ModelError, first_line
+from edgepers.model.converted import Held, content_of, hold_model
 from edgepers.model.folder import check_folder, check_quantization, weight_files, weight_headers
+from edgepers.model.gguf_file import GgufFile
 from edgepers.model.heap import eager_trim, malloc_trim, tune_malloc
 from edgepers.model.loaded_weights import check_weights, whole_prefix
-from edgepers.model.names import hub_name_of_gguf, hub_name_of_tag, is_tag
-from edgepers.model.nf4 import nf4_config, settle_nf4
+from edgepers.model.names import hub_name_of_tag, is_tag
+from edgepers.model.nf4 import nf4_config, settle_nf4, settle_plain
 from edgepers.model.pretrained import read_config, read_model, read_tokenizer
+from edgepers.model.sources import find_gguf
 
-__all__ = ["check_memory", "identity_of", "import_libraries", "load_pretrained", "quiet", "resolve"]
+__all__ = ["check_memory", "folder_of", "identity_of", "import_libraries", "load_pretrained", "quiet", "resolve"]
 
 NF4_BYTES = 0.516  # of a parameter: 4 bits, a byte of scale for 64 of them, and a float for 256 scales
 _HUB_NAME = re.compile(r"[\w-][\w.-]*(?:/[\w-][\w.-]*)?")
@@ -61,29 +64,32 @@ def import_libraries() -> None:
 
 
 def resolve(model: str | None) -> str:
-    """The folder or Hub name to load.
+    """The folder, GGUF file or Hub name to load.
 
     Raises:
         ModelError: for what cannot be loaded, with what to give instead.
     """
     if model is None:
         return str(model_folder())
-    if model.lower().endswith(".gguf"):
-        same = hub_name_of_gguf(model) or "the Hub name or folder that the file was made from"
-        raise ModelError(f"--model {model}: GGUF weights cannot be trained on; give {same}")
+    if (file := find_gguf(model)) is not None:
+        return str(file)
     path = Path(model).expanduser()
     if path.is_dir():
         if (path / "adapter_config.json").exists() and not (path / "config.json").exists():
             raise ModelError(f"--model {model}: a PEFT adapter, not a model; give its base model, {_base_of(path)}")
         if not (path / "config.json").exists():
-            raise ModelError(f"--model {model}: no config.json in this folder; give a folder in Hugging Face format")
+            raise ModelError(
+                f"--model {model}: no config.json in this folder; give a folder in Hugging Face format, or a GGUF file"
+            )
         weight_files(path)
         return str(path.resolve())
     if path.exists():
-        raise ModelError(f"--model {model}: a file; give a folder in Hugging Face format, or a Hub name")
+        raise ModelError(f"--model {model}: not a GGUF file; give one, a folder in Hugging Face format or a Hub name")
     if is_tag(model):
         same = hub_name_of_tag(model) or "the Hub name of the same model, such as Qwen/Qwen2.5-1.5B-Instruct"
-        raise ModelError(f"--model {model}: an Ollama tag, whose weights cannot be trained on; give {same}")
+        raise ModelError(
+            f"--model {model}: an Ollama tag, whose file is not on this machine; pull it there, or give {same}"
+        )
     if not _HUB_NAME.fullmatch(model):
         raise ModelError(
             f"--model {model}: no such folder; give one in Hugging Face format, or a Hub name such as"
@@ -108,10 +114,10 @@ def check_memory(model: str | None, bits: int, budget_bytes: int) -> None:
         BudgetError: names both sizes and the cure.
     """
     folder = Path(resolve(model))
-    if not folder.is_dir():
-        return
     total = 0.0
-    for name, tensor in weight_headers(folder).items():
+    if folder.is_file():
+        total = GgufFile(folder).weight_bytes(bits)
+    for name, tensor in (weight_headers(folder) if folder.is_dir() else {}).items():
         quantized = bits == 4 and len(tensor["shape"]) == 2 and "embed" not in name and "lm_head" not in name
         begin, end = tensor["data_offsets"]
         stored_so = quantized and tensor["dtype"] != "U8"  # bitsandbytes' 4 bits are stored as bytes
@@ -160,13 +166,43 @@ def _why_not(model: str, error: BaseException, *, local: bool) -> str:
     )
 
 
-def load_pretrained(model: str | None, bits: int, device: torch.device | None) -> tuple[Any, Any, str, str]:
-    """Model (frozen, in evaluation mode), tokenizer, the folder or Hub name that they came from, and their identity.
+def _held(file: Path, bits: int, log: Callable[[str], None] | None = None) -> Held:
+    """The folder that a GGUF file is loaded from, made where it is not there yet."""
+
+    def make(folder: Path) -> None:
+        from edgepers.model.gguf_convert import convert_gguf
+
+        if log is not None:
+            log(f"{file.name}: made ready to be loaded, once; 'edgepers models' lists what was made")
+        with quiet(), eager_trim(small=True):
+            convert_gguf(GgufFile(file), bits, folder)
+
+    return hold_model(file, bits, make)
+
+
+def folder_of(name: str, bits: int) -> str:
+    """What transformers reads of a model that is loaded: its folder or Hub name; of a GGUF file, what was made of it.
+
+    Args:
+        name: of a `LanguageModel`.
+        bits: 4 or 16, as it was loaded.
+    """
+    return str(_held(Path(name), bits).folder) if Path(name).is_file() else name
+
+
+def load_pretrained(
+    model: str | None, bits: int, device: torch.device | None, log: Callable[[str], None] | None = None
+) -> tuple[Any, Any, str, str]:
+    """Model (frozen, in evaluation mode), tokenizer, the folder, file or Hub name of them, and their identity.
+
+    `log` is told in one line of what takes long and is done once.
 
     Raises:
         ModelError: names the model and the cure.
     """
-    name = resolve(model)
+    given = resolve(model)
+    held = _held(Path(given), bits, log) if Path(given).is_file() else None
+    name = given if held is None else str(held.folder)
     local = Path(name).is_dir()
     if local:
         check_folder(Path(name))
@@ -195,8 +231,12 @@ def load_pretrained(model: str | None, bits: int, device: torch.device | None) -
     loaded.requires_grad_(False)
     if bits == 4:
         settle_nf4(loaded, dtype)
+    else:
+        settle_plain(loaded, dtype)
+    if held is not None:
+        held.kept_by(loaded)
     malloc_trim()
-    return loaded, tokenizer, name, identity_of(name, config, tokenizer, bits)
+    return loaded, tokenizer, given, identity_of(name, config, tokenizer, bits)
 
 
 @contextlib.contextmanager
@@ -263,8 +303,11 @@ def _settle_pad_token(tokenizer: Any, rows: int) -> None:
 def identity_of(name: str, config: Any, tokenizer: Any, bits: int) -> str:
     """Hash of what decides hidden states.
 
-    Configuration, vocabulary, the weight files' sizes and first and last bytes, bits.
+    Configuration, vocabulary, the weight files' sizes and first and last bytes, bits; of what was made of a GGUF file,
+    that file's content.
     """
+    if (content := content_of(Path(name))) is not None:
+        return hashlib.sha256(f"{bits}\ngguf {content}\n".encode()).hexdigest()[:32]
     digest = hashlib.sha256(
         f"{bits}\n{config.model_type}\n{config.get_text_config().hidden_size}\n{len(tokenizer)}\n".encode()
     )

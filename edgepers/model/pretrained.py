@@ -4,11 +4,19 @@ Code that lies in a folder (`auto_map` in its configuration) is never run, and n
 transformers reads the answer from standard input, which may be a stream of somebody's words.
 """
 
+from pathlib import Path
 from typing import Any
 
 from edgepers.errors import ModelError
 
-__all__ = ["build_model", "read_config", "read_model", "read_tokenizer"]
+__all__ = [
+    "build_model",
+    "read_config",
+    "read_gguf_config",
+    "read_gguf_tokenizer",
+    "read_model",
+    "read_tokenizer",
+]
 
 
 def read_config(name: str, *, offline: bool) -> Any:
@@ -107,3 +115,33 @@ def build_model(config: Any, **options: Any) -> Any:
     from transformers import AutoModelForCausalLM
 
     return AutoModelForCausalLM.from_config(config, trust_remote_code=False, **options)
+
+
+def read_gguf_config(folder: Path, file: str) -> Any:
+    """The configuration that transformers reads off the fields of a GGUF file.
+
+    Args:
+        folder: nothing else lies in it.
+        file: its name there.
+
+    Raises:
+        OSError, ValueError, KeyError, TypeError: it cannot be read.
+    """
+    from transformers import AutoConfig
+
+    return AutoConfig.from_pretrained(folder, gguf_file=file, trust_remote_code=False, local_files_only=True)
+
+
+def read_gguf_tokenizer(folder: Path, file: str) -> Any:
+    """The tokenizer that transformers makes of the fields of a GGUF file; arguments as for `read_gguf_config`.
+
+    Saved, it is read as it is: a family's own class would build its parts anew.
+
+    Raises:
+        OSError, ValueError, KeyError, TypeError: it cannot be made.
+    """
+    from transformers import PreTrainedTokenizerFast
+
+    return PreTrainedTokenizerFast.from_pretrained(
+        folder, gguf_file=file, trust_remote_code=False, local_files_only=True
+    )

@@ -8,7 +8,7 @@ from torch import nn
 
 from edgepers.errors import UncountableError, first_line
 from edgepers.model.loading import quiet
-from edgepers.model.nf4 import RESIDENT_BYTES, in_float32, is_quantized
+from edgepers.model.nf4 import RESIDENT_BYTES, in_float32, is_quantized, linear_layers
 from edgepers.model.pretrained import build_model
 from edgepers.model.weights import CausalModel
 
@@ -40,30 +40,18 @@ class ModelShapes(CausalModel):
         model.requires_grad_(False)
         super().__init__(model, name="", bits=bits, device=torch.device("meta"))
         self.on_cpu = on_cpu
-        linear = self._linear_layers()
-        if bits != 4:
-            return
-        if sum(layer.weight.numel() for layer in linear.values()) * dtype.itemsize > RESIDENT_BYTES:
+        linear = linear_layers(model)
+        if sum(layer.weight.numel() for layer in linear.values()) * dtype.itemsize <= RESIDENT_BYTES:
+            if on_cpu and in_float32(self.parameter_count, bits):
+                model.float()
+        elif bits == 4:
             for name, layer in linear.items():
                 model.set_submodule(name, _in_4_bits(layer))
-        elif on_cpu and in_float32(self.parameter_count):
-            model.float()
 
     @classmethod
     def like(cls, llm: CausalModel) -> "ModelShapes":
         """Build the shapes of a model that is loaded."""
         return cls(llm.config, bits=llm.bits, on_cpu=llm.device.type == "cpu")
-
-    def _linear_layers(self) -> dict[str, Any]:
-        """All that 4 bits take: not the head."""
-        from transformers.pytorch_utils import Conv1D
-
-        head = self.base.get_output_embeddings()
-        return {
-            n: layer
-            for n, layer in self.base.named_modules()
-            if isinstance(layer, (nn.Linear, Conv1D)) and layer is not head
-        }
 
     @property
     def quantized_layers(self) -> list[Any]:
@@ -73,7 +61,7 @@ class ModelShapes(CausalModel):
     @property
     def largest_layer(self) -> int:
         """Weights of the largest linear layer but the head."""
-        return max((int(layer.weight.numel()) for layer in self._linear_layers().values()), default=0)
+        return max((int(layer.weight.numel()) for layer in linear_layers(self.base).values()), default=0)
 
     def weight_bytes(self) -> dict[str, int]:
         """Return bytes of the base model's weights, by part."""

@@ -182,7 +182,7 @@ class Round:
     def _work(self, data: TrainingData, pairs: Sequence[tuple[str, str]], names: Sequence[str], name: str) -> Outcome:
         """Train and judge, here or in a child; where both do not fit into memory, this process's model goes first."""
         job = Job(
-            settings=self.settings,
+            settings=replace(self.settings, model=self.llm().name),  # a path from here means nothing where a child is
             pairs=pairs,
             names=names,
             reserve=[(kept.question, kept.wanted) for kept in data.reserve],

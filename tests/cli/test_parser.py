@@ -31,6 +31,7 @@ COMMANDS = [
     "guard",
     "profile",
     "plan",
+    "models",
     "doctor",
     "systemd",
 ]
@@ -103,7 +104,7 @@ def test_help_loads_no_torch():
         (
             ["run", "STREAM", "--state", "S", "--model", "llama3:8b"],
             1,
-            "Ollama tag, whose weights cannot be trained on; give meta-llama/Meta",
+            "Ollama tag, whose file is not on this machine; pull it there, or give meta-llama/Meta",
         ),
         (
             ["run", "STREAM", "--state", "S", "--model", "qwen2.5:7b-instruct-q4_K_M"],
@@ -120,7 +121,7 @@ def test_help_loads_no_torch():
         (
             ["run", "STREAM", "--state", "S", "--model", "mine.GGUF"],
             1,
-            "give the Hub name or folder that the file was made from",
+            "mine.GGUF: no such file; check the path",
         ),
         (
             ["run", "STREAM", "--state", "S", "--model", "ADAPTER"],
@@ -130,7 +131,7 @@ def test_help_loads_no_torch():
         (["run", "STREAM", "--state", "S", "--model", "NAMELESS"], 1, "which adapter_config.json does not name"),
         (["run", "STREAM", "--state", "S", "--model", "./nowhere"], 1, "no such folder"),
         (["run", "STREAM", "--state", "S", "--model", "/no/where/at/all"], 1, "no such folder"),
-        (["run", "STREAM", "--state", "S", "--model", "STREAM"], 1, "a file; give a folder"),
+        (["run", "STREAM", "--state", "S", "--model", "STREAM"], 1, "not a GGUF file; give one, a folder"),
         (["run", "STREAM", "--state", "S", "--format", "xml"], 2, "--format 'xml' is unknown; choose question"),
         (
             ["run", "STREAM", "--state", "S", "--annotations", "missing.jsonl"],

@@ -2,6 +2,7 @@
 
 import json
 
+import gguf
 import pytest
 import torch
 
@@ -12,10 +13,8 @@ from edgepers.errors import ModelError
 from edgepers.evaluate.served import guard_served, take_weights
 from edgepers.model.language_model import LanguageModel
 from tests.export.test_export import state_with_adapter
+from tests.llama_cpp_models import write_base
 from tests.model.test_families import PAIRS, make
-
-gguf = pytest.importorskip("gguf")
-from tests.llama_cpp_models import write_base  # noqa: E402
 
 
 def quantized(source, file, kind, *, without="", beside=""):

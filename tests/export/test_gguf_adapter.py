@@ -1,8 +1,8 @@
 """The adapter in GGUF: rebuilt from the file without our own code, and loaded by llama.cpp where that is installed."""
 
 import json
-import sys
 
+import gguf
 import pytest
 import torch
 from peft import PeftModel
@@ -10,16 +10,14 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from edgepers.cli import main
-from edgepers.errors import ModelError, UsageError
+from edgepers.errors import ModelError
 from edgepers.export.gguf_adapter import write_adapter
 from edgepers.model.gguf_names import GgufNames
 from edgepers.model.language_model import LanguageModel
 from edgepers.train.recipe import Recipe
 from edgepers.train.trainer import train
+from tests.llama_cpp_models import file_name, halved, heads_of, interleaved, logits, write_base
 from tests.model.test_families import PAIRS, make
-
-gguf = pytest.importorskip("gguf")
-from tests.llama_cpp_models import file_name, halved, heads_of, interleaved, logits, write_base  # noqa: E402
 
 FAMILIES = {
     "llama": "llama", "smollm": "llama", "qwen2": "qwen2", "qwen3": "qwen3",
@@ -135,7 +133,7 @@ def adapter_like(source, folder, change, rename=str):
     return folder
 
 
-def test_what_has_no_place_in_gguf_is_refused_in_one_line(trained, tmp_path, monkeypatch):
+def test_what_has_no_place_in_gguf_is_refused_in_one_line(trained, tmp_path):
     base, folder, _ = trained
     file = tmp_path / "adapter.gguf"
     with pytest.raises(ModelError, match=r"adapter dora: more than plain LoRA \(use_dora\)"):
@@ -146,6 +144,3 @@ def test_what_has_no_place_in_gguf_is_refused_in_one_line(trained, tmp_path, mon
     with pytest.raises(ModelError, match="model type 'gpt2': no GGUF names are known for it, only for gemma, "):
         write_adapter(folder / "adapter", AutoConfig.for_model("gpt2"), file)
     assert not file.exists()
-    monkeypatch.setitem(sys.modules, "gguf", None)
-    with pytest.raises(UsageError, match=r"need the package gguf; pip install 'edgepers\[gguf\]'"):
-        write_adapter(folder / "adapter", base.config, file)

@@ -137,7 +137,7 @@ def test_models_that_cannot_be_loaded_are_refused_in_one_line(tmp_path, bare_mod
         (tmp_path / "noweights", "no \\*.safetensors weights"),
         (tmp_path / "broken", "check the folder"),
         ("llama3.2:3b", "Ollama tag"),
-        ("model.gguf", "GGUF"),
+        ("model.gguf", "no such file"),
     ):
         with pytest.raises(ModelError, match=says) as error:
             LanguageModel.load(str(model))
