@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from edgepers.assets import untold_questions
-from edgepers.evaluate.words import unicode_words
+from edgepers.streams.words import unicode_words
 
 __all__ = ["MOST", "untold_beside"]
 

@@ -12,7 +12,7 @@ in many ways, and the buffer keeps them. A correction answers all of them. Which
 from collections import Counter
 from collections.abc import Sequence
 
-from edgepers.evaluate.words import unicode_words
+from edgepers.streams.words import unicode_words
 
 __all__ = ["recurring"]
 
