@@ -14,7 +14,7 @@ from edgepers.streams.words import unicode_words
 
 __all__ = ["MOST", "untold_beside"]
 
-MOST = 60  # questions of one round
+MOST = 24  # questions of one round: the most alike, several times each, rather than many once
 TOLD = 0.5  # of a question's weight, in words that one of the owner's has too: that is told
 
 
