@@ -142,7 +142,7 @@ class Settings:
         None, "the adapter is on so many uppermost blocks, and those below run once for each set; unset: on every block"
     )
     rehearsal: int = option(
-        1, "general sets in each step on which the adapter is held to what the base model says; 0: none"
+        2, "general sets in each step on which the adapter is held to what the base model says; 0: none"
     )
     word_dropout: float = option(
         0.2, "share of a question's words left out in training, others in each pass; 0: none, as with --lora-layers"
