@@ -1,0 +1,174 @@
+"""What is judged of an adapter, and by which limits: it has learned what it was taught, and harms nothing else."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edgepers.config import Settings
+from edgepers.evaluate.repeats import commonest
+from edgepers.evaluate.reserve import LEAST_RESERVE
+
+__all__ = ["Evidence", "Verdict", "default_perplexity_rise", "judge", "most_perplexity_rise", "perplexity_rise"]
+
+# Chosen on the adapters of two owners, reported on those of two others: benchmarks/bench_guard.py.
+LEAST_RECALLED = 0.5  # share of the short responses that were trained on
+LEAST_KEPT = 0.8  # of what the whole update recalls, where a part of it is published
+MOST_REPEATS = 0.25  # share of questions that nobody told
+MOST_NATS = 700.0  # a rise of more has no float
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether an adapter is published, and why.
+
+    `reason` is "" where all is well, "unguarded" where there was too little to judge by, else why the adapter stays
+    aside.
+    """
+
+    publish: bool
+    reason: str
+    loss_before: float | None
+    loss_after: float | None
+    perplexity_rise: float | None = None  # on general sets, against the base model, as a share
+    scale: float = 1.0  # of the update that was measured
+    recalled: float | None = None  # share of the short trained responses that are said word for word
+    repeated: float | None = None  # share of questions that nobody told which get a trained response
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What was measured of an adapter.
+
+    Attributes:
+        base: losses of the base model on each reserve set's reference, nats a token.
+        before: of the adapter that is published now.
+        after: of the new adapter.
+        rise: `perplexity_rise` of the new adapter on general sets.
+        recalled: of each short trained response, whether it is said.
+        learned: mean loss of the trained responses, of the base model and of the new adapter, nats a token.
+        repeated: the trained responses that were given to questions that nobody told.
+        asked: how many such questions there were.
+    """
+
+    base: Sequence[float]
+    before: Sequence[float]
+    after: Sequence[float]
+    rise: float
+    recalled: Sequence[bool] = ()
+    learned: tuple[float, float] | None = None
+    repeated: Sequence[str] = ()
+    asked: int = 0
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None  # reports are JSON, which has no other numbers
+
+
+def default_perplexity_rise(parameters: int) -> float:
+    """The most that general perplexity may rise over the base model's, as a share.
+
+    A model of a few million parameters pays 12 to 17 % for what it learns of its owner, with rehearsal, on development
+    data (benchmarks/LOG.md); what rises further has been damaged.
+    """
+    return 0.25 if parameters < 50_000_000 else 0.05
+
+
+def most_perplexity_rise(settings: Settings, parameters: int) -> float:
+    """The most that general perplexity may rise, as a share: as set, or by the model's size."""
+    return default_perplexity_rise(parameters) if settings.guard_perplexity is None else settings.guard_perplexity
+
+
+def perplexity_rise(base: Sequence[float], after: Sequence[float]) -> float:
+    """Return the rise of perplexity as a share, from losses in nats a token on the same sets."""
+    return math.exp(min(_mean(after) - _mean(base), MOST_NATS)) - 1
+
+
+def judge(evidence: Evidence, most_rise: float, whole: Sequence[bool] = ()) -> Verdict:
+    """Refuse an adapter that has forgotten general talk or what it was taught, parrots it, or is worse on the reserve.
+
+    Worse is a paired mean loss that is higher by over one standard error than that of what is published, or of no
+    adapter. The base model is asked as well, since an adapter that was published for want of a reserve is no measure of
+    what is good. Perplexity is compared with the base model's alone: small rises over the adapter that is replaced
+    would add up over rounds.
+
+    Args:
+        evidence: what was measured.
+        most_rise: the limit of perplexity.
+        whole: what the whole update recalled, where this is a part of it.
+    """
+    after, rise = evidence.after, evidence.rise
+    refused = ""
+    if not all(map(math.isfinite, [*after, rise])):
+        refused = "it has no finite loss"
+    elif rise > most_rise:
+        refused = (
+            f"perplexity on general sets is {100 * rise:.1f} % above the base model's (at most {100 * most_rise:.0f} %)"
+        )
+    else:
+        refused = _parrots(evidence) or _untaught(evidence, whole) or _worse_on_reserve(evidence)
+    guarded = len(after) >= LEAST_RESERVE or evidence.recalled or evidence.asked
+    return Verdict(
+        not refused,
+        refused or ("" if guarded else "unguarded"),
+        _mean(evidence.before) if after else None,
+        _finite(_mean(after)) if after else None,
+        _finite(rise),
+        recalled=_share(evidence.recalled),
+        repeated=len(evidence.repeated) / evidence.asked if evidence.asked else None,
+    )
+
+
+def _share(values: Sequence[bool]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def _parrots(evidence: Evidence) -> str:
+    text, times = commonest(evidence.repeated)
+    if len(evidence.repeated) <= MOST_REPEATS * evidence.asked:
+        return ""
+    return (
+        f"{len(evidence.repeated)} of {evidence.asked} questions that nobody told are answered with a trained response,"
+        f" {times} of them with {_shortened(text)!r}"
+    )
+
+
+def _shortened(text: str, most: int = 60) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
+def _untaught(evidence: Evidence, whole: Sequence[bool]) -> str:
+    recalled, n = evidence.recalled, len(evidence.recalled)
+    if n and sum(recalled) < LEAST_RECALLED * n:
+        return f"{sum(recalled)} of {n} short responses that it was trained on are said (at least {LEAST_RECALLED:.0%})"
+    if sum(recalled) < LEAST_KEPT * sum(whole):
+        return f"{sum(recalled)} of {sum(whole)} responses that the whole update says are left"
+    if not n and evidence.learned is not None and not evidence.learned[1] < evidence.learned[0]:
+        before, after = evidence.learned
+        return f"loss on what it was trained on is {after:.3f}, the base model's {before:.3f}"
+    return ""
+
+
+def _worse_on_reserve(evidence: Evidence) -> str:
+    if len(evidence.after) < LEAST_RESERVE:
+        return ""
+    return _worse("", evidence.before, evidence.after) or _worse(
+        " than the base model's", evidence.base, evidence.after
+    )
+
+
+def _worse(than: str, losses: Sequence[float], after: Sequence[float]) -> str:
+    """Say by how much the new losses are worse, where it is more than a standard error; else nothing."""
+    n = len(after)
+    differences = [b - a for a, b in zip(losses, after, strict=True)]
+    worse = _mean(differences)
+    error = math.sqrt(sum((d - worse) ** 2 for d in differences) / (n - 1) / n)
+    return (
+        f"loss on {n} sets in reserve is worse{than} by {worse:.3f} (standard error {error:.3f})"
+        if worse > error
+        else ""
+    )
