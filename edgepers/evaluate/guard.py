@@ -6,10 +6,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from edgepers.assets import general_sets
+from edgepers.assets import general_sets, rehearsal_sets
 from edgepers.config import Settings
 from edgepers.evaluate.repeats import ANSWER_TOKENS, repeats
-from edgepers.evaluate.verdict import Evidence, Verdict, judge, most_perplexity_rise, perplexity_rise
+from edgepers.evaluate.verdict import Evidence, Repeats, Verdict, judge, most_perplexity_rise, perplexity_rise
 from edgepers.model.lora import scale_saved
 from edgepers.streams import read_dialogue_sets
 
@@ -54,15 +54,14 @@ class Examiner:
     """Asks a model, with an adapter and without, what a verdict is made of; the base model is asked once.
 
     Args:
-        base: the model without an adapter.
+        base: the model; the adapter that is on it is not asked.
         asked: what.
-        adapter: False: take off what is on `base`.
     """
 
     def __init__(self, base: "LanguageModel", asked: Asked) -> None:
         self._asked = asked
         self._general = pairs_of(general_sets())
-        self._untold = [question for question, _ in asked.untold]
+        self._questions = [question for question, _ in (*asked.untold, *self._general[:GENERAL_ASKED])]
         self._base = self._said(base, adapter=False)
         newest = list(asked.told)[-MOST_RECALLED:]
         self._short = [pair for pair in newest if len(base.token_ids(pair[1])) <= SHORT_TOKENS]
@@ -70,11 +69,10 @@ class Examiner:
         self._unlearned = base.losses(self._long, adapter=False)
 
     def _said(self, llm: "LanguageModel", *, adapter: bool) -> _Said:
-        questions = [*self._untold, *(question for question, _ in self._general[:GENERAL_ASKED])]
         return _Said(
             llm.losses(self._asked.reserve, adapter=adapter),
             llm.losses(self._general, adapter=adapter),
-            llm.answer(questions, adapter=adapter, max_new_tokens=ANSWER_TOKENS) if self._asked.told else (),
+            llm.answer(self._questions, adapter=adapter, max_new_tokens=ANSWER_TOKENS),
         )
 
     def examine(self, llm: "LanguageModel", before: Sequence[float] | None = None) -> Evidence:
@@ -85,13 +83,16 @@ class Examiner:
             before: losses on the reserve of the adapter that is published; None: there is none.
         """
         said, base = self._said(llm, adapter=True), self._base
-        responses = [response for _, response in self._asked.told]
-        n = len(self._untold)
-        # To what is untold, that it is untold is the right answer; to a general question it is as wrong as any other.
-        repeated = [
-            *repeats(said.answers[:n], base.answers[:n], responses),
-            *repeats(said.answers[n:], base.answers[n:], [*responses, *(answer for _, answer in self._asked.untold)]),
-        ]
+        usual = [text for pair in (*self._general, *pairs_of(rehearsal_sets()), *self._asked.untold) for text in pair]
+        n = len(self._asked.untold)
+
+        def repeated(part: slice, responses: Sequence[str]) -> Repeats:
+            asked = self._questions[part]
+            return Repeats(repeats(asked, said.answers[part], base.answers[part], responses, usual), len(asked))
+
+        told = [response for _, response in self._asked.told]
+        # That it is not told is the right answer to what is untold, and to a general question as wrong as any other.
+        general = [*told, *(response for _, response in self._asked.untold)]
         return Evidence(
             base=base.reserve,
             before=base.reserve if before is None else before,
@@ -99,8 +100,8 @@ class Examiner:
             rise=perplexity_rise(base.general, said.general),
             recalled=llm.recalled(self._short),
             learned=(fmean(self._unlearned), fmean(llm.losses(self._long))) if self._long else None,
-            repeated=repeated,
-            asked=len(said.answers),
+            untold=repeated(slice(0, n), told),
+            general=repeated(slice(n, None), general),
         )
 
 

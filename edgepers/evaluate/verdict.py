@@ -3,17 +3,27 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from edgepers.config import Settings
 from edgepers.evaluate.repeats import commonest
 from edgepers.evaluate.reserve import LEAST_RESERVE
 
-__all__ = ["Evidence", "Verdict", "default_perplexity_rise", "judge", "most_perplexity_rise", "perplexity_rise"]
+__all__ = [
+    "Evidence",
+    "Repeats",
+    "Verdict",
+    "default_perplexity_rise",
+    "judge",
+    "most_perplexity_rise",
+    "perplexity_rise",
+]
 
 # Chosen on the adapters of two owners, reported on those of two others: benchmarks/bench_guard.py.
 LEAST_RECALLED = 0.5  # share of the short responses that were trained on
 LEAST_KEPT = 0.8  # of what the whole update recalls, where a part of it is published
-MOST_REPEATS = 0.25  # share of questions that nobody told
+MOST_GENERAL = 0.2  # share of general questions that are answered with what was trained
+MOST_UNTOLD = 0.4  # of questions about what the owner has not told
 MOST_NATS = 700.0  # a rise of more has no float
 
 
@@ -32,7 +42,23 @@ class Verdict:
     perplexity_rise: float | None = None  # on general sets, against the base model, as a share
     scale: float = 1.0  # of the update that was measured
     recalled: float | None = None  # share of the short trained responses that are said word for word
-    repeated: float | None = None  # share of questions that nobody told which get a trained response
+    repeated: float | None = None  # share of questions about what the owner has not told that get a trained response
+    repeated_general: float | None = None  # of general questions
+
+
+class Repeats(NamedTuple):
+    """The trained responses that showed in answers, of so many."""
+
+    found: Sequence[str] = ()
+    asked: int = 0
+
+    @property
+    def share(self) -> float | None:
+        """Of the answers."""
+        return len(self.found) / self.asked if self.asked else None
+
+
+NOT_ASKED = Repeats()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +72,8 @@ class Evidence:
         rise: `perplexity_rise` of the new adapter on general sets.
         recalled: of each short trained response, whether it is said.
         learned: mean loss of the trained responses, of the base model and of the new adapter, nats a token.
-        repeated: the trained responses that were given to questions that nobody told.
-        asked: how many such questions there were.
+        untold: trained responses that show in answers to questions about what the owner has not told.
+        general: in answers to general questions.
     """
 
     base: Sequence[float]
@@ -56,8 +82,8 @@ class Evidence:
     rise: float
     recalled: Sequence[bool] = ()
     learned: tuple[float, float] | None = None
-    repeated: Sequence[str] = ()
-    asked: int = 0
+    untold: Repeats = NOT_ASKED
+    general: Repeats = NOT_ASKED
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -104,13 +130,11 @@ def judge(evidence: Evidence, most_rise: float, whole: Sequence[bool] = ()) -> V
     refused = ""
     if not all(map(math.isfinite, [*after, rise])):
         refused = "it has no finite loss"
-    elif rise > most_rise:
-        refused = (
-            f"perplexity on general sets is {100 * rise:.1f} % above the base model's (at most {100 * most_rise:.0f} %)"
-        )
     else:
-        refused = _parrots(evidence) or _untaught(evidence, whole) or _worse_on_reserve(evidence)
-    guarded = len(after) >= LEAST_RESERVE or evidence.recalled or evidence.asked
+        refused = (  # what names a response comes first: its owner can look at that one
+            _parrots(evidence) or _forgets(rise, most_rise) or _untaught(evidence, whole) or _worse_on_reserve(evidence)
+        )
+    guarded = len(after) >= LEAST_RESERVE or evidence.recalled
     return Verdict(
         not refused,
         refused or ("" if guarded else "unguarded"),
@@ -118,7 +142,8 @@ def judge(evidence: Evidence, most_rise: float, whole: Sequence[bool] = ()) -> V
         _finite(_mean(after)) if after else None,
         _finite(rise),
         recalled=_share(evidence.recalled),
-        repeated=len(evidence.repeated) / evidence.asked if evidence.asked else None,
+        repeated=evidence.untold.share,
+        repeated_general=evidence.general.share,
     )
 
 
@@ -127,13 +152,23 @@ def _share(values: Sequence[bool]) -> float | None:
 
 
 def _parrots(evidence: Evidence) -> str:
-    text, times = commonest(evidence.repeated)
-    if len(evidence.repeated) <= MOST_REPEATS * evidence.asked:
+    for repeats, most, to in (
+        (evidence.general, MOST_GENERAL, "general questions"),
+        (evidence.untold, MOST_UNTOLD, "questions that nobody told"),
+    ):
+        if len(repeats.found) > most * repeats.asked:
+            text, times = commonest(repeats.found)
+            return (
+                f"{len(repeats.found)} of {repeats.asked} {to} are answered with what it was trained on, {times} with"
+                f" {_shortened(text)!r}"
+            )
+    return ""
+
+
+def _forgets(rise: float, most: float) -> str:
+    if rise <= most:
         return ""
-    return (
-        f"{len(evidence.repeated)} of {evidence.asked} questions that nobody told are answered with a trained response,"
-        f" {times} of them with {_shortened(text)!r}"
-    )
+    return f"perplexity on general sets is {100 * rise:.1f} % above the base model's (at most {100 * most:.0f} %)"
 
 
 def _shortened(text: str, most: int = 60) -> str:

@@ -92,6 +92,7 @@ def round_report(
         "adapter_scale": verdict.scale,
         "recalled": verdict.recalled,
         "repeated": verdict.repeated,
+        "repeated_general": verdict.repeated_general,
         "published": verdict.publish,
         "reason": verdict.reason,
         "adapter": f"{number:04}" if result else None,
