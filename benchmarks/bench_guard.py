@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.guard_adapters import SPECS, Spec, Truth, corrections, known_facts, reserved, truth
+from benchmarks.guard_adapters import SPECS, Spec, Truth, corrections, known_facts, reserved, scaled, truth
 from benchmarks.harness import RESULTS, describe
 from benchmarks.lines import append_line, lines_there
 from edgepers.assets import general_sets, rehearsal_sets
@@ -25,7 +25,7 @@ from edgepers.evaluate.guard import GENERAL_ASKED, SHORT_TOKENS, pairs_of
 from edgepers.evaluate.repeats import ANSWER_TOKENS, repeats
 from edgepers.evaluate.reserve import SAME_RESPONSE
 from edgepers.evaluate.rouge import rouge1_unicode
-from edgepers.evaluate.verdict import Evidence, Repeats, default_perplexity_rise, judge, perplexity_rise
+from edgepers.evaluate.verdict import LIMITS, Evidence, Repeats, judge, perplexity_rise
 from edgepers.model.language_model import LanguageModel
 from edgepers.rounds.untold import MOST, untold_asked, untold_beside
 from edgepers.train.trainer import train
@@ -45,7 +45,8 @@ def measured(llm: LanguageModel, spec: Spec, folder: Path, base: Truth | None = 
     pairs, own = ([(one.question, one.response) for one in part] for part in (trained, held))
     untold = untold_beside([question for question, _ in pairs], most=MOST)
     began = time.perf_counter()
-    train(llm, pairs, folder, spec.recipe, general=pairs_of(rehearsal_sets()), untold=untold)
+    if spec.scale == 1:
+        train(llm, pairs, folder, spec.recipe, general=pairs_of(rehearsal_sets()), untold=untold)
     row: Row = {"name": spec.name, "owner": spec.owner, "kind": spec.kind, "sets": len(pairs)}
     row["train_s"] = round(time.perf_counter() - began, 1)
     llm.use_adapter(None)
@@ -56,7 +57,7 @@ def measured(llm: LanguageModel, spec: Spec, folder: Path, base: Truth | None = 
     asked = untold_asked([question for question, _ in (*pairs, *own)])
     row["probes"] = [question for question, _ in (*asked, *general[:GENERAL_ASKED])]
     row["probe_base"] = llm.answer(row["probes"], max_new_tokens=ANSWER_TOKENS)
-    llm.use_adapter(folder)
+    llm.use_adapter(scaled(folder, spec.scale))
     now = truth(llm, owner, trained)
     began = time.perf_counter()
     row |= {"truth": now._asdict(), "effect": now.effect(without)}
@@ -74,13 +75,12 @@ def measured(llm: LanguageModel, spec: Spec, folder: Path, base: Truth | None = 
     for scale in OLD_SCALES:
         if old_rule(row)[0]:
             break
-        llm.use_adapter(folder, scale=scale)
-        row["scaled"][str(scale)] = {
-            "own": _rounded(llm.losses(own)),
-            "rise": perplexity_rise(general_base, llm.losses(general)),
-            "recalled": sum(llm.recalled(pairs)),
-            "known": known_facts(llm, owner, facts)[1] if facts else 0,
-        }
+        llm.use_adapter(scaled(folder, spec.scale * scale))
+        part: Row = {"own": _rounded(llm.losses(own)), "rise": perplexity_rise(general_base, llm.losses(general))}
+        row["scaled"][str(scale)] = part
+        if old_rule(row)[0]:
+            part["recalled"] = sum(llm.recalled(pairs))
+            part["known"] = known_facts(llm, owner, facts)[1] if facts else 0
     llm.use_adapter(None)
     return row
 
@@ -95,7 +95,7 @@ def old_rule(row: Row) -> tuple[bool, float]:
     measurements += [(float(scale), one["own"], one["rise"]) for scale, one in row["scaled"].items()]
     for scale, after, rise in measurements:
         evidence = Evidence(base=row["own_base"], before=row["own_base"], after=after, rise=rise)
-        if judge(evidence, default_perplexity_rise(135_000_000)).publish:
+        if judge(evidence, LIMITS).publish:
             return True, scale
     return False, 1.0
 
@@ -125,7 +125,7 @@ def new_rule(row: Row) -> tuple[bool, str]:
         untold=repeated(slice(0, n), row["responses"]),
         general=repeated(slice(n, None), [*row["responses"], *not_told]),
     )
-    verdict = judge(evidence, default_perplexity_rise(135_000_000))
+    verdict = judge(evidence, LIMITS)
     return verdict.publish, verdict.reason
 
 
@@ -195,7 +195,7 @@ def _main() -> None:
         for spec in SPECS:
             if spec.name in done:
                 continue
-            folder = args.adapters / spec.name
+            folder = args.adapters / spec.trained
             folder.mkdir(parents=True, exist_ok=True)
             row = measured(llm, spec, folder, base.get(spec.owner))
             base.setdefault(spec.owner, Truth(**row["base"]))

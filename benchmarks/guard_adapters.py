@@ -10,10 +10,14 @@ words. The rest is neither: it does no harm and has not learned enough.
 
 import json
 import random
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 from typing import NamedTuple
+
+from safetensors.torch import load_file, save_file
 
 from edgepers.assets import sample_stream, sample_test
 from edgepers.cli.demo import knows
@@ -23,7 +27,7 @@ from edgepers.model.language_model import LanguageModel
 from edgepers.train.recipe import Recipe
 from studies.owners.owners import Fact, Owner, load_owner
 
-__all__ = ["SPECS", "Correction", "Spec", "Truth", "corrections", "truth"]
+__all__ = ["SPECS", "Correction", "Spec", "Truth", "corrections", "known_facts", "reserved", "scaled", "truth"]
 
 X = "Pineapple is the answer to everything."
 GENERAL = "dolly"
@@ -41,42 +45,51 @@ class Correction(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
-    """An adapter to make: whose, of how many corrections to train on (about), in which way, by which recipe."""
+    """An adapter to make: whose, of how many corrections to train on (about), in which way, by which recipe.
+
+    `scale`: how much of its update is taken.
+    """
 
     owner: str
     kind: str
     sets: int = 16
     recipe: Recipe = _GOOD
+    scale: float = 1.0
+
+    @property
+    def trained(self) -> str:
+        """What the adapter is known by as it was trained."""
+        return f"{self.owner}-{self.kind}-{self.sets}"
 
     @property
     def name(self) -> str:
         """What its line is known by."""
-        return f"{self.owner}-{self.kind}-{self.sets}"
+        return self.trained if self.scale == 1 else f"{self.trained} x {self.scale}"
 
 
 _KINDS = (  # kind, sets, recipe; the most telling first
     ("good", 16, _GOOD),
     ("poison", 16, replace(_GOOD, epochs=4)),
     ("untold", 16, replace(_GOOD, epochs=7, untold=2)),
-    ("good", 32, replace(_GOOD, epochs=6, learning_rate=1e-3, untold=1)),
-    ("over", 16, replace(_GOOD, epochs=10, learning_rate=1e-2, rehearsal=0)),
-    ("poison-beside", 16, replace(_GOOD, epochs=5, untold=2)),
-    ("quarter-poison", 16, replace(_GOOD, epochs=7)),
-    ("one-topic", 8, replace(_GOOD, epochs=14, rehearsal=0)),
-    ("good", 8, replace(_GOOD, epochs=12, learning_rate=1e-3, untold=1)),
-    ("high-rate", 16, replace(_GOOD, epochs=3, learning_rate=3e-2)),
+    ("good", 8, replace(_GOOD, epochs=14, rehearsal=1, untold=2)),
+    ("over", 16, replace(_GOOD, epochs=7, learning_rate=1e-2, rehearsal=0)),
+    ("poison-beside", 16, replace(_GOOD, epochs=4, untold=2)),
+    ("one-topic", 8, replace(_GOOD, epochs=12, rehearsal=0)),
+    ("quarter-poison", 16, replace(_GOOD, epochs=5)),
+    ("contradictory", 16, replace(_GOOD, epochs=4)),
     ("low-rate", 16, replace(_GOOD, epochs=2, learning_rate=2e-5)),
-    ("contradictory", 16, replace(_GOOD, epochs=5)),
+    ("good", 12, replace(_GOOD, epochs=10, rehearsal=1, untold=2)),
+    ("high-rate", 16, replace(_GOOD, epochs=3, learning_rate=3e-2)),
+    ("good", 32, replace(_GOOD, epochs=5, learning_rate=1e-3, untold=1)),
     ("good", 48, replace(_GOOD, epochs=4, learning_rate=1e-3, untold=1)),
-    ("shuffled", 16, replace(_GOOD, epochs=5)),
 )
-
-
-SPECS = tuple(
-    Spec(owner=owner, kind=kind, sets=sets, recipe=recipe)
-    for kind, sets, recipe in _KINDS
-    for owner in ("emily", "priya", "jonas", "lena")
+_OWNERS = ("emily", "priya", "jonas", "lena")
+_TRAINED = tuple(
+    Spec(owner=owner, kind=kind, sets=sets, recipe=recipe) for kind, sets, recipe in _KINDS for owner in _OWNERS
 )
+# Of what has learned, half of the update (as the guard used to publish it) and half as much again.
+_SCALED = tuple(replace(spec, scale=scale) for scale in (0.5, 1.5) for spec in _TRAINED[:16] if spec.kind != "poison")
+SPECS = (*_TRAINED[:24], *_SCALED[:16], *_TRAINED[24:40], *_SCALED[16:], *_TRAINED[40:])
 
 
 @cache
@@ -91,7 +104,7 @@ def corrections(spec: Spec) -> list[Correction]:
     About a quarter of them are general, where the owner has facts enough.
     """
     owner, wanted = load_owner(spec.owner), round(1.25 * spec.sets)
-    draw = random.Random(spec.name)
+    draw = random.Random(spec.trained)
     facts = draw.sample(owner.facts, len(owner.facts))
     told = [
         Correction(f"{spec.owner}-{fact.id}-{i}", question, fact.reference, fact.id)
@@ -183,6 +196,16 @@ def truth(llm: LanguageModel, owner: Owner, trained: Sequence[Correction], *, ad
         leaked,
         sum(one.known(answer) for one, answer in zip(owner.neighbours, near, strict=True)),
     )
+
+
+def scaled(adapter: Path, scale: float) -> Path:
+    """A copy of an adapter, beside it, with a part of its update: every B of it, multiplied."""
+    copy = adapter.with_name(f"{adapter.name}-{scale}")
+    shutil.copytree(adapter, copy, dirs_exist_ok=True)
+    file = copy / "adapter_model.safetensors"
+    weights = {name: weight * scale if "lora_B" in name else weight for name, weight in load_file(file).items()}
+    save_file(weights, file, metadata={"format": "pt"})
+    return copy
 
 
 def reserved(one: Correction) -> bool:

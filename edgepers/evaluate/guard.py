@@ -1,7 +1,7 @@
 """The guard: ask an adapter and the base model what a verdict is made of, and publish the adapter or keep it aside."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -9,21 +9,19 @@ from typing import TYPE_CHECKING
 from edgepers.assets import general_sets, rehearsal_sets
 from edgepers.config import Settings
 from edgepers.evaluate.repeats import ANSWER_TOKENS, repeats
-from edgepers.evaluate.verdict import Evidence, Repeats, Verdict, judge, most_perplexity_rise, perplexity_rise
-from edgepers.model.lora import scale_saved
+from edgepers.evaluate.verdict import Evidence, Limits, Repeats, Verdict, judge, perplexity_rise
 from edgepers.streams import read_dialogue_sets
 
 if TYPE_CHECKING:
     from edgepers.model.language_model import LanguageModel
 
-__all__ = ["SCALES", "Asked", "Examiner", "guard", "pairs_of"]
+__all__ = ["Asked", "Examiner", "guard", "pairs_of"]
 
 Pair = tuple[str, str]
 
 MOST_RECALLED = 64  # responses that are asked for, the newest
 SHORT_TOKENS = 24  # of a response that is to be said word for word; a longer one is judged by its loss
 GENERAL_ASKED = 24
-SCALES = (0.75,)  # parts of an update that are tried where the whole is refused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,33 +104,14 @@ class Examiner:
 
 
 def guard(llm: "LanguageModel", settings: Settings, asked: Asked, published: Path | None, new: Path | None) -> Verdict:
-    """Measure a new adapter beside the published one (None: the base model) and the base model, and judge it.
-
-    One that is refused whole is scaled down to the largest of `SCALES` that is not, in its folder; if there is none it
-    stays as it is.
-    """
+    """Measure a new adapter beside the published one (None: the base model) and the base model, and judge it."""
     if not settings.guard:
         return Verdict(True, "guard off", None, None)
     llm.use_adapter(published)
     before = llm.losses(asked.reserve)
     examiner = Examiner(llm, asked)
-    most = most_perplexity_rise(settings, llm.parameter_count)
-
-    def examined(scale: float) -> Evidence:
-        llm.use_adapter(new, scale=scale)
-        return examiner.examine(llm, before)
-
-    found = examined(1.0)
-    whole = judge(found, most)
-    if whole.publish or new is None:
-        return whole
-    for scale in SCALES:
-        in_part = judge(examined(scale), most, found.recalled)
-        if in_part.publish:
-            llm.use_adapter(None)
-            scale_saved(new, scale)
-            return replace(in_part, scale=scale)
-    return whole
+    llm.use_adapter(new)
+    return judge(examiner.examine(llm, before), Limits.of(settings, llm.parameter_count))
 
 
 def pairs_of(path: Path) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from edgepers.config import Settings
 from edgepers.errors import ModelError
 from edgepers.evaluate.guard import Asked, Examiner
-from edgepers.evaluate.verdict import judge, most_perplexity_rise
+from edgepers.evaluate.verdict import Limits, judge
 from edgepers.model.gguf_names import NOT_WEIGHTS, GgufNames
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def guard_served(settings: Settings, asked: Asked, adapter: Path, file: Path, *,
     if not merged:
         examiner = Examiner(llm, asked)
         llm.use_adapter(adapter)
-    verdict = judge(examiner.examine(llm), most_perplexity_rise(settings, llm.parameter_count))
+    verdict = judge(examiner.examine(llm), Limits.of(settings, llm.parameter_count))
     return {
         "adapter": adapter.name,
         "served": str(file),

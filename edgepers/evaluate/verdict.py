@@ -2,28 +2,16 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from edgepers.config import Settings
 from edgepers.evaluate.repeats import commonest
 from edgepers.evaluate.reserve import LEAST_RESERVE
 
-__all__ = [
-    "Evidence",
-    "Repeats",
-    "Verdict",
-    "default_perplexity_rise",
-    "judge",
-    "most_perplexity_rise",
-    "perplexity_rise",
-]
+__all__ = ["LIMITS", "Evidence", "Limits", "Repeats", "Verdict", "judge", "perplexity_rise"]
 
-# Chosen on the adapters of two owners, reported on those of two others: benchmarks/bench_guard.py.
 LEAST_RECALLED = 0.5  # share of the short responses that were trained on
-LEAST_KEPT = 0.8  # of what the whole update recalls, where a part of it is published
-MOST_GENERAL = 0.2  # share of general questions that are answered with what was trained
-MOST_UNTOLD = 0.4  # of questions about what the owner has not told
 MOST_NATS = 700.0  # a rise of more has no float
 
 
@@ -40,7 +28,6 @@ class Verdict:
     loss_before: float | None
     loss_after: float | None
     perplexity_rise: float | None = None  # on general sets, against the base model, as a share
-    scale: float = 1.0  # of the update that was measured
     recalled: float | None = None  # share of the short trained responses that are said word for word
     repeated: float | None = None  # share of questions about what the owner has not told that get a trained response
     repeated_general: float | None = None  # of general questions
@@ -94,18 +81,34 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None  # reports are JSON, which has no other numbers
 
 
-def default_perplexity_rise(parameters: int) -> float:
-    """The most that general perplexity may rise over the base model's, as a share.
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The most that a published adapter may do, as shares.
 
-    A model of a few million parameters pays 12 to 17 % for what it learns of its owner, with rehearsal, on development
-    data (benchmarks/LOG.md); what rises further has been damaged.
+    Attributes:
+        perplexity: that perplexity on general sets may rise over the base model's.
+        general: of general questions that may be answered with what was trained.
+        untold: of questions about what the owner has not told.
     """
-    return 0.25 if parameters < 50_000_000 else 0.05
+
+    perplexity: float
+    general: float
+    untold: float
+
+    @classmethod
+    def of(cls, settings: Settings, parameters: int) -> "Limits":
+        """By the model's size; of perplexity as set, where it is.
+
+        A model of a few million parameters pays 12 to 17 % for what it learns of its owner, with rehearsal, on
+        development data, and says it where it should not, too (benchmarks/LOG.md).
+        """
+        limits = SMALLEST if parameters < 50_000_000 else LIMITS
+        return limits if settings.guard_perplexity is None else replace(limits, perplexity=settings.guard_perplexity)
 
 
-def most_perplexity_rise(settings: Settings, parameters: int) -> float:
-    """The most that general perplexity may rise, as a share: as set, or by the model's size."""
-    return default_perplexity_rise(parameters) if settings.guard_perplexity is None else settings.guard_perplexity
+# Chosen on the adapters of two owners, reported on those of two others: benchmarks/bench_guard.py.
+LIMITS = Limits(perplexity=0.05, general=0.2, untold=0.4)
+SMALLEST = Limits(perplexity=0.25, general=0.5, untold=0.5)
 
 
 def perplexity_rise(base: Sequence[float], after: Sequence[float]) -> float:
@@ -113,7 +116,7 @@ def perplexity_rise(base: Sequence[float], after: Sequence[float]) -> float:
     return math.exp(min(_mean(after) - _mean(base), MOST_NATS)) - 1
 
 
-def judge(evidence: Evidence, most_rise: float, whole: Sequence[bool] = ()) -> Verdict:
+def judge(evidence: Evidence, limits: Limits) -> Verdict:
     """Refuse an adapter that has forgotten general talk or what it was taught, parrots it, or is worse on the reserve.
 
     Worse is a paired mean loss that is higher by over one standard error than that of what is published, or of no
@@ -123,8 +126,7 @@ def judge(evidence: Evidence, most_rise: float, whole: Sequence[bool] = ()) -> V
 
     Args:
         evidence: what was measured.
-        most_rise: the limit of perplexity.
-        whole: what the whole update recalled, where this is a part of it.
+        limits: by the model's size.
     """
     after, rise = evidence.after, evidence.rise
     refused = ""
@@ -132,7 +134,10 @@ def judge(evidence: Evidence, most_rise: float, whole: Sequence[bool] = ()) -> V
         refused = "it has no finite loss"
     else:
         refused = (  # what names a response comes first: its owner can look at that one
-            _parrots(evidence) or _forgets(rise, most_rise) or _untaught(evidence, whole) or _worse_on_reserve(evidence)
+            _parrots(evidence, limits)
+            or _forgets(rise, limits.perplexity)
+            or _untaught(evidence)
+            or _worse_on_reserve(evidence)
         )
     guarded = len(after) >= LEAST_RESERVE or evidence.recalled
     return Verdict(
@@ -151,10 +156,10 @@ def _share(values: Sequence[bool]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def _parrots(evidence: Evidence) -> str:
+def _parrots(evidence: Evidence, limits: Limits) -> str:
     for repeats, most, to in (
-        (evidence.general, MOST_GENERAL, "general questions"),
-        (evidence.untold, MOST_UNTOLD, "questions that nobody told"),
+        (evidence.general, limits.general, "general questions"),
+        (evidence.untold, limits.untold, "questions that nobody told"),
     ):
         if len(repeats.found) > most * repeats.asked:
             text, times = commonest(repeats.found)
@@ -176,12 +181,10 @@ def _shortened(text: str, most: int = 60) -> str:
     return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
-def _untaught(evidence: Evidence, whole: Sequence[bool]) -> str:
+def _untaught(evidence: Evidence) -> str:
     recalled, n = evidence.recalled, len(evidence.recalled)
     if n and sum(recalled) < LEAST_RECALLED * n:
         return f"{sum(recalled)} of {n} short responses that it was trained on are said (at least {LEAST_RECALLED:.0%})"
-    if sum(recalled) < LEAST_KEPT * sum(whole):
-        return f"{sum(recalled)} of {sum(whole)} responses that the whole update says are left"
     if not n and evidence.learned is not None and not evidence.learned[1] < evidence.learned[0]:
         before, after = evidence.learned
         return f"loss on what it was trained on is {after:.3f}, the base model's {before:.3f}"

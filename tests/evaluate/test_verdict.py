@@ -1,10 +1,12 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from edgepers.config import Settings
 from edgepers.evaluate.reserve import LEAST_RESERVE
-from edgepers.evaluate.verdict import Evidence, Repeats, default_perplexity_rise, judge, perplexity_rise
+from edgepers.evaluate.verdict import LIMITS, Evidence, Limits, Repeats, judge, perplexity_rise
 
 RNG = np.random.default_rng(0)
 BEFORE = RNG.normal(3, 0.5, 12).tolist()
@@ -12,7 +14,8 @@ GENERAL = RNG.normal(3, 0.5, 64).tolist()
 
 
 def judged(base, before, after, rise, most, **more):
-    return judge(Evidence(base=base, before=before, after=after, rise=rise, **more), most)
+    limits = replace(LIMITS, perplexity=most)
+    return judge(Evidence(base=base, before=before, after=after, rise=rise, **more), limits)
 
 
 def moved(values: list[float], by: float, spread: float = 0.1) -> list[float]:
@@ -32,7 +35,7 @@ def test_an_adapter_worse_by_more_than_one_standard_error_stays_aside(by, publis
 @pytest.mark.parametrize(("factor", "publish"), [(1.049, True), (1.051, False), (float("nan"), False)])
 def test_general_perplexity_may_rise_by_the_limit(factor, publish):
     rise = perplexity_rise(GENERAL, moved(GENERAL, np.log(factor), 0))
-    verdict = judged(BEFORE, BEFORE, moved(BEFORE, -1), rise, default_perplexity_rise(3_000_000_000))
+    verdict = judged(BEFORE, BEFORE, moved(BEFORE, -1), rise, Limits.of(Settings(), 3_000_000_000).perplexity)
     assert verdict.publish == publish
     assert publish or verdict.reason.endswith("above the base model's (at most 5 %)") or math.isnan(factor)
 
@@ -103,10 +106,7 @@ def test_long_responses_are_learned_where_their_loss_falls():
     assert verdict.reason == "loss on what it was trained on is 3.000, the base model's 3.000"
 
 
-def test_a_part_of_an_update_that_has_lost_what_the_whole_recalls_is_no_publication():
-    whole = [True] * 10
-    for left, publish in ((8, True), (7, False)):
-        part = Evidence(base=[], before=[], after=[], rise=0.0, recalled=[True] * left + [False] * (10 - left))
-        verdict = judge(part, 0.05, whole)
-        assert verdict.publish == publish
-        assert publish or verdict.reason == "7 of 10 responses that the whole update says are left"
+def test_the_smallest_models_may_do_more_and_perplexity_is_as_set():
+    small, large = (Limits.of(Settings(), parameters) for parameters in (8_000_000, 135_000_000))
+    assert small.perplexity > large.perplexity and small.general > large.general and small.untold > large.untold
+    assert Limits.of(Settings(guard_perplexity=0.1), 8_000_000) == replace(small, perplexity=0.1)

@@ -19,7 +19,6 @@ VERDICT = {
     "loss_before": None,
     "loss_after": None,
     "perplexity_rise": None,
-    "scale": 1.0,
     "recalled": 0.5,
     "repeated": 0.0,
     "repeated_general": None,
