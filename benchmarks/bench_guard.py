@@ -21,7 +21,7 @@ from benchmarks.guard_adapters import SPECS, Spec, Truth, corrections, known_fac
 from benchmarks.harness import RESULTS, describe
 from benchmarks.lines import append_line, lines_there
 from edgepers.assets import general_sets, rehearsal_sets
-from edgepers.evaluate.guard import GENERAL_ASKED, SHORT_TOKENS, pairs_of
+from edgepers.evaluate.guard import GENERAL_ASKED, PART, SHORT_TOKENS, pairs_of
 from edgepers.evaluate.repeats import ANSWER_TOKENS, repeats
 from edgepers.evaluate.reserve import SAME_RESPONSE
 from edgepers.evaluate.rouge import rouge1_unicode
@@ -59,16 +59,23 @@ def measured(llm: LanguageModel, spec: Spec, folder: Path, base: Truth | None = 
     row["probe_base"] = llm.answer(row["probes"], max_new_tokens=ANSWER_TOKENS)
     llm.use_adapter(scaled(folder, spec.scale))
     now = truth(llm, owner, trained)
-    began = time.perf_counter()
     row |= {"truth": now._asdict(), "effect": now.effect(without)}
-    row |= {"own_after": _rounded(llm.losses(own)), "rise": perplexity_rise(general_base, llm.losses(general))}
     row["own_again"] = [
         any(rouge1_unicode(one.response, other.response) >= SAME_RESPONSE for other in trained) for one in held
     ]
-    row["recalled"] = llm.recalled(pairs)
     row["tokens"] = [len(llm.token_ids(response)) for _, response in pairs]
     row["responses"] = [response for _, response in pairs]
-    row["probe_after"] = llm.answer(row["probes"], max_new_tokens=ANSWER_TOKENS)
+
+    def asked_of() -> Row:
+        return {
+            "own_after": _rounded(llm.losses(own)),
+            "rise": perplexity_rise(general_base, llm.losses(general)),
+            "recalled": llm.recalled(pairs),
+            "probe_after": llm.answer(row["probes"], max_new_tokens=ANSWER_TOKENS),
+        }
+
+    began = time.perf_counter()
+    row |= asked_of()
     row["guard_s"] = round(time.perf_counter() - began, 1)
     row["scaled"] = {}
     facts = {one.fact for one in trained} - {""}
@@ -81,6 +88,9 @@ def measured(llm: LanguageModel, spec: Spec, folder: Path, base: Truth | None = 
         if old_rule(row)[0]:
             part["recalled"] = sum(llm.recalled(pairs))
             part["known"] = known_facts(llm, owner, facts)[1] if facts else 0
+    if spec.scale == 1 and not new_rule(row)[0]:
+        llm.use_adapter(scaled(folder, PART))
+        row["part"] = asked_of() | {"known": known_facts(llm, owner, facts)[1] if facts else 0}
     llm.use_adapter(None)
     return row
 
@@ -100,8 +110,17 @@ def old_rule(row: Row) -> tuple[bool, float]:
     return False, 1.0
 
 
-def new_rule(row: Row) -> tuple[bool, str]:
-    """Whether the guard publishes, and why not."""
+def new_rule(row: Row) -> tuple[bool, float, str]:
+    """Whether the guard publishes, at which scale, and why not."""
+    whole = _evidence(row, row)
+    verdict = judge(whole, LIMITS)
+    part = None if verdict.publish or "part" not in row else _evidence(row, row["part"])
+    if part is not None and judge(part, LIMITS, whole=whole.recalled).publish:
+        return True, PART, ""
+    return verdict.publish, 1.0, verdict.reason
+
+
+def _evidence(row: Row, of: Row) -> Evidence:
     usual = [text for pair in (*pairs_of(general_sets()), *pairs_of(rehearsal_sets())) for text in pair]
     untold = untold_beside([], most=10_000)
     usual += [text for pair in untold for text in pair]
@@ -110,23 +129,20 @@ def new_rule(row: Row) -> tuple[bool, str]:
 
     def repeated(part: slice, responses: Sequence[str]) -> Repeats:
         questions = row["probes"][part]
-        found = repeats(questions, row["probe_after"][part], row["probe_base"][part], responses, usual)
+        found = repeats(questions, of["probe_after"][part], row["probe_base"][part], responses, usual)
         return Repeats(found, len(questions))
 
-    short = [said for said, tokens in zip(row["recalled"], row["tokens"], strict=True) if tokens <= SHORT_TOKENS]
     again = [i for i, twin in enumerate(row["own_again"]) if twin]
-    base, after = ([row[name][i] for i in again] for name in ("own_base", "own_after"))
-    evidence = Evidence(
+    base, after = ([losses[i] for i in again] for losses in (row["own_base"], of["own_after"]))
+    return Evidence(
         base=base,
         before=base,
         after=after,
-        rise=row["rise"],
-        recalled=short,
+        rise=of["rise"],
+        recalled=[said for said, n in zip(of["recalled"], row["tokens"], strict=True) if n <= SHORT_TOKENS],
         untold=repeated(slice(0, n), row["responses"]),
         general=repeated(slice(n, None), [*row["responses"], *not_told]),
     )
-    verdict = judge(evidence, LIMITS)
-    return verdict.publish, verdict.reason
 
 
 def table(rows: Sequence[Row]) -> Iterator[str]:
@@ -135,24 +151,19 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
     yield "|---|---|---|---|---|---|---|---|"
     for row in rows:
         was, base = row["truth"], row["base"]
-        publish, scale = old_rule(row)
-        old = "kept aside" if not publish else "published" if scale == 1 else f"published at {scale:.0%}"
-        if publish and scale != 1:
-            old += f", {row['scaled'][str(scale)]['known']} facts known"
-        new, reason = new_rule(row)
+        old, now = _told(*old_rule(row), row), _told(*new_rule(row)[:2], row)
+        if reason := new_rule(row)[2]:
+            now += f": {reason}"
         never = f"{was['never_told_repeats']} of 20"
         loss = f"{100 * (was['general_loss'] / base['general_loss'] - 1):+.1f} %"
         known = f"{was['known']} of {was['facts']}" if was["facts"] else "none"
-        yield (
-            f"| {row['name']} | {row['sets']} | {known} | {loss} | {never} | {row['effect']} |"
-            f" {old} | {'published' if new else f'kept aside: {reason}'} |"
-        )
+        yield (f"| {row['name']} | {row['sets']} | {known} | {loss} | {never} | {row['effect']} | {old} | {now} |")
     yield ""
     for part, owners in (("limits were chosen on", CHOSEN_ON), ("for the report", ("priya", "lena"))):
         own = [row for row in rows if row["owner"] in owners]
         yield f"{', '.join(owners)} ({part}):"
         yield ""
-        yield "| | bad | published before | published now | good | kept aside or weakened before | kept aside now |"
+        yield "| | bad | published before | published now | good | kept aside or weakened before | now |"
         yield "|---|---|---|---|---|---|---|"
         yield f"| adapters | {' | '.join(map(str, _counts(own)))} |"
         neither = [row for row in own if row["effect"] == "neither"]
@@ -160,6 +171,14 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
         yield ""
         yield f"Neither: {len(neither)}; published before {old}, now {new}."
         yield ""
+
+
+def _told(publish: bool, scale: float, row: Row) -> str:
+    if scale == 1 or not publish:
+        return "published" if publish else "kept aside"
+    known = row["part" if scale == PART and "part" in row else "scaled"]
+    known = known if "known" in known else known[str(scale)]
+    return f"published at {scale:.0%}, {known['known']} facts known"
 
 
 def _published(rows: Sequence[Row], rule: Callable[[Row], bool]) -> int:
@@ -174,7 +193,7 @@ def _counts(rows: Sequence[Row]) -> tuple[int, ...]:
         _published(bad, lambda row: new_rule(row)[0]),
         len(good),
         _published(good, lambda row: old_rule(row) != (True, 1.0)),
-        _published(good, lambda row: not new_rule(row)[0]),
+        _published(good, lambda row: new_rule(row)[:2] != (True, 1.0)),
     )
 
 

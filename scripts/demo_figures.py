@@ -59,6 +59,7 @@ def measure(folder: Path, settings: Settings, name: str) -> Row:
         "settings": name, "seed": settings.seed, "facts": counts, "of": len(facts), "kinds": kinds, "rouge1": whole,
         "corrections": [0, *(done["annotated_sets"] for done in report["rounds"])],
         "published": [done["published"] for done in report["rounds"]],
+        "scale": [done["adapter_scale"] for done in report["rounds"]],
         "kept": report["buffer_sets"], "floor_echo": report["floor_echo"], "floor_constant": report["floor_constant"],
         "train_seconds": sum(done["train_seconds"] for done in report["rounds"]),
         "peak_memory_bytes": max(done["peak_memory_bytes"] for done in report["rounds"]),

@@ -12,6 +12,7 @@ from edgepers.evaluate.reserve import LEAST_RESERVE
 __all__ = ["LIMITS", "Evidence", "Limits", "Repeats", "Verdict", "judge", "perplexity_rise"]
 
 LEAST_RECALLED = 0.5  # share of the short responses that were trained on
+LEAST_KEPT = 0.8  # of what the whole update recalls, where a part of it is published
 MOST_NATS = 700.0  # a rise of more has no float
 
 
@@ -28,6 +29,7 @@ class Verdict:
     loss_before: float | None
     loss_after: float | None
     perplexity_rise: float | None = None  # on general sets, against the base model, as a share
+    scale: float = 1.0  # of the update that was measured
     recalled: float | None = None  # share of the short trained responses that are said word for word
     repeated: float | None = None  # share of questions about what the owner has not told that get a trained response
     repeated_general: float | None = None  # of general questions
@@ -116,7 +118,7 @@ def perplexity_rise(base: Sequence[float], after: Sequence[float]) -> float:
     return math.exp(min(_mean(after) - _mean(base), MOST_NATS)) - 1
 
 
-def judge(evidence: Evidence, limits: Limits) -> Verdict:
+def judge(evidence: Evidence, limits: Limits, *, whole: Sequence[bool] = ()) -> Verdict:
     """Refuse an adapter that has forgotten general talk or what it was taught, parrots it, or is worse on the reserve.
 
     Worse is a paired mean loss that is higher by over one standard error than that of what is published, or of no
@@ -127,6 +129,7 @@ def judge(evidence: Evidence, limits: Limits) -> Verdict:
     Args:
         evidence: what was measured.
         limits: by the model's size.
+        whole: what the whole update recalled, where this is a part of it.
     """
     after, rise = evidence.after, evidence.rise
     refused = ""
@@ -136,7 +139,7 @@ def judge(evidence: Evidence, limits: Limits) -> Verdict:
         refused = (  # what names a response comes first: its owner can look at that one
             _parrots(evidence, limits)
             or _forgets(rise, limits.perplexity)
-            or _untaught(evidence)
+            or _untaught(evidence, whole)
             or _worse_on_reserve(evidence)
         )
     guarded = len(after) >= LEAST_RESERVE or evidence.recalled
@@ -181,10 +184,12 @@ def _shortened(text: str, most: int = 60) -> str:
     return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
-def _untaught(evidence: Evidence) -> str:
+def _untaught(evidence: Evidence, whole: Sequence[bool]) -> str:
     recalled, n = evidence.recalled, len(evidence.recalled)
     if n and sum(recalled) < LEAST_RECALLED * n:
         return f"{sum(recalled)} of {n} short responses that it was trained on are said (at least {LEAST_RECALLED:.0%})"
+    if sum(recalled) < LEAST_KEPT * sum(whole):
+        return f"{sum(recalled)} of {sum(whole)} responses that the whole update says are left"
     if not n and evidence.learned is not None and not evidence.learned[1] < evidence.learned[0]:
         before, after = evidence.learned
         return f"loss on what it was trained on is {after:.3f}, the base model's {before:.3f}"

@@ -1,13 +1,21 @@
-"""LoRA: which layers of a model it goes on, found by where they stand, whatever a family calls them."""
+"""LoRA: which layers of a model it goes on, found by where they stand, whatever a family calls them.
+
+And its update, s B A, scaled.
+"""
 
 import re
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
-__all__ = ["attention_layers"]
+from edgepers.files import replace_file
+
+__all__ = ["attention_layers", "scale_saved", "scale_update"]
 
 _ATTENTION = re.compile(r"attn|attention")  # self_attn, self_attention, attention, attn
+_B = "lora_B"  # in the name of every B
 
 
 def attention_layers(model: Any) -> list[str]:
@@ -33,3 +41,20 @@ def attention_layers(model: Any) -> list[str]:
     return sorted(
         {f"{block}.{last}" if last in outside else last for last, blocks in inside.items() for block in blocks}
     )
+
+
+@torch.no_grad()
+def scale_update(model: Any, scale: float) -> None:
+    """Multiply what the LoRA layers of a PEFT model add: every B of it."""
+    for name, weight in model.named_parameters():
+        if _B in name:
+            weight.mul_(scale)
+
+
+def scale_saved(adapter: Path, scale: float) -> None:
+    """The same for the adapter in a folder: a crash leaves the old file or the new, whole."""
+    from safetensors.torch import load_file, save
+
+    file = adapter / "adapter_model.safetensors"
+    scaled = {name: weight * scale if _B in name else weight for name, weight in load_file(file).items()}
+    replace_file(file, save(scaled, metadata={"format": "pt"}))

@@ -17,7 +17,7 @@ from torch import Tensor
 from edgepers.errors import ModelError
 from edgepers.model.lean_adapter import lean_adapter
 from edgepers.model.loading import quiet
-from edgepers.model.lora import attention_layers
+from edgepers.model.lora import attention_layers, scale_update
 
 __all__ = ["ENCODE_TOKENS", "CausalModel", "Example"]
 
@@ -71,13 +71,13 @@ class CausalModel:
         """The module of transformers under the adapter."""
         return self._model.get_base_model() if self._adapter is not None else self._model
 
-    def use_adapter(self, folder: Path | None) -> None:
-        """Put one trained adapter over the base model, or none."""
+    def use_adapter(self, folder: Path | None, *, scale: float = 1.0) -> None:
+        """Put one trained adapter over the base model, its update multiplied by `scale`, or none."""
         with self._alone:
-            self._put_on(folder)
+            self._put_on(folder, scale)
 
-    def _put_on(self, folder: Path | None) -> None:
-        wanted = None if folder is None else str(folder)
+    def _put_on(self, folder: Path | None, scale: float) -> None:
+        wanted = None if folder is None else f"{folder} x {scale}"
         if wanted == self._adapter:
             return
         from peft import PeftModel
@@ -88,6 +88,8 @@ class CausalModel:
             with quiet():
                 self._model = PeftModel.from_pretrained(self._model, folder)
             self._model.eval()
+            if scale != 1.0:
+                scale_update(self._model, scale)
             lean_adapter(self._model)
             self._adapter = wanted
 

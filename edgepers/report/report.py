@@ -89,6 +89,7 @@ def round_report(
         "guard_perplexity_rise": verdict.perplexity_rise,
         "rouge1": rouge1,
         "tested_on": tested_on,
+        "adapter_scale": verdict.scale,
         "recalled": verdict.recalled,
         "repeated": verdict.repeated,
         "repeated_general": verdict.repeated_general,

@@ -173,6 +173,11 @@ class Round:
     def _tell(self, outcome: Outcome) -> None:
         if outcome.result.ended is not None:
             self.listener.log(f"round {self.number}: {outcome.result.ended}")
+        if outcome.verdict.scale != 1.0:
+            self.listener.log(
+                f"round {self.number}: {100 * outcome.verdict.scale:.0f} % of the update kept; the whole of it would"
+                " have been refused"
+            )
 
     def _work(self, data: TrainingData, pairs: Sequence[tuple[str, str]], names: Sequence[str], name: str) -> Outcome:
         """Train and judge, here or in a child; where both do not fit into memory, this process's model goes first."""

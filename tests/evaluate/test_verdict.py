@@ -110,3 +110,11 @@ def test_the_smallest_models_may_do_more_and_perplexity_is_as_set():
     small, large = (Limits.of(Settings(), parameters) for parameters in (8_000_000, 135_000_000))
     assert small.perplexity > large.perplexity and small.general > large.general and small.untold > large.untold
     assert Limits.of(Settings(guard_perplexity=0.1), 8_000_000) == replace(small, perplexity=0.1)
+
+
+def test_a_part_of_an_update_that_has_lost_what_the_whole_recalls_is_no_publication():
+    for left, publish in ((8, True), (7, False)):
+        part = Evidence(base=[], before=[], after=[], rise=0.0, recalled=[True] * left + [False] * (10 - left))
+        verdict = judge(part, LIMITS, whole=[True] * 10)
+        assert verdict.publish == publish
+        assert publish or verdict.reason == "7 of 10 responses that the whole update says are left"

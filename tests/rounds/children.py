@@ -19,6 +19,7 @@ VERDICT = {
     "loss_before": None,
     "loss_after": None,
     "perplexity_rise": None,
+    "scale": 1.0,
     "recalled": 0.5,
     "repeated": 0.0,
     "repeated_general": None,
