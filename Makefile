@@ -4,6 +4,7 @@ VENV ?= .venv
 TORCH ?=
 DEMO ?= edgepers-demo
 BENCH ?= edgepers-bench
+MODEL ?=
 JOBS ?= 2
 BIN := $(VENV)/bin
 
@@ -13,8 +14,9 @@ CXX_SOURCES := $(filter %.h %.cpp %.cu,$(CSRC) $(wildcard csrc/tests/*))
 
 .PHONY: demo test check bench wheel clean
 
+# On SmolLM2-135M; MODEL=packaged: on the packaged test model.
 demo: $(VENV)/.plot
-	$(BIN)/edgepers demo --out $(DEMO)
+	$(BIN)/edgepers demo --out $(DEMO) $(if $(MODEL),--model $(MODEL))
 
 # Files of tests go to JOBS processes, which share the cores.
 test: $(VENV)/.dev

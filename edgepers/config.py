@@ -114,7 +114,10 @@ class Settings:
         "who is asked about: coverage, what stands for most of what you ask and is not covered yet, or the newest",
         choices=ASKED,
     )
-    generations: int = option(3, "variations asked of the model for each annotated set; 0: none")
+    recurring: int = option(
+        3, "kept questions that ask again what a corrected one asked, learned with its answer: most for each; 0: none"
+    )
+    generations: int = option(0, "variations asked of the model for each annotated set; 0: none")
     synthesize: str = option("question", "what is varied", choices=("question", "pair"))
     epochs: int = option(12, "passes of a round over its training sets")
     steps: int | None = option(None, "optimizer steps of a round, instead of passes; unset: --epochs decides")
@@ -133,13 +136,16 @@ class Settings:
     )
     lora_rank: int = option(8, "rank of the LoRA adapter; alpha is twice the rank")
     lora_targets: str = option(
-        "attention", "layers that the adapter changes: q, k, v, o, or every linear layer", choices=LORA_TARGETS
+        "all-linear", "layers that the adapter changes: q, k, v, o, or every linear layer", choices=LORA_TARGETS
     )
     lora_layers: int | None = option(
         None, "the adapter is on so many uppermost blocks, and those below run once for each set; unset: on every block"
     )
     rehearsal: int = option(
         4, "general sets in each step on which the adapter is held to what the base model says; 0: none"
+    )
+    word_dropout: float = option(
+        0.2, "share of a question's words left out in training, others in each pass; 0: none, as with --lora-layers"
     )
     untold: int = option(
         4,
@@ -205,6 +211,8 @@ class Settings:
     def make(cls, given: Mapping[str, Any], saved: Mapping[str, Any] | None = None) -> "Settings":
         """Defaults, then what the state has saved, then a preset that is given now, then what else is given now."""
         values = {**(saved or {}), **(PAPER if given.get("preset") == "paper" else {}), **given}
+        if "steps" not in given and given.get("epochs") is not None:
+            values["steps"] = None  # what is asked for now decides, not the steps that were saved
         try:
             return replace(cls(), **values)
         except TypeError as error:
@@ -240,6 +248,8 @@ _LIMITS: dict[str, tuple[float | None, float | None]] = {
     "lora_layers": (1, 10_000),
     "rehearsal": (0, 10_000),
     "untold": (0, 10_000),
+    "word_dropout": (0.0, 0.9),
+    "recurring": (0, 1000),
     "keep_adapters": (1, 10_000),
     "admissions_per_commit": (1, 999_999),
     "busy_load": (0.01, 1.0),
@@ -261,11 +271,15 @@ PAPER: dict[str, Any] = {
     "protect_annotated": False,
     "annotations_per_round": 128,
     "ask": "newest",
+    "recurring": 0,
+    "lora_targets": "attention",
+    "generations": 3,
     "synthesize": "pair",
     "batch": 128,
     "epochs": 100,
     "learning_rate": 3e-4,
     "rehearsal": 0,
     "untold": 0,
+    "word_dropout": 0.0,
     "guard": False,
 }

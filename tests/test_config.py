@@ -63,7 +63,7 @@ def test_what_is_unset_is_none_on_the_command_line_and_in_the_saved_file(tmp_pat
     state = State(tmp_path)
     state.save_settings(Settings(learning_rate=1e-3, lora_layers=2))
     saved = state.saved_settings()
-    assert (saved["learning_rate"], saved["lora_layers"], "epochs" in saved) == (1e-3, 2, False)
+    assert (saved["learning_rate"], saved["lora_layers"], "steps" in saved) == (1e-3, 2, False)
     line = ["select", "s.jsonl", "--state", "x", "--learning-rate", "none", "--epochs", "3"]
     given = vars(build_parser().parse_args(line))
     settings = Settings.make({"learning_rate": given["learning_rate"], "epochs": given["epochs"]}, saved)

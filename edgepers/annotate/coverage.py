@@ -41,7 +41,8 @@ def similarities(questions: Sequence[str]) -> NDArray[np.float32]:
                 vectors[row, column[word]] = math.log((len(words) + 1) / counts[word])
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     vectors /= np.where(length > 0, length, 1)
-    return (vectors @ vectors.T).clip(0, 1) ** np.float32(SHARPNESS)
+    like: NDArray[np.float32] = (vectors @ vectors.T).clip(0, 1) ** np.float32(SHARPNESS)
+    return like
 
 
 def coverage_order(

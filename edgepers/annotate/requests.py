@@ -49,7 +49,9 @@ def requests(verdicts: Verdicts, round_number: int, most: int, ask: str = "cover
 
 
 def annotate(verdicts: Verdicts, source: Source, round_number: int, most: int, ask: str = "coverage") -> dict[str, int]:
-    """Ask about at most `most` sets in this round, those asked before an interruption counted in; `ask`: in which order.
+    """Ask about at most `most` sets in this round, those asked before an interruption counted in.
+
+    `ask` says in which order, as in `pending`.
 
     Returns:
         Counts by outcome: "good", "corrected", "skipped", "too_big", "no_room".

@@ -393,4 +393,6 @@ def systemd(args: argparse.Namespace) -> Outcome:
 def demo(args: argparse.Namespace) -> Outcome:
     from edgepers.cli.demo import demo
 
-    return Outcome(demo(args.out, seed=args.seed, log=partial(print, file=sys.stderr) if args.json else print))
+    return Outcome(
+        demo(args.out, model=args.model, seed=args.seed, log=partial(print, file=sys.stderr) if args.json else print)
+    )

@@ -72,6 +72,11 @@ def _add_chain(command: Callable[..., argparse.ArgumentParser]) -> None:
         metavar="DIR",
         help="where state, report and picture go (default edgepers-demo)",
     )
+    demo.add_argument(
+        "--model",
+        metavar="M",
+        help="packaged, or a model as other commands take it (default smollm2 where its package is installed)",
+    )
     demo.add_argument("--seed", type=int, default=0, metavar="N", help="seed of every random choice (default 0)")
     run = command(
         "run",

@@ -52,6 +52,7 @@ def round_report(
     number: int,
     seen: int,
     trained_on: list[int],
+    recurring: list[int],
     reserve_sets: int,
     variations: int,
     result: "TrainResult | None",
@@ -61,7 +62,9 @@ def round_report(
     tested_on: str,
     energy: dict[str, Any],
 ) -> dict[str, Any]:
-    """What one round did; `trained_on` are positions, `result` is None where there was nothing to train on.
+    """What one round did; `result` is None where there was nothing to train on.
+
+    `trained_on` are positions of annotated sets, `recurring` of sets that ask again what these ask.
 
     `energy` holds everything since the last round, selection too.
     `train_ended` is None, or where and why training ended before its last step; `train_steps` are those behind the
@@ -73,6 +76,7 @@ def round_report(
         "annotated_sets": len(trained_on) + reserve_sets,
         "train_sets": len(trained_on),
         "trained_on": trained_on,
+        "recurring": recurring,
         "reserve_sets": reserve_sets,
         "variations": variations,
         "train_steps": result.steps if result else 0,

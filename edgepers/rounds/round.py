@@ -27,7 +27,7 @@ from edgepers.rounds.job import Job, Outcome, do
 from edgepers.rounds.listener import Listener
 from edgepers.rounds.measure import HeldOutScores
 from edgepers.rounds.process import work_in_child
-from edgepers.rounds.training_data import TrainingData
+from edgepers.rounds.training_data import TrainingData, asked_again
 from edgepers.rounds.under_way import UnderWay
 from edgepers.select.verdicts import Verdicts
 from edgepers.state.buffer import Buffer
@@ -132,6 +132,9 @@ class Round:
         """Train an adapter on what is annotated, publish it unless the guard objects, and finish the round."""
         number, name = self.number, f"{self.number:04}"
         data = TrainingData.of(self.state, self.buffer)
+        if data.training and self.settings.recurring:
+            with self.lock:
+                data = replace(data, again=asked_again(self.llm(), self.buffer, data.training, self.settings.recurring))
         pairs, names = data.pairs()
         outcome: Outcome | None = None
         verdict = Verdict(False, "no annotated set to train on", None, None)
@@ -154,8 +157,9 @@ class Round:
             number=number,
             seen=progress.position,
             trained_on=[kept.position for kept in data.training],
+            recurring=sorted({kept.position for kept, _ in data.again}),
             reserve_sets=len(data.reserve),
-            variations=len(pairs) - len(data.training),
+            variations=len(pairs) - len(data.training) - len(data.again),
             result=None if outcome is None else outcome.result,
             verdict=verdict,
             peak_memory_bytes=self.meter.peak_bytes(),

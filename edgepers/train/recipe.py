@@ -11,8 +11,8 @@ __all__ = ["Recipe", "default_learning_rate", "max_tokens_of"]
 
 
 def default_learning_rate(parameters: int) -> float:
-    """Peak learning rate by the model's size; chosen on development data for the packaged model, customary above it."""
-    for below, rate in ((50_000_000, 2e-3), (500_000_000, 5e-4), (2_000_000_000, 3e-4)):
+    """Peak learning rate by the model's size; by evidence on SmolLM2-135M and the packaged model, customary above."""
+    for below, rate in ((500_000_000, 2e-3), (2_000_000_000, 3e-4)):
         if parameters < below:
             return rate
     return 2e-4
@@ -37,6 +37,7 @@ class Recipe:
         targets: "attention" or "all-linear".
         top: the adapter is on so many uppermost blocks, and those below run once for each set; None: on all.
         rehearsal: general sets beside those of each step.
+        word_dropout: share of a question's words that is left out, others in each pass.
         untold: questions of what the owner has not told, beside those of each step.
         optimizer_bits: of AdamW's moments, 32 or 8.
         liger: norms and gated products by Liger-Kernel.
@@ -53,6 +54,7 @@ class Recipe:
     targets: str = "attention"
     top: int | None = None
     rehearsal: int = 0
+    word_dropout: float = 0.0
     untold: int = 0
     optimizer_bits: int = 32
     liger: bool = False
@@ -73,6 +75,7 @@ class Recipe:
             targets=settings.lora_targets,
             top=settings.lora_layers,
             rehearsal=settings.rehearsal,
+            word_dropout=settings.word_dropout,
             untold=settings.untold,
             optimizer_bits=8 if eight else 32,
             liger=settings.liger,

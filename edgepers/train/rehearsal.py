@@ -22,7 +22,7 @@ __all__ = ["Rehearsal"]
 
 TOP = 64  # most likely next tokens that are kept of each prediction; all others count as one
 WEIGHT = 0.5  # of a step's loss, against 1 for the owner's sets (benchmarks/LOG.md)
-MAX_TOKENS = 128
+MAX_TOKENS = 64  # of a set: what comes first in an answer is what a fact of the owner's would displace
 
 
 class Rehearsal:

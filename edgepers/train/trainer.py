@@ -31,6 +31,7 @@ from edgepers.train.packing import States, packing
 from edgepers.train.recipe import Recipe, default_learning_rate, max_tokens_of
 from edgepers.train.rehearsal import Rehearsal
 from edgepers.train.step import backward, own_losses
+from edgepers.train.word_dropout import drop_words
 
 __all__ = ["Recipe", "TrainResult", "TrainStep", "learning_rate_at", "train"]
 
@@ -137,7 +138,7 @@ def train(
     try:
         layout = (configuration or default_configuration(llm)).at_most(micro_batch_tokens)
         beside = [llm.example(question, response, most) for question, response in untold] if recipe.untold else []
-        with _prepared(llm, recipe, layout, own=examples, untold=beside, general=general) as run:
+        with _prepared(llm, recipe, layout, pairs, own=examples, untold=beside, general=general) as run:
             progress = run.resumed(checkpoint)
             if on_micro_batch is not None:
                 on_micro_batch(progress.micro_batch_tokens)
@@ -212,13 +213,13 @@ class _Clock:
 
 @dataclass(slots=True, kw_only=True)
 class _Run:
-    """A model made ready for a recipe: the first `own` of its examples are the owner's, then come untold ones."""
+    """A model made ready for a recipe: the first of its examples are the owner's `pairs`, then come untold ones."""
 
     llm: LanguageModel
     model: Any
     recipe: Recipe
     configuration: MemoryLayout
-    own: int
+    pairs: Sequence[tuple[str, str]]
     examples: list[Example]
     steps: int
     peak: float
@@ -266,7 +267,7 @@ class _Run:
         """One optimizer step, and how far it comes; or what is wrong with its loss, and then nothing has changed."""
         number = progress.step
         torch.manual_seed(mix(self.recipe.seed, number))  # of the model's own dropout, where it has any
-        chosen = [self.examples[i] for i in self.plan[number]]
+        chosen = [self.example(i, number) for i in self.plan[number]]
         self.optimizer.zero_grad()
         loss = backward(
             self.llm,
@@ -300,6 +301,16 @@ class _Run:
         progress.tokens += sum(len(example.ids) for example in (*chosen, *self.rehearsal.examples(number)))
         return ""
 
+    def example(self, i: int, step: int) -> Example:
+        """An example as a step has it: without some words of its question, where it is the owner's."""
+        if not self.recipe.word_dropout or i >= len(self.pairs) or self.lower is not None:
+            return self.examples[i]  # what lower layers said is cached for whole questions
+        question, response = self.pairs[i]
+        shorter = drop_words(question, self.recipe.word_dropout, self.recipe.seed, step, i)
+        return (
+            self.examples[i] if shorter == question else self.llm.example(shorter, response, len(self.examples[i].ids))
+        )
+
     def end(self, progress: Progress, why: str, names: Sequence[str]) -> Ended:
         """Put the adapter of the last good step in place, and find the sets that did it.
 
@@ -308,7 +319,7 @@ class _Run:
         """
         at = min(progress.step, self.steps - 1)
         plan, losses = self.plan[at], self._own_losses(at)
-        own = sum(i < self.own for i in plan)
+        own = sum(i < len(self.pairs) for i in plan)
         chosen = culprits(losses, own)
         if (
             progress.step == self.steps
@@ -350,6 +361,7 @@ def _prepared(
     llm: LanguageModel,
     recipe: Recipe,
     configuration: MemoryLayout,
+    pairs: Sequence[tuple[str, str]],
     *,
     own: Sequence[Example],
     untold: Sequence[Example],
@@ -401,7 +413,7 @@ def _prepared(
             model=model,
             recipe=recipe,
             configuration=configuration,
-            own=len(own),
+            pairs=pairs,
             examples=examples,
             steps=steps,
             peak=peak,

@@ -29,7 +29,8 @@ def test_what_has_been_told_is_never_untold():
 
 def test_the_most_alike_come_first_in_the_owners_language(rows):
     language = {row["question"]: row["language"] for row in rows}
-    for questions, code in ((["Wie heißt mein Kater?", "Wo wohnt meine Schwester?"], "de"), (["Who is my tailor?"], "en")):
+    german = ["Wie heißt mein Kater?", "Wo wohnt meine Schwester?"]
+    for questions, code in ((german, "de"), (["Who is my tailor?"], "en")):
         assert {language[question] for question, _ in untold_beside(questions, 20)} == {code}
     assert untold_beside(["What is my tortoise called?"], 1)[0][0].startswith("What is my ")
 

@@ -1,0 +1,55 @@
+"""Variations in the owner's own words: kept questions that ask again what a corrected question asked.
+
+A small model paraphrases badly (of 39 attempts of SmolLM2-135M none could be used), but people ask for the same thing
+in many ways, and the buffer keeps them. A correction answers all of them. Which ones ask the same is told by words:
+
+- the topic, the rare words that a corrected question shares with its answer ("sister" in "What is my sister's name?",
+  "Your sister is called Alice"), has to be in the other question, whole;
+- the other question may bring in new words, but none that recurs in other questions of the owner's: that one would be
+  about something else ("Who is my sister's doctor?").
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from edgepers.evaluate.words import unicode_words
+
+__all__ = ["recurring"]
+
+RARE = 0.08  # share of the questions up to which a word that they have says what they are about
+RECURS = 3  # questions from which on a word is a topic of the owner's
+
+
+def recurring(corrected: Sequence[tuple[str, str]], others: Sequence[str]) -> list[list[int]]:
+    """Which of the other questions ask for the same as each corrected one.
+
+    A question that would do for two different answers is given to neither.
+
+    Args:
+        corrected: (question, wanted response).
+        others: questions that nobody has judged.
+
+    Returns:
+        For each corrected question, indices into `others`.
+    """
+    theirs = [frozenset(unicode_words(question)) for question in others]
+    asked = [frozenset(unicode_words(question)) for question, _ in corrected]
+    answered = [frozenset(unicode_words(response)) for _, response in corrected]
+    counts = Counter(word for one in (*asked, *theirs) for word in one)
+    most = max(RARE * (len(asked) + len(theirs)), 2)
+    rare = {word for word, count in counts.items() if count <= most}
+    topical = {word for word in rare if counts[word] >= RECURS}
+    topics = [question & response & rare for question, response in zip(asked, answered, strict=True)]
+    found: list[list[int]] = [[] for _ in corrected]
+    for i, words in enumerate(theirs):
+        fits = [
+            j
+            for j, topic in enumerate(topics)
+            if topic and topic <= words and not (words & topical) - asked[j] - answered[j]
+        ]
+        best = max((len(topics[j]) for j in fits), default=0)
+        fits = [j for j in fits if len(topics[j]) == best]
+        if len({corrected[j][1] for j in fits}) == 1:
+            for j in fits:
+                found[j].append(i)
+    return found
