@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from edgepers.assets import general_sets, rehearsal_sets
 from edgepers.config import Settings
 from edgepers.evaluate.repeats import ANSWER_TOKENS, repeats
-from edgepers.evaluate.verdict import Evidence, Limits, Repeats, Verdict, judge, perplexity_rise
+from edgepers.evaluate.verdict import Evidence, Limits, Repeats, Verdict, judge, perplexity_rise, untaught
 from edgepers.model.lora import scale_saved
 from edgepers.streams import read_dialogue_sets
 
@@ -123,8 +123,8 @@ def guard(llm: "LanguageModel", settings: Settings, asked: Asked, published: Pat
     llm.use_adapter(new)
     found = examiner.examine(llm, before)
     whole = judge(found, limits)
-    if whole.publish or new is None or not any(found.recalled):
-        return whole
+    if whole.publish or new is None or not found.recalled or untaught(found):
+        return whole  # a part of an update says no more than the whole
     llm.use_adapter(new, scale=PART)
     part = judge(examiner.examine(llm, before), limits, whole=found.recalled)
     if not part.publish:

@@ -9,7 +9,7 @@ from edgepers.config import Settings
 from edgepers.evaluate.repeats import commonest
 from edgepers.evaluate.reserve import LEAST_RESERVE
 
-__all__ = ["LIMITS", "Evidence", "Limits", "Repeats", "Verdict", "judge", "perplexity_rise"]
+__all__ = ["LIMITS", "Evidence", "Limits", "Repeats", "Verdict", "judge", "perplexity_rise", "untaught"]
 
 LEAST_RECALLED = 0.5  # share of the short responses that were trained on
 LEAST_KEPT = 0.8  # of what the whole update recalls, where a part of it is published
@@ -139,7 +139,7 @@ def judge(evidence: Evidence, limits: Limits, *, whole: Sequence[bool] = ()) -> 
         refused = (  # what names a response comes first: its owner can look at that one
             _parrots(evidence, limits)
             or _forgets(rise, limits.perplexity)
-            or _untaught(evidence, whole)
+            or untaught(evidence, whole)
             or _worse_on_reserve(evidence)
         )
     guarded = len(after) >= LEAST_RESERVE or evidence.recalled
@@ -184,7 +184,8 @@ def _shortened(text: str, most: int = 60) -> str:
     return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
-def _untaught(evidence: Evidence, whole: Sequence[bool]) -> str:
+def untaught(evidence: Evidence, whole: Sequence[bool] = ()) -> str:
+    """Say what an adapter has not learned of its training, or lost of what the `whole` of it has; else nothing."""
     recalled, n = evidence.recalled, len(evidence.recalled)
     if n and sum(recalled) < LEAST_RECALLED * n:
         return f"{sum(recalled)} of {n} short responses that it was trained on are said (at least {LEAST_RECALLED:.0%})"
