@@ -119,9 +119,9 @@ class Settings:
     )
     generations: int = option(0, "variations asked of the model for each annotated set; 0: none")
     synthesize: str = option("question", "what is varied", choices=("question", "pair"))
-    epochs: int = option(12, "passes of a round over its training sets")
+    epochs: int = option(10, "passes of a round over its training sets")
     steps: int | None = option(None, "optimizer steps of a round, instead of passes; unset: --epochs decides")
-    batch: int = option(16, "training sets in one optimizer step, at most")
+    batch: int = option(12, "training sets in one optimizer step, at most")
     step_tokens: int | None = option(
         None, "tokens of the sets of one optimizer step, about, however many sets they are; unset: --batch sets"
     )
@@ -142,13 +142,13 @@ class Settings:
         None, "the adapter is on so many uppermost blocks, and those below run once for each set; unset: on every block"
     )
     rehearsal: int = option(
-        4, "general sets in each step on which the adapter is held to what the base model says; 0: none"
+        1, "general sets in each step on which the adapter is held to what the base model says; 0: none"
     )
     word_dropout: float = option(
         0.2, "share of a question's words left out in training, others in each pass; 0: none, as with --lora-layers"
     )
     untold: int = option(
-        4,
+        3,
         "questions in each step about what you have not told, to be answered so, lest one fact answer another; 0: none",
     )
     guard: bool = option(True, "keep an adapter aside that is worse on annotated sets held in reserve")

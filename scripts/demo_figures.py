@@ -1,6 +1,6 @@
-"""What the packaged test model learns about the sample's owner, by settings: README's table and docs/demo.png.
+"""What a model learns about the sample's owner with the default settings: README's table and docs/demo.png.
 
-    python scripts/demo_figures.py --out FOLDER [--seeds 0,1,2] [--policy NAME] [--lora-targets NAME]
+    python scripts/demo_figures.py --out FOLDER [--seeds 0,1,2] [--model smollm2|packaged]
     python scripts/demo_figures.py                # only the picture, from the lines that are there
 
 One state a seed in FOLDER; a state that has read its stream is only measured again. Each is one line of
@@ -14,17 +14,18 @@ from pathlib import Path
 from typing import Any
 
 from edgepers.assets import sample_facts, sample_stream, sample_test
-from edgepers.cli.demo import knows
+from edgepers.cli.demo import PACKAGED, knows
 from edgepers.config import Settings
 from edgepers.evaluate.rouge import rouge1
+from edgepers.model.sources import SMOLLM2
 from edgepers.personalize import Personalizer
 from edgepers.streams import read_dialogue_sets
 
 KINDS = {"emily-": "about the owner", "memorybank-": "small talk", "dolly-": "general"}
 SHOWN = ("about the owner", "general")
 LINES = Path(__file__).parent.parent / "benchmarks" / "results" / "demo.jsonl"
-DEFAULTS = "defaults"
-COLORS = ("#b8b8b8", "#c8641e", "#1f5a99")
+NAMES = {SMOLLM2: "SmolLM2-135M", PACKAGED: "packaged test model"}
+COLORS = ("#c9d6e4", "#1f5a99", "#ecd6c4", "#c8641e")  # before and after, by model
 Row = dict[str, Any]
 
 
@@ -56,7 +57,7 @@ def measure(folder: Path, settings: Settings, name: str) -> Row:
         kinds[kind] = [rouge1(wanted, [texts[i] for i in rows]) for texts in answers]
     whole = [report["rouge1_before"], report["rouge1_after"]]
     return {
-        "settings": name, "seed": settings.seed, "facts": counts, "of": len(facts), "kinds": kinds, "rouge1": whole,
+        "model": name, "seed": settings.seed, "facts": counts, "of": len(facts), "kinds": kinds, "rouge1": whole,
         "corrections": [0, *(done["annotated_sets"] for done in report["rounds"])],
         "published": [done["published"] for done in report["rounds"]],
         "scale": [done["adapter_scale"] for done in report["rounds"]],
@@ -68,25 +69,23 @@ def measure(folder: Path, settings: Settings, name: str) -> Row:
 
 
 def draw(path: Path, rows: Sequence[Row]) -> None:
-    """Facts known, and ROUGE-1 by kind, before and after by settings: bars are means, dots are seeds."""
+    """Facts known, and ROUGE-1 by kind, before and after by model: bars are means, dots are seeds."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
 
-    names = sorted({row["settings"] for row in rows}, key=lambda name: (name != DEFAULTS, name))
-    labels = ["before", *(f"after 48 corrections, {name}" for name in names)]
+    names = [name for name in NAMES if any(row["model"] == name for row in rows)]
+    labels = [f"{NAMES[name]}, {when}" for name in names for when in ("before", "after 48 corrections")]
+    colors = [color for i, name in enumerate(NAMES) if name in names for color in COLORS[2 * i : 2 * i + 2]]
     figure = Figure(figsize=(9, 3.8), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2, width_ratios=(1, 2))
 
     def bars(axes: Any, at: float, values: Callable[[Row], tuple[float, float]], form: str) -> None:
-        groups = [
-            [values(rows[0])[0]],
-            *([values(row)[1] for row in rows if row["settings"] == name] for name in names),
-        ]
+        groups = [[values(row)[when] for row in rows if row["model"] == name] for name in names for when in (0, 1)]
         for i, group in enumerate(groups):
-            place, mean = at + i * 0.28, sum(group) / len(group)
-            axes.bar(place, mean, width=0.26, color=COLORS[i])
+            place, mean = at + i * 0.2, sum(group) / len(group)
+            axes.bar(place, mean, width=0.18, color=colors[i])
             axes.plot([place] * len(group), group, ".", color="black", markersize=4)
             axes.annotate(
                 format(mean, form), (place, max(group)), xytext=(0, 5), textcoords="offset points", ha="center"
@@ -99,13 +98,14 @@ def draw(path: Path, rows: Sequence[Row]) -> None:
     left.set_ylim(0, rows[0]["of"])
     left.set_yticks(range(0, rows[0]["of"] + 1, 5))
     left.set_title(f"Facts known, of {rows[0]['of']}", loc="left", fontsize=11)
-    right.set_xticks([0.28, 1.28], [f"questions {SHOWN[0]}", f"{SHOWN[1]} questions"])
+    middle = 0.1 * (len(colors) - 1)
+    right.set_xticks([middle, 1 + middle], [f"questions {SHOWN[0]}", f"{SHOWN[1]} questions"])
     right.margins(y=0.12)
     right.set_title("ROUGE-1 on held-out questions", loc="left", fontsize=11)
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
-    marks = [Rectangle((0, 0), 1, 1, color=color) for color in COLORS[: len(labels)]]
-    figure.legend(marks, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=9)
+    marks = [Rectangle((0, 0), 1, 1, color=color) for color in colors]
+    figure.legend(marks, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     figure.savefig(path)
 
 
@@ -114,17 +114,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="folder of the states; without it nothing is measured")
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--policy", default=Settings().policy)
-    parser.add_argument("--lora-targets", default=Settings().lora_targets)
+    parser.add_argument("--model", choices=NAMES, default=SMOLLM2)
     parser.add_argument("--picture", type=Path, default=Path(__file__).parent.parent / "docs" / "demo.png")
     args = parser.parse_args()
-    default = Settings()
-    named = {"--policy": (args.policy, default.policy), "--lora-targets": (args.lora_targets, default.lora_targets)}
-    name = " ".join(f"{option} {value}" for option, (value, usual) in named.items() if value != usual) or DEFAULTS
     for seed in map(int, args.seeds.split(",")) if args.out else ():
-        settings = Settings(annotations="gold", seed=seed, policy=args.policy, lora_targets=args.lora_targets)
+        settings = Settings(annotations="gold", seed=seed, model=None if args.model == PACKAGED else args.model)
         with LINES.open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps(measure(args.out / str(seed), settings, name)) + "\n")
+            lines.write(json.dumps(measure(args.out / str(seed), settings, args.model)) + "\n")
     draw(args.picture, [json.loads(line) for line in LINES.read_text(encoding="utf-8").splitlines()])
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepers.evaluate.words import unicode_words
+from edgepers.streams.words import unicode_words
 
 __all__ = ["MOST", "coverage_order", "similarities"]
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from edgepers.evaluate.rouge import rouge1_unicode
-from edgepers.evaluate.words import unicode_words
+from edgepers.streams.words import unicode_words
 
 __all__ = ["ANSWER_TOKENS", "commonest", "repeats"]
 

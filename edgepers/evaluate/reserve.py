@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from edgepers.evaluate.words import unicode_words
 from edgepers.hashing import hash_text
 from edgepers.state.records import KeptSet
+from edgepers.streams.words import unicode_words
 
 __all__ = ["LEAST_RESERVE", "MOST_RESERVE", "split_reserve"]
 

@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from edgepers.evaluate.words import unicode_words
+from edgepers.streams.words import unicode_words
 
 __all__ = ["rouge1", "rouge1_unicode"]
 

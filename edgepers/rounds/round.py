@@ -27,7 +27,7 @@ from edgepers.rounds.job import Job, Outcome, do
 from edgepers.rounds.listener import Listener
 from edgepers.rounds.measure import HeldOutScores
 from edgepers.rounds.process import work_in_child
-from edgepers.rounds.training_data import TrainingData, asked_again
+from edgepers.rounds.training_data import TrainingData
 from edgepers.rounds.under_way import UnderWay
 from edgepers.select.verdicts import Verdicts
 from edgepers.state.buffer import Buffer
@@ -134,7 +134,7 @@ class Round:
         data = TrainingData.of(self.state, self.buffer)
         if data.training and self.settings.recurring:
             with self.lock:
-                data = replace(data, again=asked_again(self.llm(), self.buffer, data.training, self.settings.recurring))
+                data = data.with_recurring(self.llm(), self.buffer, self.settings.recurring)
         pairs, names = data.pairs()
         outcome: Outcome | None = None
         verdict = Verdict(False, "no annotated set to train on", None, None)

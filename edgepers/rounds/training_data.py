@@ -1,7 +1,7 @@
 """What a round trains on and is judged by: the annotated sets, with their variations and what asks for them again."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgepers.annotate.coverage import MOST
 from edgepers.evaluate.guard import Asked
@@ -12,12 +12,9 @@ from edgepers.state.buffer import Buffer
 from edgepers.state.folder import State
 from edgepers.state.records import KeptSet
 from edgepers.state.variations import Variations
-from edgepers.synth.recurring import recurring
+from edgepers.synth.recurring import asked_again
 
-__all__ = ["TrainingData", "asked_again"]
-
-# nats a token that a response may be less likely after another question than after its own, under the base model
-LEAST_LIKELY = -0.4
+__all__ = ["TrainingData"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +50,15 @@ class TrainingData:
         names += [kept.name for kept, _ in self.again]
         return pairs, names
 
+    def with_recurring(self, llm: LanguageModel, buffer: Buffer, most: int) -> "TrainingData":
+        """The same with kept sets that ask again what sets to train on ask, at most so many for each."""
+        if not self.training or not most:
+            return self
+        others = [buffer.get(position) for position in list(buffer.marks.unjudged())[-MOST:]]
+        corrected = [(kept.question, kept.wanted) for kept in self.training]
+        again = asked_again(llm, corrected, [kept.question for kept in others], most)
+        return replace(self, again=tuple((others[i], wanted) for i, wanted in again))
+
     def asked(self, trained_on: Collection[int] | None = None) -> Asked:
         """What the guard asks of an adapter; `trained_on`: positions, where they are others than a round's now."""
         sets = [*self.training, *self.reserve]
@@ -62,32 +68,3 @@ class TrainingData:
             reserve=[(kept.question, kept.wanted) for kept in self.reserve],
             untold=untold_asked([kept.question for kept in sets]),
         )
-
-
-def asked_again(
-    llm: LanguageModel, buffer: Buffer, training: list[KeptSet], most: int
-) -> tuple[tuple[KeptSet, str], ...]:
-    """Kept sets without a verdict that ask for the same as one to train on, with its response; at most `most` for each.
-
-    Words tell which ones may (`recurring`); of these the base model takes those after which it finds the response about
-    as likely as after its own question.
-    """
-    others = [buffer.get(position) for position in list(buffer.marks.unjudged())[-MOST:]] if training and most else []
-    found = recurring([(kept.question, kept.wanted) for kept in training], [kept.question for kept in others])
-    candidates = list(dict.fromkeys((i, kept.wanted) for kept, some in zip(training, found, strict=True) for i in some))
-    if not candidates:
-        return ()
-    own: dict[str, float] = {}
-    for kept, loss in zip(
-        training, llm.losses([(kept.question, kept.wanted) for kept in training], adapter=False), strict=True
-    ):
-        own[kept.wanted] = max(loss, own.get(kept.wanted, 0.0))
-    losses = llm.losses([(others[i].question, wanted) for i, wanted in candidates], adapter=False)
-    taken: dict[str, int] = {}
-    again = []
-    for (i, wanted), loss in zip(candidates, losses, strict=True):
-        room = most * sum(kept.wanted == wanted for kept in training)
-        if own[wanted] - loss >= LEAST_LIKELY and taken.get(wanted, 0) < room:
-            taken[wanted] = taken.get(wanted, 0) + 1
-            again.append((others[i], wanted))
-    return tuple(again)

@@ -10,11 +10,11 @@ from collections import Counter
 from collections.abc import Sequence
 
 from edgepers.assets import untold_questions
-from edgepers.evaluate.words import unicode_words
+from edgepers.streams.words import unicode_words
 
 __all__ = ["MOST", "untold_asked", "untold_beside"]
 
-MOST = 60  # questions of one round
+MOST = 24  # questions of one round: the most alike, several times each, rather than many once
 ASKED = 12  # by the guard, of those and as many again of the others
 TOLD = 0.5  # of a question's weight, in words that one of the owner's has too: that is told
 

@@ -7,15 +7,19 @@ in many ways, and the buffer keeps them. A correction answers all of them. Which
   "Your sister is called Alice"), has to be in the other question, whole;
 - the other question may bring in new words, but none that recurs in other questions of the owner's: that one would be
   about something else ("Who is my sister's doctor?").
+
+Of these the base model takes the ones after which it finds the answer about as likely as after the corrected question.
 """
 
 from collections import Counter
 from collections.abc import Sequence
 
-from edgepers.evaluate.words import unicode_words
+from edgepers.model.language_model import LanguageModel
+from edgepers.streams.words import unicode_words
 
-__all__ = ["recurring"]
+__all__ = ["asked_again", "recurring"]
 
+LEAST_LIKELY = -0.4  # nats a token that an answer may lose after another question
 RARE = 0.08  # share of the questions up to which a word that they have says what they are about
 RECURS = 3  # questions from which on a word is a topic of the owner's
 
@@ -53,3 +57,34 @@ def recurring(corrected: Sequence[tuple[str, str]], others: Sequence[str]) -> li
             for j in fits:
                 found[j].append(i)
     return found
+
+
+def asked_again(
+    llm: LanguageModel, corrected: Sequence[tuple[str, str]], others: Sequence[str], most: int
+) -> list[tuple[int, str]]:
+    """Other questions that are learned with a correction's answer.
+
+    Args:
+        llm: asked without its adapter.
+        corrected: (question, wanted response).
+        others: questions that nobody has judged, the oldest first, who come first.
+        most: for each correction.
+
+    Returns:
+        Indices into `others`, with the response.
+    """
+    found = recurring(corrected, others)
+    candidates = sorted({(i, wanted) for (_, wanted), some in zip(corrected, found, strict=True) for i in some})
+    if not candidates or not most:
+        return []
+    own: dict[str, float] = {}
+    for (_, wanted), loss in zip(corrected, llm.losses(corrected, adapter=False), strict=True):
+        own[wanted] = max(loss, own.get(wanted, 0.0))
+    losses = llm.losses([(others[i], wanted) for i, wanted in candidates], adapter=False)
+    room = Counter({wanted: most * count for wanted, count in Counter(wanted for _, wanted in corrected).items()})
+    again = []
+    for (i, wanted), loss in zip(candidates, losses, strict=True):
+        if own[wanted] - loss >= LEAST_LIKELY and room[wanted] > 0:
+            room[wanted] -= 1
+            again.append((i, wanted))
+    return again

@@ -11,18 +11,20 @@ from torch import Tensor
 __all__ = ["DIVERGED_STEPS", "Ended", "LastGood", "culprits", "far_above", "limit_of"]
 
 DIVERGED_STEPS = 5  # in a row, each far above the start
+_GUESSING = 0.98  # of ln(vocabulary): around that itself, rounding decides
 NAMED = 3  # sets in one line, at most
 
 
 def limit_of(first_loss: float, vocabulary: int) -> float:
     """Return nats a response token above which a step's loss is far above the start.
 
-    That is 1.5 times the first step's or ln(vocabulary), the larger.
+    That is 1.5 times the first step's or nearly ln(vocabulary), the larger.
 
-    ln(vocabulary) is what guessing every token alike costs: a model that says worse than that has lost what it knew. An
+    ln(vocabulary) is what guessing every token alike costs, as a model does whose states have grown without bounds: one
+    that says no better has lost what it knew. An
     ordinary run never comes near it, however noisy its steps; one step is no divergence, `DIVERGED_STEPS` in a row are.
     """
-    return max(1.5 * first_loss, math.log(vocabulary))
+    return max(1.5 * first_loss, _GUESSING * math.log(vocabulary))
 
 
 def far_above(loss: float, first_loss: float, vocabulary: int) -> bool:

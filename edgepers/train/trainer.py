@@ -306,7 +306,7 @@ class _Run:
         if not self.recipe.word_dropout or i >= len(self.pairs) or self.lower is not None:
             return self.examples[i]  # what lower layers said is cached for whole questions
         question, response = self.pairs[i]
-        shorter = drop_words(question, self.recipe.word_dropout, self.recipe.seed, step, i)
+        shorter = drop_words(question, response, self.recipe.word_dropout, self.recipe.seed, step, i)
         return (
             self.examples[i] if shorter == question else self.llm.example(shorter, response, len(self.examples[i].ids))
         )

@@ -1,10 +1,12 @@
 """Questions with some words left out, others in each pass: what an answer hangs on is then none of the words around.
 
-A fact that is learned from one or two wordings answers only to these; any of its content words has to do. Iyyer et al.
+A fact that is learned from one or two wordings answers only to these. Words that the response says, too, always stay:
+"dog" in "What is my dog called?", "Your dog is called Moon"; without it the cat would be Moon as well. Iyyer et al.
 2015, "Deep Unordered Composition Rivals Syntactic Methods for Text Classification" (word dropout).
 """
 
 from edgepers.hashing import mix
+from edgepers.streams.words import unicode_words
 
 __all__ = ["drop_words"]
 
@@ -12,13 +14,19 @@ WHOLE = 4  # one time in so many a question stays as it is
 _SCALE = 1 << 20
 
 
-def drop_words(question: str, share: float, *key: int) -> str:
-    """Leave out about a share of a question's words, never all of them; which ones is a pure function of `key`.
+def drop_words(question: str, response: str, share: float, *key: int) -> str:
+    """Leave out about a share of the words of a question that its response does not say.
 
-    Words are what white space parts: in scripts without spaces a question stays whole.
+    Which ones is a pure function of `key`; never all of them. Words are what white space parts: in scripts without
+    spaces a question stays whole.
     """
     words = question.split()
     if share <= 0 or len(words) < 2 or mix(*key) % WHOLE == 0:
         return question
-    kept = [word for i, word in enumerate(words) if mix(*key, i) % _SCALE >= share * _SCALE]
+    said = set(unicode_words(response))
+    kept = [
+        word
+        for i, word in enumerate(words)
+        if mix(*key, i) % _SCALE >= share * _SCALE or not said.isdisjoint(unicode_words(word))
+    ]
     return " ".join(kept or [words[mix(*key, len(words)) % len(words)]])

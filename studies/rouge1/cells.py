@@ -43,7 +43,17 @@ TRAINED: dict[str, dict[str, Any]] = {
     "warm": {"generations": 0},
 }
 ALL = {"generations": 0, "epochs": 2, "steps": None}
-BATCH = Settings().batch
+BATCH = 16
+# What the protocol's cells were made with, where the defaults have moved on since.
+RECIPE: dict[str, Any] = {
+    "batch": BATCH,
+    "lora_targets": "attention",
+    "rehearsal": 4,
+    "untold": 0,
+    "word_dropout": 0.0,
+    "recurring": 0,
+    "ask": "newest",
+}
 SCORES = ("entropy", "domain_score", "dissimilarity")
 OWN = ("bins",)
 REFERENCES = ("base", "echo", "constant", "all")  # of the stream and seed alone, no policy
@@ -80,10 +90,10 @@ class Cell:
     rounds: int = ROUNDS
 
     def settings(self) -> dict[str, Any]:
-        """That differ from the defaults."""
+        """Differing from the defaults, or pinned."""
         arm, _, generations = self.arm.partition("@")
         policy, _, entropy = self.policy.partition("@")
-        given = {"steps": self.steps, **TRAINED.get(arm, TRAINED["none"])}
+        given = {"steps": self.steps, **RECIPE, **TRAINED.get(arm, TRAINED["none"])}
         given |= {"generations": int(generations)} if generations else {}
         given |= {"entropy": entropy} if entropy else {}
         return given if policy in SCORES + OWN else given | {"policy": policy or "fifo"}

@@ -50,3 +50,20 @@ def test_a_recipe_of_tokens_makes_the_same_work_of_short_and_of_long_sets():
     assert works == pytest.approx([15_000, 15_000], rel=0.01)
     assert replace(recipe, steps=None, epochs=5).steps_for(short) == 7  # five passes over 760 tokens
     assert recipe.most_sets(long) == 7 and replace(recipe, step_tokens=None, rehearsal=4).most_sets(long) == 20
+
+
+def test_untold_questions_are_counted_on_from_the_owners_and_each_has_its_turn():
+    recipe = Recipe(epochs=3, batch=4, untold=2, seed=1)
+    plan = recipe.plan([9] * 8, recipe.steps_for([9] * 8), untold=5)
+    assert len(plan) == 6 and all(len(step) == 6 for step in plan)
+    assert all(sum(i >= 8 for i in step) == 2 for step in plan)
+    assert sorted(i for step in plan for i in step if i < 8) == sorted([*range(8)] * 3)
+    assert {i for step in plan for i in step if i >= 8} == set(range(8, 13))
+    assert recipe.most_sets([9] * 8) == 6
+    assert replace(recipe, untold=0).plan([9] * 8, 6, untold=5) == [[i for i in step if i < 8] for step in plan]
+
+
+def test_steps_are_as_many_as_passes_take_unless_they_are_given():
+    assert Recipe(epochs=12, batch=16).steps_for([5] * 48) == 36
+    assert Recipe(epochs=12, batch=16).steps_for([5] * 3) == 12
+    assert Recipe(epochs=12, batch=16, steps=7).steps_for([5] * 48) == 7

@@ -17,6 +17,7 @@ PAIRS = [
     ("Where are my keys?", "Behind the door."),
     ("Hi", "Hello, Emily!"),
 ]
+UNTOLD = [("What is my cat called?", "I don't know that yet."), ("Who is my dentist?", "You have not told me that.")]
 GENERAL = [("Name two colours.", "Red and blue."), ("What is bread?", "Food.")]
 RECIPE = Recipe(steps=8, batch=2, learning_rate=2e-3, rank=4, seed=1, rehearsal=1)
 
@@ -34,7 +35,7 @@ def run(llm, folder, checkpoint, stop_after=None, recipe=RECIPE):
         if step.step == stop_after:
             raise Stopped
 
-    result = train(llm, PAIRS, folder, recipe, general=GENERAL, checkpoint=checkpoint, on_step=told)
+    result = train(llm, PAIRS, folder, recipe, general=GENERAL, untold=UNTOLD, checkpoint=checkpoint, on_step=told)
     return losses, result, (folder / "adapter_model.safetensors").read_bytes()
 
 
@@ -42,7 +43,8 @@ def run(llm, folder, checkpoint, stop_after=None, recipe=RECIPE):
 @pytest.mark.parametrize("stop_after", [1, 5])
 def test_an_interrupted_run_goes_on_to_the_same_weights_to_the_bit(llm, tmp_path, monkeypatch, stop_after, top):
     monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0.0)
-    recipe = Recipe(steps=8, batch=2, learning_rate=2e-3, rank=4, seed=1, rehearsal=1, top=top)
+    beside = {"rehearsal": 1, "untold": 1, "word_dropout": 0.4}
+    recipe = Recipe(steps=8, batch=2, learning_rate=2e-3, rank=4, seed=1, top=top, **beside)
     losses, result, weights = run(llm, tmp_path / "whole", None, recipe=recipe)
     with pytest.raises(Stopped):
         run(llm, tmp_path / "made", tmp_path / "checkpoint", stop_after, recipe)

@@ -6,6 +6,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 from edgepers.assets import model_folder
 from edgepers.errors import ModelError
 from edgepers.model.language_model import LanguageModel
+from edgepers.train import trainer
 from edgepers.train.frozen_linear import lean_layers
 from edgepers.train.packing import packing
 from edgepers.train.recipe import Recipe
@@ -48,6 +49,30 @@ def test_training_lowers_the_loss_saves_a_peft_adapter_and_leaves_the_base_model
         ids = torch.tensor([llm.token_ids(llm.prompt(question))])
         out = peft.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=16, do_sample=False)
         assert llm.tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True).strip() == answer
+
+
+def test_what_was_not_told_is_learned_beside_and_keeps_all_its_words(llm, tmp_path, monkeypatch):
+    seen = []
+    real = trainer.backward
+
+    def watched(llm, states_of, examples, **options):
+        seen.append([llm.tokenizer.decode(e.ids[: e.prompt_tokens]) for e in examples])
+        return real(llm, states_of, examples, **options)
+
+    monkeypatch.setattr(trainer, "backward", watched)
+    untold = [("What is my tortoise called?", "I don't know that yet.")]
+    before = llm.losses(untold)
+    recipe = Recipe(epochs=8, batch=4, learning_rate=4e-3, rank=4, seed=1, untold=1, word_dropout=0.5)
+    train(llm, PAIRS, tmp_path, recipe, untold=untold)
+    whole = {llm.prompt(question) for question, _ in PAIRS}
+    assert all(step[-1].endswith(llm.prompt(untold[0][0])[-40:]) for step in seen)
+    drawn = [prompt for step in seen for prompt in step[:-1]]
+    kept = sum(prompt in whole for prompt in drawn)
+    assert 0 < kept < len(drawn)
+    llm.use_adapter(tmp_path)
+    after = llm.losses(untold)
+    llm.use_adapter(None)
+    assert after[0] < 0.7 * before[0]
 
 
 def test_the_same_seed_gives_the_same_weights(llm, tmp_path):

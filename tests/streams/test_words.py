@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgepers.evaluate.rouge import rouge1, rouge1_unicode
-from edgepers.evaluate.words import unicode_words
+from edgepers.streams.words import unicode_words
 from edgepers.synth.check import refusal
 
 
