@@ -168,9 +168,9 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
         yield "|---|---|---|---|---|---|---|"
         yield f"| adapters | {' | '.join(map(str, _counts(own)))} |"
         neither = [row for row in own if row["effect"] == "neither"]
-        old, new = _published(neither, lambda row: old_rule(row)[0]), _published(neither, lambda row: new_rule(row)[0])
+        were, are = _published(neither, lambda row: old_rule(row)[0]), _published(neither, lambda row: new_rule(row)[0])
         yield ""
-        yield f"Neither: {len(neither)}; published before {old}, now {new}."
+        yield f"Neither: {len(neither)}; published before {were}, now {are}."
         yield ""
 
 
