@@ -5,7 +5,7 @@ Run: python -m benchmarks.bench_guard [--out FILE] [--adapters DIR] [--table] [-
 One line an adapter (`benchmarks.guard_adapters` says which, and what is good and bad), as soon as it is measured; a run
 that was cut off goes on behind the last line. A line holds what was measured, not the verdicts: the table judges anew,
 by the rules of `edgepers.evaluate.verdict` and by those that they replaced, so that a limit can be changed without
-training. Limits were chosen on Emily's and Jonas's adapters; Priya's and Lena's are reported apart.
+training. Limits were settled with the first adapter of each owner in view.
 """
 
 import argparse
@@ -36,7 +36,6 @@ __all__ = ["measured", "new_rule", "old_rule", "table"]
 Row = dict[str, Any]
 TRAINED_UNTOLD = 60  # of the most alike; others are asked, too
 OLD_SCALES = (0.75, 0.5, 0.35)
-CHOSEN_ON = ("emily", "jonas")
 
 
 def measured(llm: LanguageModel, spec: Spec, folder: Path, base: Truth | None = None) -> Row:
@@ -160,9 +159,9 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
         known = f"{was['known']} of {was['facts']}" if was["facts"] else "none"
         yield (f"| {row['name']} | {row['sets']} | {known} | {loss} | {never} | {row['effect']} | {old} | {now} |")
     yield ""
-    for part, owners in (("limits were chosen on", CHOSEN_ON), ("for the report", ("priya", "lena"))):
+    for owners in (("emily", "jonas"), ("priya", "lena")):
         own = [row for row in rows if row["owner"] in owners]
-        yield f"{', '.join(owners)} ({part}):"
+        yield f"{', '.join(owners)}:"
         yield ""
         yield "| | bad | published before | published now | good | kept aside or weakened before | now |"
         yield "|---|---|---|---|---|---|---|"

@@ -108,7 +108,7 @@ class Limits:
         return limits if settings.guard_perplexity is None else replace(limits, perplexity=settings.guard_perplexity)
 
 
-# Chosen on the adapters of two owners, reported on those of two others: benchmarks/bench_guard.py.
+# Settled on the first adapters of four owners: benchmarks/LOG.md, benchmarks/bench_guard.py.
 LIMITS = Limits(perplexity=0.05, general=0.2, untold=0.4)
 SMALLEST = Limits(perplexity=0.25, general=0.5, untold=0.5)
 
