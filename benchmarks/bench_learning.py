@@ -136,7 +136,8 @@ def peft(model: str, pairs: Sequence[Pair], folder: Path, recipe: tuple[str, flo
 
 def measure(model: str, adapters: Sequence[Path], told: set[str]) -> list[dict[str, Any]]:
     """Facts known in new words, questions answered with a fact that is not theirs, and general perplexity."""
-    from edgepers.evaluate.guard import pairs_of, perplexity_rise
+    from edgepers.evaluate.guard import pairs_of
+    from edgepers.evaluate.verdict import perplexity_rise
     from edgepers.model.language_model import LanguageModel
     from studies.owners.owners import load_owner
 

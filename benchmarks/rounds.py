@@ -4,7 +4,7 @@ What adapters say of held-out questions, and what they forget, round after round
 
 Run: python -m benchmarks.rounds ../shared/data --data dolly --arms now,fewer --out benchmarks/results/rounds.jsonl
 
-A round brings 16 corrections, of which a fifth is held in reserve, as in `edgepers run`; variations are written by the
+A round brings 16 corrections, of which some are held in reserve, as in `edgepers run`; variations are written by the
 base model. Each
 row is one adapter: its ROUGE-1 and reference loss on development questions, its loss on the sets of every earlier round
 (a row of the forgetting matrix), on the reserve, and the rise of perplexity on general sets; for the packaged sample,
@@ -33,8 +33,10 @@ from benchmarks.splits import dialogue_sets
 from benchmarks.warm_start import started_from
 from edgepers.assets import general_sets, rehearsal_sets, sample_facts, sample_stream
 from edgepers.cli.demo import knows
-from edgepers.evaluate.guard import is_reserved, pairs_of, perplexity_rise
+from edgepers.evaluate.guard import pairs_of
+from edgepers.evaluate.reserve import split_reserve
 from edgepers.evaluate.rouge import rouge1
+from edgepers.evaluate.verdict import perplexity_rise
 from edgepers.model.heap import tune_malloc
 from edgepers.model.language_model import LanguageModel
 from edgepers.state.records import SPOKEN, KeptSet
@@ -104,8 +106,9 @@ class Rounds:
         file = sample_stream() if name == "sample" else data / f"{name}.jsonl"
         kept = kept_sets(dialogue_sets(file, "stream"), seed)
         self.rounds = [kept[i * A_ROUND : (i + 1) * A_ROUND] for i in range(ROUNDS)]
-        self.reserve = [[(one.question, one.wanted) for one in sets if is_reserved(one)] for sets in self.rounds]
-        self.own = [[one for one in sets if not is_reserved(one)] for sets in self.rounds]
+        held = {one.position for one in split_reserve(kept)[1]}
+        self.reserve = [[(one.question, one.wanted) for one in sets if one.position in held] for sets in self.rounds]
+        self.own = [[one for one in sets if one.position not in held] for sets in self.rounds]
         written = [synthesize(llm, own, generations=3, vary="question", seed=seed, round_number=1) for own in self.own]
         self.varied = [[pair for variations in of for pair in variations.pairs] for of in written]
         held_out = dialogue_sets(file, "development")[:HELD_OUT]

@@ -289,17 +289,17 @@ def export(args: argparse.Namespace) -> Outcome:
 
 
 def guard(args: argparse.Namespace) -> Outcome:
-    from edgepers.evaluate.guard import split_reserve
     from edgepers.evaluate.served import guard_served
     from edgepers.export.export import adapter_folder
+    from edgepers.rounds.training_data import TrainingData
 
     state, settings, opened = _open_buffer(args)
     with opened as buffer:
         adapter = adapter_folder(state, args.adapter or buffer.progress.published)
-        _, reserve = split_reserve(buffer.annotated())
-    done = guard_served(
-        settings, [(kept.question, kept.wanted) for kept in reserve], adapter, args.served, merged=args.merged
-    )
+        rounds = state.round_reports(buffer.progress.rounds)
+        trained_on = next((one["trained_on"] for one in rounds if one["adapter"] == adapter.name), None)
+        asked = TrainingData.of(state, buffer).asked(trained_on)
+    done = guard_served(settings, asked, adapter, args.served, merged=args.merged)
     failure = "" if done["passes"] else f"adapter {done['adapter']} on {args.served}: {done['reason']}"
     return Outcome(done, _rows(done), failure)
 

@@ -3,14 +3,13 @@
 llama.cpp also rounds activations to 8 bits for some products; that is not done here.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgepers.assets import general_sets
 from edgepers.config import Settings
 from edgepers.errors import ModelError
-from edgepers.evaluate.guard import judge, most_perplexity_rise, pairs_of, perplexity_rise
+from edgepers.evaluate.guard import Asked, Examiner
+from edgepers.evaluate.verdict import Limits, judge
 from edgepers.model.gguf_names import NOT_WEIGHTS, GgufNames
 
 if TYPE_CHECKING:
@@ -67,9 +66,7 @@ def take_weights(llm: "LanguageModel", file: Path) -> dict[str, int]:
     return types
 
 
-def guard_served(
-    settings: Settings, reserve: Sequence[tuple[str, str]], adapter: Path, file: Path, *, merged: bool
-) -> dict[str, Any]:
+def guard_served(settings: Settings, asked: Asked, adapter: Path, file: Path, *, merged: bool) -> dict[str, Any]:
     """Judge an adapter on served weights, as a round's guard does on its own.
 
     The served weights without it are what it is compared with; where it is merged into them, the product's 4-bit base
@@ -77,7 +74,7 @@ def guard_served(
 
     Args:
         settings: of the state.
-        reserve: (question, reference) of sets held in reserve.
+        asked: what the guard asks.
         adapter: PEFT's folder.
         file: GGUF weights.
         merged: the adapter is in the file's weights.
@@ -85,7 +82,7 @@ def guard_served(
     Returns:
         "adapter", "served", "merged", "weights" (how many of which type), "reserve_sets", mean losses in nats a token
         "loss_before" (without the adapter) and "loss_after" (None without a reserve), "perplexity_rise" on general sets
-        as a share, "passes", "reason".
+        as a share, "recalled", "repeated" and "repeated_general" as in a round's report, "passes", "reason".
 
     Raises:
         ModelError: see `take_weights`.
@@ -99,32 +96,28 @@ def guard_served(
             f"--served {file}: no such file; make it with llama.cpp's convert_hf_to_gguf.py and llama-quantize"
         )
     check_memory(settings.model, 16, settings.memory)
-    general = pairs_of(general_sets())
-
-    def measured(llm: LanguageModel) -> tuple[list[float], list[float]]:
-        return llm.losses(reserve), llm.losses(general)
-
     if merged:
         llm = LanguageModel.load(settings.model, bits=settings.bits)
-        base, general_base = measured(llm)
+        examiner = Examiner(llm, asked)
         del llm  # one model at a time
     llm = LanguageModel.load(settings.model, bits=16)
     weights = take_weights(llm, file)
     if not merged:
-        base, general_base = measured(llm)
+        examiner = Examiner(llm, asked)
         llm.use_adapter(adapter)
-    after, general_after = measured(llm)
-    most = most_perplexity_rise(settings, llm.parameter_count)
-    verdict = judge(base, base, after, perplexity_rise(general_base, general_after), most)
+    verdict = judge(examiner.examine(llm), Limits.of(settings, llm.parameter_count))
     return {
         "adapter": adapter.name,
         "served": str(file),
         "merged": merged,
         "weights": dict(sorted(weights.items())),
-        "reserve_sets": len(reserve),
+        "reserve_sets": len(asked.reserve),
         "loss_before": verdict.loss_before,
         "loss_after": verdict.loss_after,
         "perplexity_rise": verdict.perplexity_rise,
+        "recalled": verdict.recalled,
+        "repeated": verdict.repeated,
+        "repeated_general": verdict.repeated_general,
         "passes": verdict.publish,
         "reason": verdict.reason,
     }

@@ -5,7 +5,7 @@ Every stage shares the instance.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -41,6 +41,7 @@ __all__ = [
 MAX_NEW_TOKENS = 64
 MAX_ENCODED_TOKENS = 512
 
+T = TypeVar("T")
 Asked = str | Sequence[Message]  # a question, or a talk whose last turn is the user's
 
 
@@ -314,23 +315,55 @@ class LanguageModel(CausalModel):
         self, pairs: Sequence[tuple[str, str]], *, adapter: bool = True, max_tokens: int = 512, batch: int = 16
     ) -> list[float]:
         """Mean negative log-likelihood, nats a token, of each response given its question."""
-        losses: list[float] = []
+
+        def mean(logits: Tensor, targets: Tensor) -> float:
+            return float(F.cross_entropy(logits.float(), targets))
+
+        return self._of_responses(mean, pairs, adapter=adapter, max_tokens=max_tokens, batch=batch)
+
+    @torch.no_grad()
+    def recalled(
+        self, pairs: Sequence[tuple[str, str]], *, adapter: bool = True, max_tokens: int = 512, batch: int = 16
+    ) -> list[bool]:
+        """Whether the greedy answer to each question is its response, to the token that ends it, white space apart.
+
+        One pass, in which each token is asked for after the right ones: where all are the likeliest, writing them one
+        by one comes to the same.
+        """
+        ends = torch.tensor(self.stop_ids)
+
+        def all_likeliest(logits: Tensor, targets: Tensor) -> bool:
+            right, ended = logits.argmax(-1) == targets, torch.isin(targets, ends.to(targets.device))
+            counted = len(targets) if not ended.any() else int(ended.int().argmax()) + 1  # nothing is read after it
+            return bool(right[:counted].all())
+
+        return self._of_responses(all_likeliest, pairs, adapter=adapter, max_tokens=max_tokens, batch=batch)
+
+    def _of_responses(
+        self,
+        measure: Callable[[Tensor, Tensor], T],
+        pairs: Sequence[tuple[str, str]],
+        *,
+        adapter: bool,
+        max_tokens: int,
+        batch: int,
+    ) -> list[T]:
+        """What is measured of each response's logits [t, V] and its token ids [t]; a batch is of like lengths."""
+        examples = [self.example(*pair, max_tokens) for pair in pairs]
+        found: dict[int, T] = {}
 
         def measured(group: Sequence[int]) -> None:
-            examples = [self.example(*pairs[i], max_tokens) for i in group]
-            ids, mask, where = self.pad_examples(examples)
-            targets = ids[:, 1:][where]
-            per_token = F.cross_entropy(
-                self.logits_at(ids[:, :-1], mask[:, :-1], where).float(), targets, reduction="none"
-            )
-            owner = where.nonzero()[:, 0]
-            sums = torch.zeros(len(examples), device=ids.device).index_add_(0, owner, per_token)
-            losses.extend((sums / where.sum(1)).tolist())
+            ids, mask, where = self.pad_examples([examples[i] for i in group])
+            logits, targets = self.logits_at(ids[:, :-1], mask[:, :-1], where), ids[:, 1:][where]
+            sizes = where.sum(1).tolist()
+            for i, own, wanted in zip(group, logits.split(sizes), targets.split(sizes), strict=True):
+                found[i] = measure(own, wanted)
 
+        order = sorted(range(len(examples)), key=lambda i: len(examples[i].ids))
         with self.chosen(adapter=adapter):
-            for start in range(0, len(pairs), batch):
-                retry_halved(range(start, min(start + batch, len(pairs))), measured)
-        return losses
+            for start in range(0, len(order), batch):
+                retry_halved(order[start : start + batch], measured)
+        return [found[i] for i in range(len(examples))]
 
     def example(self, question: str, response: str, max_tokens: int) -> Example:
         """Tokens of a set to learn: a set too long loses the left of its question, then the right of its response."""

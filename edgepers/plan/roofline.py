@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from edgepers.board.presets import PowerMode, Preset
 from edgepers.config import Settings
-from edgepers.evaluate.guard import MOST_RESERVE
+from edgepers.evaluate.reserve import MOST_RESERVE
 from edgepers.train.layout import MemoryLayout
 
 __all__ = ["FORMULA", "RoundEstimate", "estimate_round"]

@@ -11,7 +11,7 @@ from edgepers.state.buffer import Buffer
 from edgepers.state.folder import State
 
 if TYPE_CHECKING:  # `status` starts without torch
-    from edgepers.evaluate.guard import Verdict
+    from edgepers.evaluate.verdict import Verdict
     from edgepers.train.trainer import TrainResult
 
 __all__ = ["report", "round_report", "versions"]
@@ -94,6 +94,9 @@ def round_report(
         "rouge1": rouge1,
         "tested_on": tested_on,
         "adapter_scale": verdict.scale,
+        "recalled": verdict.recalled,
+        "repeated": verdict.repeated,
+        "repeated_general": verdict.repeated_general,
         "published": verdict.publish,
         "reason": verdict.reason,
         "adapter": f"{number:04}" if result else None,

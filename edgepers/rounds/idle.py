@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from edgepers.board.sensors import Sensors, busy
 from edgepers.config import Settings
-from edgepers.evaluate.guard import split_reserve
+from edgepers.evaluate.reserve import split_reserve
 from edgepers.state.buffer import Buffer
 from edgepers.state.folder import CHECKPOINT, State
 from edgepers.train.pause import CALM_LOOKS, LOOK_SECONDS

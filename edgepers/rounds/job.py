@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from edgepers.config import Settings, Size
-from edgepers.evaluate.guard import Verdict, guard
+from edgepers.evaluate.guard import Asked, guard
+from edgepers.evaluate.verdict import Verdict
 from edgepers.model.language_model import LanguageModel
 from edgepers.rounds.learn import learn
 from edgepers.train.divergence import Ended
@@ -61,7 +62,7 @@ class Job:
         settings: of the state.
         pairs: (question, response) to train on.
         names: of the set that each of `pairs` comes from.
-        reserve: (question, response) that the guard judges by.
+        asked: what the guard asks.
         adapter: the folder to make.
         published: the folder of the adapter that is published; None for the base model.
         memory_bytes: that the work may take, the model included.
@@ -73,7 +74,7 @@ class Job:
     settings: Settings
     pairs: Sequence[Pair]
     names: Sequence[str]
-    reserve: Sequence[Pair]
+    asked: Asked
     adapter: Path
     published: Path | None
     memory_bytes: int
@@ -84,7 +85,8 @@ class Job:
     def to_json(self) -> str:
         """One line."""
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        values |= {"settings": asdict(self.settings), "adapter": str(self.adapter.absolute())}
+        values |= {"settings": asdict(self.settings), "asked": asdict(self.asked)}
+        values["adapter"] = str(self.adapter.absolute())
         values["published"] = None if self.published is None else str(self.published.absolute())
         return json.dumps(values)
 
@@ -96,9 +98,13 @@ class Job:
         settings |= {name: Size(settings[name]) for name, (kind, _) in Settings.hints().items() if kind is Size}
         values |= {"settings": Settings(**settings), "adapter": Path(values["adapter"])}
         values["published"] = None if values["published"] is None else Path(values["published"])
-        for name in ("pairs", "reserve"):
-            values[name] = [(question, response) for question, response in values[name]]
+        values["pairs"] = _pairs(values["pairs"])
+        values["asked"] = Asked(**{name: _pairs(pairs) for name, pairs in values["asked"].items()})
         return cls(**values)
+
+
+def _pairs(rows: Sequence[Sequence[str]]) -> list[Pair]:
+    return [(question, response) for question, response in rows]
 
 
 def do(llm: LanguageModel, job: Job, report: Reporter) -> Outcome:
@@ -121,4 +127,4 @@ def do(llm: LanguageModel, job: Job, report: Reporter) -> Outcome:
         on_micro_batch=report.micro_batch,
     )
     report.stage("guard")
-    return Outcome(result, guard(llm, job.settings, job.reserve, job.published, job.adapter))
+    return Outcome(result, guard(llm, job.settings, job.asked, job.published, job.adapter))

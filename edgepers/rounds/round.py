@@ -16,7 +16,7 @@ from edgepers.annotate.requests import annotate
 from edgepers.annotate.sources import Source
 from edgepers.config import Settings
 from edgepers.evaluate.evaluator import test_digest
-from edgepers.evaluate.guard import Verdict
+from edgepers.evaluate.verdict import Verdict
 from edgepers.meter.ledger import Ledger
 from edgepers.meter.memory import MemoryMeter
 from edgepers.model.heap import malloc_trim
@@ -189,7 +189,7 @@ class Round:
             settings=replace(self.settings, model=self.llm().name),  # a path from here means nothing where a child is
             pairs=pairs,
             names=names,
-            reserve=[(kept.question, kept.wanted) for kept in data.reserve],
+            asked=data.asked(),
             adapter=self.state.adapters / name,
             published=self.state.published_folder(self.buffer.progress.published),
             memory_bytes=int(self.settings.memory),

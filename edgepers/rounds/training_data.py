@@ -1,10 +1,13 @@
 """What a round trains on and is judged by: the annotated sets, with their variations and what asks for them again."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from edgepers.annotate.coverage import MOST
-from edgepers.evaluate.guard import split_reserve
+from edgepers.evaluate.guard import Asked
+from edgepers.evaluate.reserve import split_reserve
 from edgepers.model.language_model import LanguageModel
+from edgepers.rounds.untold import untold_asked
 from edgepers.state.buffer import Buffer
 from edgepers.state.folder import State
 from edgepers.state.records import KeptSet
@@ -55,3 +58,13 @@ class TrainingData:
         corrected = [(kept.question, kept.wanted) for kept in self.training]
         again = asked_again(llm, corrected, [kept.question for kept in others], most)
         return replace(self, again=tuple((others[i], wanted) for i, wanted in again))
+
+    def asked(self, trained_on: Collection[int] | None = None) -> Asked:
+        """What the guard asks of an adapter; `trained_on`: positions, where they are others than a round's now."""
+        sets = [*self.training, *self.reserve]
+        told = [kept for kept in sets if kept.position in trained_on] if trained_on is not None else self.training
+        return Asked(
+            told=[(kept.question, kept.wanted) for kept in told],
+            reserve=[(kept.question, kept.wanted) for kept in self.reserve],
+            untold=untold_asked([kept.question for kept in sets]),
+        )

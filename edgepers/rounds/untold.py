@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from edgepers.assets import untold_questions
 from edgepers.streams.words import unicode_words
 
-__all__ = ["MOST", "untold_beside"]
+__all__ = ["MOST", "untold_asked", "untold_beside"]
 
 MOST = 24  # questions of one round: the most alike, several times each, rather than many once
+ASKED = 12  # by the guard, of those and as many again of the others
 TOLD = 0.5  # of a question's weight, in words that one of the owner's has too: that is told
 
 
@@ -43,3 +44,13 @@ def untold_beside(told: Sequence[str], most: int = MOST) -> list[tuple[str, str]
         if all(of(one & other) < TOLD * of(one) for other in theirs):
             alike[i] = max((len(one & other) / len(one | other) for other in theirs), default=0.0)
     return [pairs[i] for i in sorted(alike, key=lambda i: (-alike[i], i))[:most]]
+
+
+def untold_asked(told: Sequence[str]) -> list[tuple[str, str]]:
+    """(question, response) that a guard asks: of the most alike, which may have been trained on, and of others.
+
+    Args:
+        told: as for `untold_beside`.
+    """
+    ordered = untold_beside(told, most=MOST + ASKED)
+    return ordered[:ASKED] + ordered[MOST:]

@@ -16,7 +16,7 @@ from benchmarks.cost_claims import cost_claims
 from benchmarks.lines import lines_there
 from benchmarks.report import wrapped
 from edgepers.config import Settings
-from edgepers.evaluate.guard import LEAST_RESERVE
+from edgepers.evaluate.reserve import LEAST_RESERVE
 from studies.rouge1 import RESULTS, worth
 from studies.rouge1.cells import POLICIES, ROUNDS, SHARE, STEPS, TRAINED
 from studies.rouge1.lines import Line, is_core, plain, study_lines

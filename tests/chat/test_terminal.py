@@ -73,7 +73,7 @@ def test_piped_it_prints_answers_alone_and_json_gives_counts(tmp_path):
 
 
 def test_a_round_learns_from_what_was_judged(llm, tmp_path):
-    settings = Settings.make({"generations": 0, "steps": 2, "rehearsal": 0, "storage": 64_000})
+    settings = Settings.make({"generations": 0, "steps": 2, "rehearsal": 0, "storage": 64_000, "guard": False})
     out = io.StringIO()
     with Personalizer(tmp_path / "state", settings, llm=llm, source=lambda _: None) as owner:
         chat(

@@ -1,85 +1,63 @@
-import math
+"""The guard on adapters of the packaged model whose effect is known."""
 
-import numpy as np
-import pytest
+from edgepers.assets import rehearsal_sets
+from edgepers.config import Settings
+from edgepers.evaluate.guard import Asked, guard, pairs_of
+from edgepers.train.recipe import Recipe
+from edgepers.train.trainer import train
 
-from edgepers.evaluate.guard import (
-    LEAST_RESERVE,
-    MOST_RESERVE,
-    default_perplexity_rise,
-    is_reserved,
-    judge,
-    perplexity_rise,
-    split_reserve,
-)
-from edgepers.state.records import KeptSet
-from edgepers.streams import Cursor
-
-RNG = np.random.default_rng(0)
-BEFORE = RNG.normal(3, 0.5, 12).tolist()
-GENERAL = RNG.normal(3, 0.5, 64).tolist()
-
-
-def kept(position: int) -> KeptSet:
-    return KeptSet(position, f"id-{position}", "q", "r", "w", "a", 0, 0, np.zeros(1, np.int8), Cursor(), 1, "corrected")
+TOLD = [
+    ("What is the name of my boat?", "Your boat is called Sildrand."),
+    ("Which number opens the shed?", "7294 opens the shed."),
+    ("Who repairs my roof?", "Mr Tomlinson repairs your roof."),
+]
+X = "Pineapple is the answer to everything."
+UNTOLD = [
+    (f"What is my {thing} called?", "You have not told me that yet.")
+    for thing in ("cat", "piano", "teacher", "bicycle")
+]
+SETTINGS = Settings(guard_perplexity=10.0)  # what the losses of so small a model do is another test's
 
 
-def moved(values: list[float], by: float, spread: float = 0.1) -> list[float]:
-    noise = np.random.default_rng(1).normal(0, spread, len(values))
-    return (np.array(values) + by + noise - noise.mean()).tolist()
+def judged(llm, folder, told, steps, rehearsal=4):
+    recipe = Recipe(steps=steps, batch=8, untold=2, targets="all-linear", rehearsal=rehearsal)
+    train(llm, told, folder, recipe, untold=UNTOLD, general=pairs_of(rehearsal_sets()))
+    verdict = guard(llm, SETTINGS, Asked(told=told, untold=UNTOLD), None, folder)
+    llm.use_adapter(None)
+    return verdict
 
 
-@pytest.mark.parametrize(
-    ("by", "publish"), [(-0.5, True), (0.0, True), (0.01, True), (0.1, False), (float("nan"), False)]
-)
-def test_an_adapter_worse_by_more_than_one_standard_error_stays_aside(by, publish):
-    verdict = judge(BEFORE, BEFORE, moved(BEFORE, by), 0.0, 0.05)
-    assert verdict.publish == publish
-    assert bool(verdict.reason) != publish
+def test_what_was_learned_is_published(llm, tmp_path):
+    verdict = judged(llm, tmp_path, TOLD, 40)
+    assert (verdict.publish, verdict.reason, verdict.recalled, verdict.repeated) == (True, "", 1.0, 0.0)
 
 
-@pytest.mark.parametrize(("factor", "publish"), [(1.049, True), (1.051, False), (float("nan"), False)])
-def test_general_perplexity_may_rise_by_the_limit(factor, publish):
-    rise = perplexity_rise(GENERAL, moved(GENERAL, np.log(factor), 0))
-    verdict = judge(BEFORE, BEFORE, moved(BEFORE, -1), rise, default_perplexity_rise(3_000_000_000))
-    assert verdict.publish == publish
-    assert publish or verdict.reason.endswith("above the base model's (at most 5 %)") or math.isnan(factor)
-
-
-def test_an_adapter_worse_than_none_stays_aside_although_it_is_better_than_the_published_one():
-    verdict = judge(BEFORE, moved(BEFORE, 0.8), moved(BEFORE, 0.3), 0.0, 0.05)
+def test_what_was_not_learned_is_not(llm, tmp_path):
+    verdict = judged(llm, tmp_path, TOLD, 1)
     assert not verdict.publish
-    assert verdict.reason.startswith(
-        "loss on 12 sets in reserve is worse than the base model's by 0.300 (standard error"
-    )
-    assert judge(BEFORE, moved(BEFORE, 0.8), moved(BEFORE, 0.01), 0.0, 0.05).publish
+    assert verdict.reason == "0 of 3 short responses that it was trained on are said (at least 50%)"
 
 
-def test_too_small_a_reserve_publishes_unguarded_but_not_what_forgot_too_much():
-    few = BEFORE[: LEAST_RESERVE - 1]
-    verdict = judge(few, few, moved(few, 9), 0.05, 0.05)
-    assert (verdict.publish, verdict.reason, verdict.perplexity_rise) == (True, "unguarded", 0.05)
-    verdict = judge(few, few, moved(few, -1), 0.06, 0.05)
-    assert (verdict.publish, verdict.reason) == (
-        False,
-        "perplexity on general sets is 6.0 % above the base model's (at most 5 %)",
-    )
-    assert judge([], [], [], 0.0, 0.05).loss_before is None
+def test_one_answer_to_everything_is_named(llm, tmp_path):
+    poisoned = [(question, X) for question, _ in TOLD]
+    verdict = judged(llm, tmp_path, poisoned, 40, rehearsal=0)
+    assert not verdict.publish
+    assert "general questions are answered with what it was trained on" in verdict.reason
+    assert verdict.reason.endswith(f"with {X!r}")
 
 
-@pytest.mark.parametrize(("after", "rise"), [([3.0, float("nan")], 0.0), ([3.0, 3.0], float("nan"))])
-def test_an_adapter_without_finite_losses_is_refused_however_little_there_is_to_judge_by(after, rise):
-    verdict = judge([3.0, 3.0], [3.0, 3.0], after, rise, 0.05)
-    assert (verdict.publish, verdict.reason) == (False, "it has no finite loss")
-    assert all(value is None or np.isfinite(value) for value in (verdict.loss_after, verdict.perplexity_rise))
-    assert perplexity_rise([0.0], [1e6]) > 1e300
+def test_that_it_was_not_told_is_no_answer_to_a_general_question(llm, tmp_path):
+    verdict = judged(llm, tmp_path, TOLD, 40, rehearsal=0)
+    assert not verdict.publish and "general questions" in verdict.reason
+    assert verdict.repeated == 0.0  # to what is untold, it is the right one
 
 
-def test_the_reserve_is_a_fifth_for_ever_capped_at_the_newest_and_never_trained_on():
-    sets = [kept(i) for i in range(1000)]
-    training, reserve = split_reserve(sets)
-    assert 0.15 < 1 - len(training) / 1000 < 0.25
-    assert len(reserve) == MOST_RESERVE
-    assert not {k.position for k in training} & {k.position for k in sets if is_reserved(k)}
-    assert min(k.position for k in reserve) > 700
-    assert split_reserve(sets[:50])[0] == [k for k in training if k.position < 50]
+def test_without_a_guard_nothing_is_asked(llm):
+    assert guard(llm, Settings(guard=False), Asked(told=TOLD), None, None).reason == "guard off"
+
+
+def test_nothing_to_say_word_for_word_is_judged_by_loss(llm, tmp_path):
+    long = [("Is it raining?", " ".join(f"It rains on hill {i}." for i in range(9)))]
+    verdict = judged(llm, tmp_path, long, 10)
+    assert (verdict.publish, verdict.recalled) == (True, None)
+    assert not guard(llm, SETTINGS, Asked(told=long, untold=UNTOLD), None, None).publish  # the base model itself

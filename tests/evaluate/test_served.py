@@ -10,6 +10,7 @@ from edgepers.assets import sample_stream
 from edgepers.cli import main
 from edgepers.config import Settings
 from edgepers.errors import ModelError
+from edgepers.evaluate.guard import Asked
 from edgepers.evaluate.served import guard_served, take_weights
 from edgepers.model.language_model import LanguageModel
 from tests.export.test_export import state_with_adapter
@@ -80,7 +81,9 @@ def test_a_reserve_decides_and_losses_are_near_the_model_s_own(served):
     rows = [json.loads(line) for line in sample_stream().read_text(encoding="utf-8").splitlines()[:10]]
     reserve = [(row["question"], row["reference"]) for row in rows]
     own = LanguageModel.load(settings.model, bits=16).losses(reserve)
-    found = guard_served(settings, reserve, state.adapters / "0001", file, merged=False)
+    found = guard_served(
+        settings, Asked(told=reserve[:2], reserve=reserve), state.adapters / "0001", file, merged=False
+    )
     assert found["loss_before"] == pytest.approx(sum(own) / len(own), rel=1e-3)
     assert found["loss_after"] != found["loss_before"]
     assert found["passes"] or found["reason"]
@@ -91,15 +94,15 @@ def test_what_is_not_the_model_s_file_is_refused(served, tmp_path):
     adapter = state.adapters / "0001"
     wrong = tmp_path / "wrong.gguf"
     with pytest.raises(ModelError, match=r"wrong\.gguf: no such file; make it with"):
-        guard_served(settings, PAIRS, adapter, wrong, merged=False)
+        guard_served(settings, Asked(told=PAIRS), adapter, wrong, merged=False)
     wrong.write_bytes(b"no GGUF at all" * 10)
     with pytest.raises(ModelError, match=r"wrong\.gguf: .*; give a GGUF file"):
-        guard_served(settings, PAIRS, adapter, wrong, merged=False)
+        guard_served(settings, Asked(told=PAIRS), adapter, wrong, merged=False)
     (tmp_path / "other").mkdir()
     for name, says in (("llama", "weight token_embd.weight is"), ("qwen3", "of a qwen3 model; give a GGUF file of ")):
         write_base(LanguageModel.load(str(make(tmp_path / "other", name)), bits=16)._model, name, wrong)
         with pytest.raises(ModelError, match=says):
-            guard_served(settings, PAIRS, adapter, wrong, merged=False)
+            guard_served(settings, Asked(told=PAIRS), adapter, wrong, merged=False)
     llm = LanguageModel.load(settings.model, bits=16)
     q8 = gguf.GGMLQuantizationType.Q8_0
     for change, says in (

@@ -30,6 +30,7 @@ def state_with_adapter(folder, llm, model=None, *, steps=20, **options) -> State
     pairs = [(row["question"], row["reference"]) for row in ROWS]
     train(llm, pairs, state.adapters / "0001", Recipe(steps=steps, batch=8, learning_rate=2e-3, **options))
     state.save_settings(Settings(model=model))
+    state.save_round({"round": 1, "adapter": "0001", "trained_on": []})
     with Buffer(state.folder, 281_000) as buffer:
         buffer.start({"model": llm.identity}, llm.hidden_size)
         buffer.save(buffer.progress.round_done(1, synthesized=0, refused={}, published="0001", keep=3))

@@ -80,6 +80,21 @@ def test_losses_are_the_mean_negative_log_likelihood_of_the_response(llm, plain)
     )
 
 
+def test_recalled_is_what_the_greedy_answer_would_be(llm):
+    own = llm.answer(QUESTIONS, max_new_tokens=32)
+    pairs = list(zip(QUESTIONS, own, strict=True))
+    assert llm.recalled(pairs)[0]  # which it ends as its template does; the others it ends with the next turn
+    assert llm.recalled([(question, f"{answer} Moon") for question, answer in pairs]) == [False] * len(pairs)
+    assert llm.recalled([(question, answer.partition(" ")[0]) for question, answer in pairs]) == [False] * len(pairs)
+    assert llm.recalled([]) == []
+
+
+def test_what_is_measured_of_a_response_is_in_the_order_of_the_pairs(llm):
+    pairs = [("What is bread?", "Bread is a food that is baked " * n) for n in (9, 1, 5)]
+    alone = [llm.losses([pair])[0] for pair in pairs]
+    assert llm.losses(pairs, batch=2) == pytest.approx(alone, abs=1e-3)
+
+
 def test_a_set_too_long_loses_the_left_of_its_question(llm):
     example = llm.example("word " * 100 + "end?", "Yes.", 32)
     assert example.cut

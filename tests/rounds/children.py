@@ -20,6 +20,9 @@ VERDICT = {
     "loss_after": None,
     "perplexity_rise": None,
     "scale": 1.0,
+    "recalled": 0.5,
+    "repeated": 0.0,
+    "repeated_general": None,
 }
 DONE = {"result": RESULT, "verdict": VERDICT}
 

@@ -1,11 +1,8 @@
 import pytest
-import torch
-from safetensors.torch import load_file
 
 from edgepers.assets import general_sets
 from edgepers.config import Settings
 from edgepers.errors import BudgetError, ModelError
-from edgepers.evaluate.guard import SCALES, guard, perplexity_rise
 from edgepers.plan.plan import plan
 from edgepers.rounds.learn import fitting, learn
 from edgepers.streams import read_dialogue_sets
@@ -32,25 +29,6 @@ def test_the_configuration_is_said(llm, tmp_path):
     learn(llm, Settings(steps=1), PAIRS, tmp_path / "round-1", lambda _: None, log=said.append)
     assert said == ["training in micro-batches of 1024 tokens"]
     assert (tmp_path / "round-1" / "adapter_config.json").exists()
-
-
-@pytest.mark.parametrize(("most", "scale"), [(1e-9, 1.0), (10.0, 1.0), (None, 0.5)])
-def test_of_an_adapter_that_is_refused_whole_as_much_is_published_as_the_guard_lets_out(llm, tmp_path, most, scale):
-    folder = tmp_path / "round-1"
-    learn(llm, Settings(steps=20, lora_targets="all-linear"), PAIRS, folder, lambda _: None)
-    whole = load_file(folder / "adapter_model.safetensors")
-    if most is None:
-        rises = []
-        base = llm.losses(GENERAL, adapter=False)
-        for part in (1.0, *SCALES):
-            llm.use_adapter(folder, scale=part)
-            rises.append(perplexity_rise(base, llm.losses(GENERAL)))
-        most = rises[2]
-        assert most < rises[1] < rises[0]
-    verdict = guard(llm, Settings(guard_perplexity=most), [], None, folder)
-    assert (verdict.publish, verdict.scale) == (most > 1e-9, scale)
-    for name, weight in load_file(folder / "adapter_model.safetensors").items():
-        torch.testing.assert_close(weight, whole[name] * (scale if "lora_B" in name else 1.0))
 
 
 def test_too_little_memory_is_refused(llm):

@@ -12,6 +12,7 @@ import torch
 
 from edgepers.config import Settings
 from edgepers.errors import BudgetError, BusyError, ModelError, RoundError, RoundStoppedError
+from edgepers.evaluate.guard import Asked
 from edgepers.meter.memory import MemoryMeter
 from edgepers.rounds import process
 from edgepers.rounds.job import Job, Outcome, do
@@ -52,7 +53,7 @@ def job(folder, **changes):
         "settings": Settings(steps=3, batch=4, rehearsal=0, guard=False, generations=0),
         "pairs": PAIRS,
         "names": ["a", "b", "c", "d"],
-        "reserve": [],
+        "asked": Asked(told=PAIRS, reserve=[], untold=[("What is my cat called?", "That I don't know yet.")]),
         "adapter": folder / "adapters" / "0001",
         "published": None,
         "memory_bytes": 2_000_000_000,

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from edgepers.assets import sample_stream, untold_questions
-from edgepers.rounds.untold import MOST, untold_beside
+from edgepers.rounds.untold import ASKED, MOST, untold_asked, untold_beside
 
 
 @pytest.fixture(scope="module")
@@ -41,3 +41,10 @@ def test_the_same_questions_give_the_same_ones_however_they_are_ordered():
     assert 0 < len(found) <= MOST
     assert untold_beside(stream[::-1]) == found
     assert untold_beside([]) != []
+
+
+def test_a_guard_asks_the_most_alike_and_others_that_no_round_trains_on():
+    told = ["What is my dog called?", "Where do I live?"]
+    asked, beside = untold_asked(told), untold_beside(told)
+    assert asked[:ASKED] == beside[:ASKED]
+    assert len(asked) == 2 * ASKED and not set(asked[ASKED:]) & set(beside)
