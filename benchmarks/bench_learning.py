@@ -51,18 +51,21 @@ def corrections(count: int) -> tuple[list[Pair], list[str], set[str]]:
 def ours(model: str, pairs: Sequence[Pair], others: Sequence[str], folder: Path) -> dict[str, Any]:
     """What a round does after annotating."""
     from edgepers.config import Settings
-    from edgepers.evaluate.guard import guard
+    from edgepers.evaluate.guard import Asked, guard
     from edgepers.meter.memory import MemoryMeter
     from edgepers.model.language_model import LanguageModel
     from edgepers.rounds.learn import learn
+    from edgepers.rounds.untold import untold_asked
     from edgepers.synth.recurring import asked_again
 
     settings, meter = Settings(model=model), MemoryMeter(None)
     llm = LanguageModel.load(model)
     began = time.perf_counter()
     again = [(others[i], wanted) for i, wanted in asked_again(llm, pairs, others, settings.recurring)]
-    result = learn(llm, settings, [*pairs, *again], folder, lambda _: None)
-    verdict = guard(llm, settings, [], None, folder)
+    learned = [*pairs, *again]
+    result = learn(llm, settings, learned, folder, lambda _: None)
+    asked = Asked(told=learned, untold=untold_asked([question for question, _ in learned]))
+    verdict = guard(llm, settings, asked, None, folder)
     return {
         "seconds": time.perf_counter() - began,
         "peak_bytes": meter.peak_bytes(),
