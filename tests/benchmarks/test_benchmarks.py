@@ -302,3 +302,29 @@ def test_cells_of_the_rouge1_study_do_equal_work_and_are_made_once(llm, monkeypa
     )
     if not guarded["published"]:
         assert guarded["loss"] == by["", "base"]["loss"]
+
+
+def test_the_owner_corrects_what_coverage_asks_about_and_each_is_a_fact_once():
+    from benchmarks.bench_learning import corrections
+
+    pairs, others, facts = corrections(16)
+    assert len(pairs) == 16 and len(others) == 184 and len(facts) >= 14
+    assert corrections(16) == (pairs, others, facts)
+
+
+def test_the_rival_is_the_fastest_recipe_that_is_as_good_and_none_is_said_to_be_where_none_is():
+    from benchmarks.bench_learning import equal_and_fastest, summary
+
+    def line(name, seconds, facts, rise):
+        return {
+            "name": name, "seconds": seconds, "facts_known": facts, "perplexity_rise": rise, "peak_bytes": 2_000_000_000
+        }  # fmt: skip
+
+    mine = line("ours", 10.0, 8.0, 0.02)
+    slow, fast = line("slow", 90.0, 8.5, 0.0), line("fast", 60.0, 8.0, 0.029)
+    worse, damaging = line("worse", 5.0, 7.9, 0.0), line("damaging", 5.0, 9.0, 0.04)
+    assert equal_and_fastest([slow, fast, worse, damaging], mine) is fast
+    assert "fast is as good as ours: 6.00 times the seconds" in summary([mine, slow, fast, worse, damaging])
+    assert equal_and_fastest([worse, damaging], mine) is None
+    assert summary([mine, worse]).startswith("no recipe of the grid is as good as ours (8.0 facts); worse knows most")
+    assert summary([mine]) == "no rival was run"
