@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 from unittest.mock import patch
 
@@ -118,11 +119,8 @@ def train_cases(model: str | None, label: str) -> Iterator[Case]:
     llm = LanguageModel.load(model)
     pairs = pairs_of(rehearsal_sets())[:SETS]
     examples = [llm.example(*pair, max_tokens_of(llm.parameter_count)) for pair in pairs]
-    learned = [example.response_tokens for example in examples]
     losses = llm.losses(pairs, max_tokens=max_tokens_of(llm.parameter_count))
-    truth = torch.tensor(
-        [sum(loss * count for loss, count in zip(losses, learned, strict=True)) / sum(learned)]
-    ).double()
+    truth = torch.tensor([fmean(losses)]).double()
     facts = {"bench": "train", "sets": SETS * STEPS, "tokens": STEPS * sum(len(example.ids) for example in examples)}
     yield _case(
         f"train, {label}, {STEPS} steps of {SETS} sets", "ours", facts, partial(_trained, llm, pairs), truth, 0.02

@@ -87,14 +87,15 @@ def models(rows: list[str]) -> str:
     settings = Settings()
     titles = [f"{preset.title}, {preset.modes[-1].name}" for preset in PRESETS.values()]
     work = (
-        f"{settings.steps} steps of {settings.batch} + {settings.rehearsal} sets, {settings.annotations_per_round}"
+        f"{settings.epochs} passes by steps of {settings.batch} + {settings.untold + settings.rehearsal} sets over"
+        f" {settings.annotations_per_round}"
         " annotations"
     )
     lines = [
         "",
         "## Ten models",
         "",
-        f"4 bits, LoRA rank {settings.lora_rank} on attention, sets of up to 512 tokens. Each cell: memory that"
+        f"4 bits, LoRA rank {settings.lora_rank} on all linear layers, sets of up to 512 tokens. Each cell: memory that"
         " `edgepers` chooses to take",
         "(more where there is more, for speed), sets of 512 tokens that go through the model at once, and one round:"
         " time,",

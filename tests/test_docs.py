@@ -40,6 +40,7 @@ QUICK = {
     "steps": 2,
     "storage": 96_000,
     "rehearsal": 0,
+    "guard": False,
 }
 
 

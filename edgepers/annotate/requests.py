@@ -1,7 +1,7 @@
 """Which kept sets the owner is asked about, and what becomes of the answers: rarely, and never blocking."""
 
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
 
 from edgepers.annotate.coverage import MOST, coverage_order
 from edgepers.annotate.sources import SKIPPED, Source
@@ -22,25 +22,29 @@ def pending(verdicts: Verdicts, round_number: int, ask: str = "coverage") -> Ite
         round_number: that asks.
         ask: "coverage": what stands for most of what is not covered yet (`coverage_order`); "newest".
     """
-    marks = verdicts.buffer.marks
-    order = marks.pending(round_number)
-    if ask == "coverage":
-        asked_before = [position for position in order if marks[position].asked]
-        order = [*_by_coverage(verdicts, [p for p in order if not marks[p].asked], round_number), *asked_before]
-    for position in order:
+    with verdicts.buffer.lock:
+        marks = verdicts.buffer.marks
+        order = marks.pending(round_number)
+        before = [position for position in order if marks[position].asked] if ask == "coverage" else order
+        fresh = [position for position in order if not marks[position].asked] if ask == "coverage" else []
+        positions, questions, covering = _questions(verdicts, fresh, round_number)
+    coverage = (positions[i] for i in coverage_order(questions, range(covering)))
+    for position in chain(coverage, fresh[MOST:], before):
         if verdicts.holds(position):
             yield verdicts.buffer.get(position)
 
 
-def _by_coverage(verdicts: Verdicts, fresh: list[int], round_number: int) -> Iterator[int]:
-    """Positions never asked about, by coverage; sets that were judged, or asked about in this round, cover."""
+def _questions(verdicts: Verdicts, fresh: Sequence[int], round_number: int) -> tuple[list[int], list[str], int]:
+    """Positions and questions to compare, and how many of them cover, judged or asked about in this round.
+
+    Those come first, then the newest never asked about.
+    """
     buffer = verdicts.buffer
-    newest = sorted(fresh)[-MOST:]
+    if not fresh:
+        return [], [], 0
     covering = [p for p in buffer.marks if buffer.marks[p].annotated or buffer.marks[p].asked == round_number][-MOST:]
-    positions = [*covering, *newest]
-    questions = [buffer.get(position).question for position in positions]
-    yield from (positions[i] for i in coverage_order(questions, range(len(covering))))
-    yield from fresh[MOST:]  # newest first, as they are given
+    positions = [*covering, *sorted(fresh)[-MOST:]]
+    return positions, [buffer.get(position).question for position in positions], len(covering)
 
 
 def requests(verdicts: Verdicts, round_number: int, most: int, ask: str = "coverage") -> list[KeptSet]:

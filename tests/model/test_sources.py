@@ -1,5 +1,6 @@
 """Where a name of a model leads: a file, a folder with one, a package, Ollama's store."""
 
+import importlib.util
 import json
 import sys
 
@@ -20,7 +21,7 @@ def alone(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("OLLAMA_MODELS", raising=False)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if "site-packages" not in entry])
+    monkeypatch.setattr("edgepers.model.sources.find_spec", lambda name: None)
     return tmp_path
 
 
@@ -62,7 +63,8 @@ def test_smollm2_is_the_file_in_its_package_which_is_not_imported(alone, monkeyp
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("raise ImportError('llm is not installed')")
     (package / "SmolLM2.gguf").write_bytes(b"")
-    monkeypatch.setattr(sys, "path", [*sys.path, str(alone / "packages")])
+    monkeypatch.setattr("edgepers.model.sources.find_spec", importlib.util.find_spec)
+    monkeypatch.setattr(sys, "path", [str(alone / "packages"), *sys.path])
     assert find_gguf("smollm2") == package / "SmolLM2.gguf"
     (alone / "smollm2").mkdir()
     with pytest.raises(ModelError, match=r"no config\.json"):  # a folder that is there is meant

@@ -55,7 +55,7 @@ def test_a_verdict_opens_the_set_that_it_is_about_and_no_other(kept, monkeypatch
             assert opened_by(kept, lambda: taker.annotate(position, reference, 1), monkeypatch) == 1  # noqa: B023
         newest = max(kept.marks.unjudged())
         assert opened_by(kept, lambda: taker.mark_asked(newest, 1), monkeypatch) == 1  # noqa: B023
-    assert opened_by(kept, lambda: requests(selector, 2, 5), monkeypatch) == 5
+    assert opened_by(kept, lambda: requests(selector, 2, 5, "newest"), monkeypatch) == 5
     assert opened_by(kept, kept.annotated, monkeypatch) == 4
 
 

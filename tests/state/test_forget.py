@@ -20,6 +20,7 @@ QUICK = {
     "steps": 2,
     "storage": 64_000,
     "rehearsal": 0,
+    "guard": False,
 }
 
 
