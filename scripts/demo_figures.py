@@ -121,7 +121,8 @@ def main() -> None:
         settings = Settings(annotations="gold", seed=seed, model=None if args.model == PACKAGED else args.model)
         with LINES.open("a", encoding="utf-8") as lines:
             lines.write(json.dumps(measure(args.out / str(seed), settings, args.model)) + "\n")
-    draw(args.picture, [json.loads(line) for line in LINES.read_text(encoding="utf-8").splitlines()])
+    rows = [json.loads(line) for line in LINES.read_text(encoding="utf-8").splitlines()]
+    draw(args.picture, [row for row in rows if "model" in row])  # earlier lines are of other settings
 
 
 if __name__ == "__main__":

@@ -68,15 +68,18 @@ class Room:
     needed: Callable[
         [Sequence[int] | Rows], int | None
     ]  # how many first rows of an order must leave; None: all are not enough
-    protected: npt.NDArray[np.bool_]  # rows that leave only when no other of the order can
+    protected: npt.NDArray[np.bool_]  # rows that leave only when no other can
 
     def take(self, order: Rows) -> list[int] | None:
         """Return the fewest first rows of `order` whose leaving makes room; None where all are not enough.
 
-        Unprotected ones leave first.
+        Unprotected ones leave first, and protected ones only where every unprotected row of the buffer is in the order:
+        what the owner has judged never leaves for a newcomer while something else is kept.
         """
         shielded = self.protected[order]
-        order = np.concatenate([order[~shielded], order[shielded]])
+        free = order[~shielded]
+        others = len(free) < np.count_nonzero(~self.protected)
+        order = free if others else np.concatenate([free, order[shielded]])
         count = self.needed(order)
         return None if count is None else [int(row) for row in order[:count]]
 

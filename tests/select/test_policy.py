@@ -19,6 +19,8 @@ def test_the_lowest_keys_leave_first_but_protected_rows_last(keys_and_protected,
     stored = kept(n, annotated=tuple(i for i, (_, protected) in enumerate(keys_and_protected) if protected))
     rows = np.arange(min(least_row, n), n)
     expected = sorted(rows, key=lambda row: (stored.annotated[row], keys[row], row))
+    if not all(stored.annotated[: rows[0] if len(rows) else n]):  # an unprotected row that may not leave
+        expected = [row for row in expected if not stored.annotated[row]]
     taken = room(must_leave, stored).take_lowest(rows, keys[rows])
     assert taken == (expected[:must_leave] if len(expected) >= must_leave else None)
 

@@ -18,8 +18,13 @@ SEED = 5
 
 
 def taken(order: list[int], stored: Kept, must_leave: int) -> list[int] | None:
-    """The slow meaning of every policy that puts rows in an order: unprotected ones first, as few as make room."""
-    order = [row for row in order if not stored.annotated[row]] + [row for row in order if stored.annotated[row]]
+    """The slow meaning of every policy that puts rows in an order: unprotected ones, as few as make room.
+
+    Protected ones follow only where no unprotected one is left out.
+    """
+    free = [row for row in order if not stored.annotated[row]]
+    left_out = any(not stored.annotated[row] and row not in order for row in range(len(stored.position)))
+    order = free if left_out else free + [row for row in order if stored.annotated[row]]
     return order[:must_leave] if len(order) >= must_leave else None
 
 
