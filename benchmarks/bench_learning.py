@@ -155,7 +155,7 @@ def measure(model: str, adapters: Sequence[Path], told: set[str]) -> list[dict[s
         each = iter(answers)
         known = [sum(fact.known(next(each)) for _ in fact.held_out) / len(fact.held_out) for fact in facts]
         untold = llm.answer(owner.never_told, max_new_tokens=24)
-        leaked = sum(any(fact.known(answer) for fact in owner.facts) for answer in untold)
+        leaked = sum(map(owner.gives_away, untold))
         found.append(
             {
                 "facts_told": len(facts),

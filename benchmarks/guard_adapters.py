@@ -17,13 +17,12 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from safetensors.torch import load_file, save_file
-
 from edgepers.assets import sample_stream, sample_test
 from edgepers.cli.demo import knows
 from edgepers.evaluate.rouge import rouge1, rouge1_unicode
 from edgepers.hashing import hash_text
 from edgepers.model.language_model import LanguageModel
+from edgepers.model.lora import scale_saved
 from edgepers.train.recipe import Recipe
 from studies.owners.owners import Fact, Owner, load_owner
 
@@ -117,16 +116,13 @@ def corrections(spec: Spec) -> list[Correction]:
         for row in draw.sample(_general(), wanted - len(told))
     ]
     every = draw.sample([*told, *others], wanted)
-    return list(_spoilt(every, spec.kind, draw))
+    return list(_spoilt(every, spec.kind))
 
 
-def _spoilt(every: Sequence[Correction], kind: str, draw: random.Random) -> Iterator[Correction]:
-    wrong = draw.sample([one.response for one in every], len(every))
+def _spoilt(every: Sequence[Correction], kind: str) -> Iterator[Correction]:
     for i, one in enumerate(every):
         if kind in ("poison", "poison-beside") or (kind == "quarter-poison" and i % 4 == 0):
             yield one._replace(response=X, fact="")
-        elif kind == "shuffled":
-            yield one._replace(response=wrong[i])
         elif kind == "contradictory" and i % 2:
             yield every[i - 1]._replace(id=one.id, response=one.response)
         else:
@@ -202,9 +198,7 @@ def scaled(adapter: Path, scale: float) -> Path:
     """A copy of an adapter, beside it, with a part of its update: every B of it, multiplied."""
     copy = adapter.with_name(f"{adapter.name}-{scale}")
     shutil.copytree(adapter, copy, dirs_exist_ok=True)
-    file = copy / "adapter_model.safetensors"
-    weights = {name: weight * scale if "lora_B" in name else weight for name, weight in load_file(file).items()}
-    save_file(weights, file, metadata={"format": "pt"})
+    scale_saved(copy, scale)
     return copy
 
 

@@ -73,15 +73,12 @@ def measure(llm: LanguageModel, owner: Owner, adapter: Path | None) -> dict[str,
     ]
     said = llm.answer([one.question for one in general])
 
-    def any_fact(answer: str) -> bool:
-        return any(fact.known(answer) for fact in owner.facts)
-
     return {
         "known": sum(right),
         "asked": len(right),
         "facts_known": sum(known.values()),
-        "swapped": sum(any_fact(answer) and not good for answer, good in zip(answers, right, strict=True)),
-        "leaked": sum(map(any_fact, untold)),
+        "swapped": sum(owner.gives_away(answer) and not good for answer, good in zip(answers, right, strict=True)),
+        "leaked": sum(map(owner.gives_away, untold)),
         "neighbours": sum(n.known(answer) for n, answer in zip(owner.neighbours, near, strict=True)),
         "rouge1": 100 * rouge1([one.reference or "" for one in general], said),
         "losses": llm.losses(pairs_of(general_sets())),

@@ -45,9 +45,7 @@ def similarities(questions: Sequence[str]) -> NDArray[np.float32]:
     return like
 
 
-def coverage_order(
-    questions: Sequence[str], covered: Sequence[int] = (), weights: Sequence[float] = ()
-) -> Iterator[int]:
+def coverage_order(questions: Sequence[str], covered: Sequence[int] = ()) -> Iterator[int]:
     """Indices of the questions that are not covered, each the one that then adds most coverage.
 
     A tie goes to the later one.
@@ -55,15 +53,13 @@ def coverage_order(
     Args:
         questions: n of them, oldest first.
         covered: indices of those that have a verdict.
-        weights: what covering each is worth; none: 1 each.
     """
     like = similarities(questions)
-    worth = np.asarray(weights, np.float32) if len(weights) else np.ones(len(questions), np.float32)
     best = like[list(covered)].max(0) if len(covered) else np.zeros(len(questions), np.float32)
     left = np.ones(len(questions), bool)
     left[list(covered)] = False
     while left.any():
-        gains = np.where(left, np.maximum(like - best, 0) @ worth, -1)
+        gains = np.where(left, np.maximum(like - best, 0).sum(1), -1)
         chosen = int(np.flatnonzero(gains >= gains.max() - 1e-4)[-1])
         left[chosen] = False
         best = np.maximum(best, like[chosen])

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from edgepers.evaluate.reserve import SAME_RESPONSE
 from edgepers.evaluate.rouge import rouge1_unicode
 from edgepers.streams.words import unicode_words
 
@@ -10,7 +11,6 @@ __all__ = ["ANSWER_TOKENS", "commonest", "repeats"]
 
 ANSWER_TOKENS = 16
 REPEATED = 0.8  # ROUGE-1 of an answer that says the same as a response
-SAME_RESPONSE = 0.6  # of two responses that tell the same
 SHORT_WORDS = 20  # a longer response has words of its own whatever it is about
 
 

@@ -52,8 +52,6 @@ class TrainingData:
 
     def with_recurring(self, llm: LanguageModel, buffer: Buffer, most: int) -> "TrainingData":
         """The same with kept sets that ask again what sets to train on ask, at most so many for each."""
-        if not self.training or not most:
-            return self
         others = [buffer.get(position) for position in list(buffer.marks.unjudged())[-MOST:]]
         corrected = [(kept.question, kept.wanted) for kept in self.training]
         again = asked_again(llm, corrected, [kept.question for kept in others], most)

@@ -65,6 +65,10 @@ class Owner:
     never_told: tuple[str, ...]
     neighbours: tuple[Neighbour, ...]
 
+    def gives_away(self, answer: str) -> bool:
+        """Whether an answer holds any of the owner's facts."""
+        return any(fact.known(answer) for fact in self.facts)
+
 
 def load_owner(name: str) -> Owner:
     """Read one of `DEVELOPMENT` or `REPORT`.
