@@ -123,7 +123,7 @@ def guard(llm: "LanguageModel", settings: Settings, asked: Asked, published: Pat
     llm.use_adapter(new)
     found = examiner.examine(llm, before)
     whole = judge(found, limits)
-    if whole.publish or new is None or not found.recalled or untaught(found):
+    if whole.publish or new is None or not found.recalled or untaught(found, limits.recalled):
         return whole  # a part of an update says no more than the whole
     llm.use_adapter(new, scale=PART)
     part = judge(examiner.examine(llm, before), limits, whole=found.recalled)

@@ -11,7 +11,6 @@ from edgepers.evaluate.reserve import LEAST_RESERVE
 
 __all__ = ["LIMITS", "Evidence", "Limits", "Repeats", "Verdict", "judge", "perplexity_rise", "untaught"]
 
-LEAST_RECALLED = 0.5  # share of the short responses that were trained on
 LEAST_KEPT = 0.8  # of what the whole update recalls, where a part of it is published
 MOST_NATS = 700.0  # a rise of more has no float
 
@@ -85,32 +84,35 @@ def _finite(value: float | None) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The most that a published adapter may do, as shares.
+    """The most that a published adapter may do, and the least that it must, as shares.
 
     Attributes:
         perplexity: that perplexity on general sets may rise over the base model's.
         general: of general questions that may be answered with what was trained.
         untold: of questions about what the owner has not told.
+        recalled: of the short responses that were trained on, the least that it says.
     """
 
     perplexity: float
     general: float
     untold: float
+    recalled: float
 
     @classmethod
     def of(cls, settings: Settings, parameters: int) -> "Limits":
         """By the model's size; of perplexity as set, where it is.
 
         A model of a few million parameters pays 12 to 17 % for what it learns of its owner, with rehearsal, on
-        development data, and says it where it should not, too (benchmarks/LOG.md).
+        development data, says it where it should not, and says word for word a third of what it was taught where the
+        questions are about everything (benchmarks/LOG.md).
         """
         limits = SMALLEST if parameters < 50_000_000 else LIMITS
         return limits if settings.guard_perplexity is None else replace(limits, perplexity=settings.guard_perplexity)
 
 
 # Settled on the first adapters of four owners: benchmarks/LOG.md, benchmarks/bench_guard.py.
-LIMITS = Limits(perplexity=0.05, general=0.2, untold=0.4)
-SMALLEST = Limits(perplexity=0.25, general=0.5, untold=0.5)
+LIMITS = Limits(perplexity=0.05, general=0.2, untold=0.4, recalled=0.5)
+SMALLEST = Limits(perplexity=0.25, general=0.5, untold=0.5, recalled=0.25)
 
 
 def perplexity_rise(base: Sequence[float], after: Sequence[float]) -> float:
@@ -139,7 +141,7 @@ def judge(evidence: Evidence, limits: Limits, *, whole: Sequence[bool] = ()) -> 
         refused = (  # what names a response comes first: its owner can look at that one
             _parrots(evidence, limits)
             or _forgets(rise, limits.perplexity)
-            or untaught(evidence, whole)
+            or untaught(evidence, limits.recalled, whole)
             or _worse_on_reserve(evidence)
         )
     guarded = len(after) >= LEAST_RESERVE or evidence.recalled
@@ -184,11 +186,17 @@ def _shortened(text: str, most: int = 60) -> str:
     return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
-def untaught(evidence: Evidence, whole: Sequence[bool] = ()) -> str:
-    """Say what an adapter has not learned of its training, or lost of what the `whole` of it has; else nothing."""
+def untaught(evidence: Evidence, least: float, whole: Sequence[bool] = ()) -> str:
+    """Say what an adapter has not learned of its training, or lost of what the `whole` of it has; else nothing.
+
+    Args:
+        evidence: what was measured.
+        least: share of the short responses that it must say.
+        whole: what the whole update says, where this is a part of it.
+    """
     recalled, n = evidence.recalled, len(evidence.recalled)
-    if n and sum(recalled) < LEAST_RECALLED * n:
-        return f"{sum(recalled)} of {n} short responses that it was trained on are said (at least {LEAST_RECALLED:.0%})"
+    if n and sum(recalled) < least * n:
+        return f"{sum(recalled)} of {n} short responses that it was trained on are said (at least {least:.0%})"
     if sum(recalled) < LEAST_KEPT * sum(whole):
         return f"{sum(recalled)} of {sum(whole)} responses that the whole update says are left"
     if not n and evidence.learned is not None and not evidence.learned[1] < evidence.learned[0]:
