@@ -144,6 +144,11 @@ class Settings:
     rehearsal: int = option(
         2, "general sets in each step on which the adapter is held to what the base model says; 0: none"
     )
+    review: int = option(
+        12,
+        "a round goes on from the published adapter, with so many sets of earlier rounds in each step; 0: it starts"
+        " afresh and learns everything again",
+    )
     word_dropout: float = option(
         0.2, "share of a question's words left out in training, others in each pass; 0: none, as with --lora-layers"
     )
@@ -247,6 +252,7 @@ _LIMITS: dict[str, tuple[float | None, float | None]] = {
     "lora_rank": (1, 4096),
     "lora_layers": (1, 10_000),
     "rehearsal": (0, 10_000),
+    "review": (0, 100_000),
     "untold": (0, 10_000),
     "word_dropout": (0.0, 0.9),
     "recurring": (0, 1000),
@@ -272,6 +278,7 @@ PAPER: dict[str, Any] = {
     "annotations_per_round": 128,
     "ask": "newest",
     "recurring": 0,
+    "review": 0,
     "lora_targets": "attention",
     "generations": 3,
     "synthesize": "pair",

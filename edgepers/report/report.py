@@ -53,6 +53,11 @@ def round_report(
     seen: int,
     trained_on: list[int],
     recurring: list[int],
+    start: str,
+    inherited: list[int],
+    new_sets: int,
+    contradicted: int,
+    lora: dict[str, Any],
     reserve_sets: int,
     variations: int,
     result: "TrainResult | None",
@@ -64,7 +69,9 @@ def round_report(
 ) -> dict[str, Any]:
     """What one round did; `result` is None where there was nothing to train on.
 
-    `trained_on` are positions of annotated sets, `recurring` of sets that ask again what these ask.
+    `trained_on` are positions of annotated sets, `recurring` of sets that ask again what these ask, `inherited` of all
+    that `start`, the adapter that training went on from, had learned ("": none). `new_sets` counts the pairs that were
+    learned anew, the rest was only reviewed.
 
     `energy` holds everything since the last round, selection too.
     `train_ended` is None, or where and why training ended before its last step; `train_steps` are those behind the
@@ -77,6 +84,11 @@ def round_report(
         "train_sets": len(trained_on),
         "trained_on": trained_on,
         "recurring": recurring,
+        "start": start or None,
+        "inherited": inherited,
+        "new_sets": new_sets,
+        "contradicted": contradicted,
+        "lora": lora,
         "reserve_sets": reserve_sets,
         "variations": variations,
         "train_steps": result.steps if result else 0,

@@ -6,6 +6,7 @@ That is when something is new, and the device has nothing else to do.
 import time
 from collections.abc import Mapping
 
+from edgepers.annotate.contradictions import part_contradicted
 from edgepers.board.sensors import Sensors, busy
 from edgepers.config import Settings
 from edgepers.evaluate.reserve import split_reserve
@@ -26,11 +27,15 @@ def nothing_new(state: State, buffer: Buffer, settings: Settings) -> str:
         return ""  # a training that was cut off
     if settings.annotations != "ask" and buffer.progress.position > buffer.progress.round_position:
         return ""
-    annotated, _ = split_reserve(buffer.annotated())
-    if not annotated:
+    training, _ = split_reserve(part_contradicted(buffer.annotated())[0])
+    if not training:
         return "nothing is annotated yet"
     reports = state.round_reports(buffer.progress.rounds)
-    if reports and set(reports[-1]["trained_on"]) == {kept.position for kept in annotated}:
+    if (
+        reports
+        and set(reports[-1]["trained_on"]) == {kept.position for kept in training}
+        and all(kept.asked <= reports[-1]["round"] for kept in training)
+    ):
         return f"nothing was annotated since round {reports[-1]['round']}"
     return ""
 

@@ -62,8 +62,10 @@ class Job:
         settings: of the state.
         pairs: (question, response) to train on.
         names: of the set that each of `pairs` comes from.
+        new: so many of `pairs` are to be learned; the others `start` has learned.
         asked: what the guard asks.
         adapter: the folder to make.
+        start: the folder of the adapter to go on from; None: a fresh one.
         published: the folder of the adapter that is published; None for the base model.
         memory_bytes: that the work may take, the model included.
         encode_tokens: as `LanguageModel` has it.
@@ -74,8 +76,10 @@ class Job:
     settings: Settings
     pairs: Sequence[Pair]
     names: Sequence[str]
+    new: int
     asked: Asked
     adapter: Path
+    start: Path | None
     published: Path | None
     memory_bytes: int
     encode_tokens: int
@@ -87,7 +91,8 @@ class Job:
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
         values |= {"settings": asdict(self.settings), "asked": asdict(self.asked)}
         values["adapter"] = str(self.adapter.absolute())
-        values["published"] = None if self.published is None else str(self.published.absolute())
+        for name in ("published", "start"):
+            values[name] = None if values[name] is None else str(values[name].absolute())
         return json.dumps(values)
 
     @classmethod
@@ -97,7 +102,8 @@ class Job:
         settings = values["settings"]
         settings |= {name: Size(settings[name]) for name, (kind, _) in Settings.hints().items() if kind is Size}
         values |= {"settings": Settings(**settings), "adapter": Path(values["adapter"])}
-        values["published"] = None if values["published"] is None else Path(values["published"])
+        for name in ("published", "start"):
+            values[name] = None if values[name] is None else Path(values[name])
         values["pairs"] = _pairs(values["pairs"])
         values["asked"] = Asked(**{name: _pairs(pairs) for name, pairs in values["asked"].items()})
         return cls(**values)
@@ -120,6 +126,8 @@ def do(llm: LanguageModel, job: Job, report: Reporter) -> Outcome:
         job.pairs,
         job.adapter,
         report.step,
+        start=job.start,
+        new=job.new,
         names=job.names,
         log=report.log,
         memory_bytes=job.memory_bytes,

@@ -29,6 +29,8 @@ def learn(
     folder: Path,
     on_step: Callable[[TrainStep], None],
     *,
+    start: Path | None = None,
+    new: int | None = None,
     names: Sequence[str] = (),
     log: Callable[[str], None] | None = None,
     memory_bytes: int | None = None,
@@ -38,6 +40,8 @@ def learn(
     """Train an adapter on (question, response) pairs; its folder appears when it is whole.
 
     Interrupted, it goes on from its checkpoint.
+
+    `start` is the folder of an adapter to go on from, which has learned all but the first `new` pairs.
 
     `names`, `micro_batch_tokens`, `on_micro_batch` and what is raised: as for `train`. `log` gets a line about pauses,
     and of the configuration that was chosen: for `memory_bytes`, where given, instead of `settings.memory`.
@@ -61,9 +65,11 @@ def learn(
     pause = Pause(settings.busy_bounds, write) if settings.pause_when_busy else None
     result = train(
         llm,
-        pairs,
+        pairs[:new],
         made,
         recipe,
+        start=start,
+        reviewed=pairs[new:] if new is not None else (),
         general=general,
         untold=untold,
         configuration=configuration,

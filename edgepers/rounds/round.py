@@ -6,7 +6,7 @@ else counts from the one commit that ends the round.
 """
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,7 +27,7 @@ from edgepers.rounds.job import Job, Outcome, do
 from edgepers.rounds.listener import Listener
 from edgepers.rounds.measure import HeldOutScores
 from edgepers.rounds.process import work_in_child
-from edgepers.rounds.training_data import TrainingData
+from edgepers.rounds.training_data import Lessons, TrainingData
 from edgepers.rounds.under_way import UnderWay
 from edgepers.select.verdicts import Verdicts
 from edgepers.state.buffer import Buffer
@@ -135,11 +135,17 @@ class Round:
         if data.training and self.settings.recurring:
             with self.lock:
                 data = data.with_recurring(self.llm(), self.buffer, self.settings.recurring)
-        pairs, names = data.pairs()
+        if data.contradicted:
+            self.listener.log(
+                f"round {number}: not learned, since a later verdict takes it back:"
+                f" {', '.join(kept.name for kept in data.contradicted)}"
+            )
+        parent = self._parent()
+        lessons = data.lessons(parent)
         outcome: Outcome | None = None
         verdict = Verdict(False, "no annotated set to train on", None, None)
-        if pairs:
-            outcome = self._work(data, pairs, names, name)
+        if lessons.pairs:
+            outcome = self._work(data, lessons, name)
             verdict = outcome.verdict
             self._tell(outcome)
         self.meter.check("the round")
@@ -158,8 +164,13 @@ class Round:
             seen=progress.position,
             trained_on=[kept.position for kept in data.training],
             recurring=sorted({kept.position for kept, _ in data.again}),
+            start=lessons.start,
+            inherited=_positions(parent) if parent is not None and lessons.start else [],
+            new_sets=lessons.new,
+            contradicted=len(data.contradicted),
+            lora=_lora(self.settings),
             reserve_sets=len(data.reserve),
-            variations=len(pairs) - len(data.training) - len(data.again),
+            variations=data.variations_count,
             result=None if outcome is None else outcome.result,
             verdict=verdict,
             peak_memory_bytes=self.meter.peak_bytes(),
@@ -183,15 +194,27 @@ class Round:
                 " have been refused"
             )
 
-    def _work(self, data: TrainingData, pairs: Sequence[tuple[str, str]], names: Sequence[str], name: str) -> Outcome:
+    def _parent(self) -> dict[str, Any] | None:
+        """The report of the round that made the published adapter, where a round may go on from that."""
+        published = self.buffer.progress.published
+        if not self.settings.review or self.state.published_folder(published) is None:
+            return None
+        reports = self.state.round_reports(self.buffer.progress.rounds)
+        found = next((one for one in reports if one["adapter"] == published), None)
+        return found if found is not None and found["lora"] == _lora(self.settings) else None
+
+    def _work(self, data: TrainingData, lessons: Lessons, name: str) -> Outcome:
         """Train and judge, here or in a child; where both do not fit into memory, this process's model goes first."""
+        published = self.state.published_folder(self.buffer.progress.published)
         job = Job(
             settings=replace(self.settings, model=self.llm().name),  # a path from here means nothing where a child is
-            pairs=pairs,
-            names=names,
+            pairs=lessons.pairs,
+            names=lessons.names,
+            new=lessons.new,
             asked=data.asked(),
             adapter=self.state.adapters / name,
-            published=self.state.published_folder(self.buffer.progress.published),
+            start=published if lessons.start else None,
+            published=published,
             memory_bytes=int(self.settings.memory),
             encode_tokens=self.llm().encode_tokens,
             threads=torch.get_num_threads(),
@@ -208,6 +231,16 @@ class Round:
             malloc_trim()  # what earlier stages have left free is the child's
             job = replace(job, memory_bytes=int(self.settings.memory) - self.meter.now_bytes())
             return work_in_child(job, self.state.folder, report, self.meter, self.under_way)
+
+
+def _lora(settings: Settings) -> dict[str, Any]:
+    """What an adapter must have in common with another one that goes on from it."""
+    return {"rank": settings.lora_rank, "targets": settings.lora_targets, "layers": settings.lora_layers}
+
+
+def _positions(report: Mapping[str, Any]) -> list[int]:
+    """Of all sets that an adapter has learned from, itself or by what it went on from."""
+    return sorted({*report["trained_on"], *report["recurring"], *report["inherited"]})
 
 
 class _Report:

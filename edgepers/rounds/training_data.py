@@ -1,8 +1,10 @@
 """What a round trains on and is judged by: the annotated sets, with their variations and what asks for them again."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
+from edgepers.annotate.contradictions import part_contradicted
 from edgepers.annotate.coverage import MOST
 from edgepers.evaluate.guard import Asked
 from edgepers.evaluate.reserve import split_reserve
@@ -14,7 +16,20 @@ from edgepers.state.records import KeptSet
 from edgepers.state.variations import Variations
 from edgepers.synth.recurring import asked_again
 
-__all__ = ["TrainingData"]
+__all__ = ["Lessons", "TrainingData"]
+
+
+class Lessons(NamedTuple):
+    """(question, response) pairs to learn, and the name of the set that each comes from.
+
+    The first `new` of them are to be learned, the others have been learned by `start`, the adapter to go on from; where
+    that is "", all are new.
+    """
+
+    pairs: Sequence[tuple[str, str]]
+    names: Sequence[str]
+    new: int
+    start: str
 
 
 @dataclass(frozen=True)
@@ -22,33 +37,56 @@ class TrainingData:
     """Annotated sets to train on, those held back for the guard, and every variation by its set's position.
 
     `again` are kept sets that nobody has judged and that ask for the same as a set to train on, with its response.
+    `contradicted` are annotated sets whose verdict a later one takes back: they are neither learned nor in reserve.
     """
 
     training: list[KeptSet]
     reserve: list[KeptSet]
     variations: dict[int, Variations]
     again: tuple[tuple[KeptSet, str], ...] = ()
+    contradicted: tuple[KeptSet, ...] = ()
 
     @classmethod
     def of(cls, state: State, buffer: Buffer) -> "TrainingData":
         """Gather what is annotated and varied as things are now."""
-        training, reserve = split_reserve(buffer.annotated())
-        return cls(training, reserve, state.variations(buffer.sealer))
+        valid, taken_back = part_contradicted(buffer.annotated())
+        training, reserve = split_reserve(valid)
+        return cls(training, reserve, state.variations(buffer.sealer), contradicted=taken_back)
 
-    def pairs(self) -> tuple[list[tuple[str, str]], list[str]]:
-        """Return (question, response) pairs to train on, and the name of the set that each comes from.
+    @property
+    def variations_count(self) -> int:
+        """Of the sets to train on."""
+        return sum(len(self._varied(kept)) for kept in self.training)
 
-        Sets come before variations, and these before what asks again.
+    def _varied(self, kept: KeptSet) -> Sequence[tuple[str, str]]:
+        return self.variations[kept.position].pairs if kept.position in self.variations else ()
+
+    def lessons(self, parent: Mapping[str, Any] | None = None) -> Lessons:
+        """What to train on: sets, their variations, then what asks again, what is new before what was learned.
+
+        Args:
+            parent: the report of the round that made the adapter to go on from; None: all is new. So it is where
+                nothing else is.
         """
-        pairs = [(kept.question, kept.wanted) for kept in self.training]
-        names = [kept.name for kept in self.training]
-        for kept in self.training:
-            varied = self.variations[kept.position].pairs if kept.position in self.variations else ()
-            pairs.extend(varied)
-            names.extend([kept.name] * len(varied))
-        pairs += [(kept.question, response) for kept, response in self.again]
-        names += [kept.name for kept, _ in self.again]
-        return pairs, names
+        learned = self._learned_by(parent) if parent else frozenset()
+        rows = [(kept, (kept.question, kept.wanted)) for kept in self.training]
+        rows += [(kept, pair) for kept in self.training for pair in self._varied(kept)]
+        rows += [(kept, (kept.question, response)) for kept, response in self.again]
+        new = [row for row in rows if row[0].position not in learned]
+        if parent is None or not new:
+            parent, new = None, rows
+        old = [row for row in rows if row[0].position in learned] if parent else []
+        both = [*new, *old]
+        start = str(parent["adapter"]) if parent else ""
+        return Lessons([pair for _, pair in both], [kept.name for kept, _ in both], len(new), start)
+
+    def _learned_by(self, parent: Mapping[str, Any]) -> frozenset[int]:
+        """Positions of what a round has learned, as it is to be learned now."""
+        before = set(parent["trained_on"])
+        same = [kept for kept in self.training if kept.position in before and kept.asked <= parent["round"]]
+        answers = {kept.wanted for kept in same}
+        again = [kept for kept, response in self.again if kept.position in parent["recurring"] and response in answers]
+        return frozenset(kept.position for kept in (*same, *again))
 
     def with_recurring(self, llm: LanguageModel, buffer: Buffer, most: int) -> "TrainingData":
         """The same with kept sets that ask again what sets to train on ask, at most so many for each."""

@@ -67,7 +67,7 @@ def forget(state: State, buffer: Buffer, sets: Sequence[KeptSet]) -> dict[str, A
         tainted = [
             done["adapter"]
             for done in state.round_reports(buffer.progress.rounds)
-            if done["adapter"] and positions.intersection(done["trained_on"] + done["recurring"])
+            if done["adapter"] and positions.intersection(done["trained_on"] + done["recurring"] + done["inherited"])
         ]
         buffer.forget(sorted(positions), buffer.progress.adapters_withdrawn(tuple(tainted)))
         finish_forgetting(state, buffer)

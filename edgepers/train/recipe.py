@@ -38,6 +38,7 @@ class Recipe:
         top: the adapter is on so many uppermost blocks, and those below run once for each set; None: on all.
         rehearsal: general sets beside those of each step.
         word_dropout: share of a question's words that is left out, others in each pass.
+        review: sets that the adapter it goes on from has learned, beside those of each step.
         untold: questions of what the owner has not told, beside those of each step.
         optimizer_bits: of AdamW's moments, 32 or 8.
         liger: norms and gated products by Liger-Kernel.
@@ -55,6 +56,7 @@ class Recipe:
     top: int | None = None
     rehearsal: int = 0
     word_dropout: float = 0.0
+    review: int = 0
     untold: int = 0
     optimizer_bits: int = 32
     liger: bool = False
@@ -76,6 +78,7 @@ class Recipe:
             top=settings.lora_layers,
             rehearsal=settings.rehearsal,
             word_dropout=settings.word_dropout,
+            review=settings.review,
             untold=settings.untold,
             optimizer_bits=8 if eight else 32,
             liger=settings.liger,
@@ -91,18 +94,21 @@ class Recipe:
             return math.ceil(self.epochs * sum(lengths) / self.step_tokens)
         return self.epochs * math.ceil(len(lengths) / min(self.batch, len(lengths)))
 
-    def plan(self, lengths: Sequence[int], steps: int, untold: int = 0) -> list[list[int]]:
-        """Which sets each step takes: of these, then of so many untold ones, which are counted on from them."""
+    def plan(self, lengths: Sequence[int], steps: int, reviewed: int = 0, untold: int = 0) -> list[list[int]]:
+        """Which sets each step takes: of these, then of so many reviewed and untold ones, who are counted on."""
         if self.step_tokens is not None:
             own = list(batches_of_tokens(lengths, self.step_tokens, steps, self.seed))
         else:
             own = list(batches(len(lengths), self.batch, steps, self.seed))
-        if not untold or not self.untold:
-            return own
-        beside = batches(untold, self.untold, steps, self.seed)
-        return [[*chosen, *(len(lengths) + i for i in more)] for chosen, more in zip(own, beside, strict=True)]
+        first = len(lengths)
+        for there, a_step in ((reviewed, self.review), (untold, self.untold)):
+            if there and a_step:
+                beside = batches(there, a_step, steps, self.seed)
+                own = [[*chosen, *(first + i for i in more)] for chosen, more in zip(own, beside, strict=True)]
+            first += there
+        return own
 
     def most_sets(self, lengths: Sequence[int]) -> int:
-        """Return the most sets of one step: own ones of these lengths, untold and rehearsed ones."""
+        """Return the most sets of one step: own ones of these lengths, reviewed, untold and rehearsed ones."""
         own = self.batch if self.step_tokens is None else math.ceil(self.step_tokens / min(lengths))
-        return own + self.untold + self.rehearsal
+        return own + self.review + self.untold + self.rehearsal

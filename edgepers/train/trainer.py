@@ -17,6 +17,7 @@ from edgepers.errors import BudgetError, MicroBatchHalvedError, ModelError
 from edgepers.hashing import hash_text, mix
 from edgepers.model.heap import eager_trim
 from edgepers.model.language_model import Example, LanguageModel
+from edgepers.model.lora import hash_update, load_update
 from edgepers.train.checkpoint import Progress, load_checkpoint, save_checkpoint
 from edgepers.train.checkpointed_blocks import blocks_of, recomputed_blocks
 from edgepers.train.divergence import DIVERGED_STEPS, Ended, LastGood, culprits, far_above, limit_of
@@ -85,6 +86,8 @@ def train(
     folder: Path,
     recipe: Recipe,
     *,
+    start: Path | None = None,
+    reviewed: Sequence[tuple[str, str]] = (),
     general: Sequence[tuple[str, str]] = (),
     untold: Sequence[tuple[str, str]] = (),
     configuration: MemoryLayout | None = None,
@@ -95,7 +98,7 @@ def train(
     micro_batch_tokens: int | None = None,
     on_micro_batch: Callable[[int], None] | None = None,
 ) -> TrainResult:
-    """Train a fresh adapter and save it to `folder` in PEFT's own format.
+    """Train an adapter, fresh or from another one's weights, and save it to `folder` in PEFT's own format.
 
     A step whose loss or gradient is not finite is not taken, and the run ends there; so it does at the last of
     `DIVERGED_STEPS` steps in a row with a loss above `limit_of`. What is saved is the adapter that last had a good
@@ -107,6 +110,9 @@ def train(
         pairs: (question, response) to learn.
         folder: exists.
         recipe: how.
+        start: the folder of an adapter of the same rank and layers to go on from; None: a fresh one.
+        reviewed: (question, response) that it has learned, a few of them beside `pairs` in each step, lest they are
+            forgotten.
         general: (question, response) of the sets to rehearse: each step also holds the adapter to what the base model
             says of some.
         untold: (question, response) of what the owner has not told, learned beside `pairs`, a few in each step.
@@ -115,7 +121,8 @@ def train(
             is the same to
             the bit. It is written every `CHECKPOINT_SECONDS`.
         on_step: called after each step.
-        names: what the owner calls each of `pairs`, where one makes the run end; without them, its number from 0.
+        names: what the owner calls each of `pairs`, then of `reviewed`, where one makes the run end; without them, its
+            number from 0.
         pause: called between micro-batches with what writes the checkpoint; returns the seconds that it waited
             (`pause.Pause`).
         micro_batch_tokens: of a micro-batch, at most, whatever `configuration` and `checkpoint` say: memory ran out
@@ -130,7 +137,8 @@ def train(
     """
     check_kernels(recipe, llm.device)
     most = max_tokens_of(llm.parameter_count)
-    examples = [llm.example(question, response, most) for question, response in pairs]
+    told = [*pairs, *reviewed] if recipe.review else list(pairs)
+    examples = [llm.example(question, response, most) for question, response in told]
     began = saved = time.monotonic()
     run: _Run | None = None
     progress: Progress | None = None
@@ -138,7 +146,9 @@ def train(
     try:
         layout = (configuration or default_configuration(llm)).at_most(micro_batch_tokens)
         beside = [llm.example(question, response, most) for question, response in untold] if recipe.untold else []
-        with _prepared(llm, recipe, layout, pairs, own=examples, untold=beside, general=general) as run:
+        with _prepared(
+            llm, recipe, layout, told, new=len(pairs), start=start, own=examples, untold=beside, general=general
+        ) as run:
             progress = run.resumed(checkpoint)
             if on_micro_batch is not None:
                 on_micro_batch(progress.micro_batch_tokens)
@@ -213,7 +223,10 @@ class _Clock:
 
 @dataclass(slots=True, kw_only=True)
 class _Run:
-    """A model made ready for a recipe: the first of its examples are the owner's `pairs`, then come untold ones."""
+    """A model made ready for a recipe: the first of its examples are the owner's `pairs`, then come untold ones.
+
+    Of the owner's the first are new, the rest reviewed.
+    """
 
     llm: LanguageModel
     model: Any
@@ -226,6 +239,7 @@ class _Run:
     plan: list[list[int]]
     states_of: States
     rehearsal: Rehearsal
+    began_from: str
     shared: int
     lower: FrozenPrefix | None
     dropout: InputDropout
@@ -236,7 +250,7 @@ class _Run:
     @property
     def identity(self) -> str:
         """Of the run: two with the same one have the same result."""
-        what = ([example.ids for example in self.examples], self.recipe, self.steps)
+        what = ([example.ids for example in self.examples], self.recipe, self.steps, self.began_from)
         return f"{self.llm.identity}:{hash_text(repr(what)):016x}"
 
     def resumed(self, checkpoint: Path | None) -> Progress:
@@ -363,13 +377,15 @@ def _prepared(
     configuration: MemoryLayout,
     pairs: Sequence[tuple[str, str]],
     *,
+    new: int,
+    start: Path | None,
     own: Sequence[Example],
     untold: Sequence[Example],
     general: Sequence[tuple[str, str]],
 ) -> Iterator[_Run]:
-    """Put a fresh adapter on the model and everything else in place; leaving gives the model back as it was."""
+    """Put an adapter on the model and everything else in place; leaving gives the model back as it was."""
     examples = [*own, *untold]
-    lengths = [len(example.ids) for example in own]
+    lengths = [len(example.ids) for example in own[:new]]
     steps = recipe.steps_for(lengths)
     peak = default_learning_rate(llm.parameter_count) if recipe.learning_rate is None else recipe.learning_rate
     with contextlib.ExitStack() as stack:
@@ -393,6 +409,8 @@ def _prepared(
         # Norms are compared with their replacements on real weights, which PEFT does not touch.
         stack.enter_context(lean_norms(llm.decoder, by_liger=recipe.liger))
         model = llm.start_lora(recipe.rank, recipe.seed, recipe.targets, recipe.top)
+        if start is not None:
+            load_update(model, start)
         if lower is not None:  # after the states were cached, or it would give out what is not there yet
             stack.enter_context(lower.passed_over())
         stack.enter_context(recomputed_blocks(model, configuration.recomputed_blocks))
@@ -417,9 +435,10 @@ def _prepared(
             examples=examples,
             steps=steps,
             peak=peak,
-            plan=recipe.plan(lengths, steps, len(untold)),
+            plan=recipe.plan(lengths, steps, len(own) - new, len(untold)),
             states_of=states_of,
             rehearsal=rehearsal,
+            began_from="" if start is None else hash_update(start),
             shared=states_of.shared(everything),
             lower=lower,
             dropout=dropout,
