@@ -52,6 +52,7 @@ RECIPE: dict[str, Any] = {
     "untold": 0,
     "word_dropout": 0.0,
     "recurring": 0,
+    "review": 0,
     "ask": "newest",
 }
 SCORES = ("entropy", "domain_score", "dissimilarity")

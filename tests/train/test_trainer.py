@@ -156,3 +156,68 @@ def test_a_diverging_run_ends_in_one_line_and_keeps_the_model_usable(llm, tmp_pa
         run(llm, tmp_path, steps=40, learning_rate=1e30)
     assert llm.answer(["Hi"], max_new_tokens=2)
     assert not list(tmp_path.iterdir())
+
+
+def test_training_goes_on_from_an_adapter_and_reviews_what_it_has_learned(llm, tmp_path):
+    first, second, alone = (tmp_path / name for name in ("first", "second", "alone"))
+    for folder in (first, second, alone):
+        folder.mkdir()
+    old, new = PAIRS[:2], PAIRS[2:]
+    recipe = Recipe(epochs=30, batch=4, learning_rate=4e-3, rank=4, seed=1, review=2)
+    train(llm, old, first, recipe)
+    llm.use_adapter(first)
+    learned = llm.losses(old)
+    losses = []
+    train(llm, new, second, recipe, start=first, reviewed=old, on_step=lambda step: losses.append(step.loss))
+    train(llm, new, alone, recipe, start=first)
+    llm.use_adapter(second)
+    kept, gained = llm.losses(old), llm.losses(new)
+    llm.use_adapter(alone)
+    forgotten = llm.losses(old)
+    llm.use_adapter(None)
+    assert gained[0] < 0.5 * llm.losses(new)[0]
+    assert sum(kept) < sum(forgotten)
+    assert sum(kept) < sum(learned) + 0.5
+    assert losses[0] < sum(llm.losses(PAIRS)) / 3  # it began with what was learned
+
+
+def test_an_interrupted_run_does_not_go_on_from_another_adapters_checkpoint(llm, tmp_path):
+    folders = [tmp_path / name for name in ("first", "other", "made")]
+    for folder, seed in zip(folders, (1, 2, 1), strict=True):
+        folder.mkdir()
+        run(llm, folder, seed=seed)
+    recipe, checkpoint = Recipe(steps=4, batch=4, rank=4, seed=1), tmp_path / "checkpoint"
+
+    class Stop(Exception):
+        pass
+
+    def stop(step):
+        if step.step == 2:
+            raise Stop
+
+    def steps_from(start):
+        seen = []
+        train(
+            llm,
+            PAIRS,
+            folders[2],
+            recipe,
+            start=start,
+            checkpoint=checkpoint,
+            on_step=lambda step: seen.append(step.step),
+        )
+        return seen
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stop):
+        patch.setattr(trainer, "CHECKPOINT_SECONDS", 0.0)
+        train(llm, PAIRS, folders[2], recipe, start=folders[0], checkpoint=checkpoint, on_step=stop)
+    kept = checkpoint.read_bytes()
+    assert steps_from(folders[1]) == [1, 2, 3, 4]
+    checkpoint.write_bytes(kept)
+    assert steps_from(folders[0]) == [3, 4]
+
+
+def test_an_adapter_of_another_rank_is_not_gone_on_from(llm, tmp_path):
+    run(llm, tmp_path, steps=2)
+    with pytest.raises(ModelError, match="another rank"):
+        train(llm, PAIRS, tmp_path, Recipe(steps=2, rank=8), start=tmp_path)
