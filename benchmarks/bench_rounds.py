@@ -12,6 +12,8 @@ rounds anew: what was right before is wrong then. One line a round:
   answered with them now, of how many (facts that have changed not counted).
 - `changed`: of the held-out questions about changed facts, how many get the new answer, and how many the old one.
 - `leaked`: of 20 questions an owner about what was never told, those answered with one of their facts.
+- `neighbours`: of 20 questions an owner that anyone can answer, those answered right; `rouge1` in percent of 30 general
+  questions. Line 0 is the base model's.
 - `new`, `steps`, `train_seconds`, `seconds` of the round, `perplexity_rise` on general sets, `published`.
 """
 
@@ -26,18 +28,20 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import RESULTS, describe
-from edgepers.assets import sample_stream
+from edgepers.assets import sample_stream, sample_test
 from edgepers.cli.demo import knows
 from edgepers.config import Settings
+from edgepers.evaluate.rouge import rouge1
 from edgepers.personalize import Personalizer
 from edgepers.streams import DialogueSet, read_dialogue_sets
-from studies.owners.owners import Fact, Owner, load_owner
+from studies.owners.owners import Fact, Neighbour, Owner, load_owner
 
 WORDINGS = 6
 CHANGED = 3
 CHANGE_BEFORE = 7  # round
 NEW_VALUES = ("Zephyrine", "Quillfeather", "Brackenhall")
 UNSURE = "I'm not sure about that."
+GENERAL = [one for one in read_dialogue_sets(sample_test(), need_reference=True) if (one.id or "").startswith("dolly-")]
 
 
 @dataclass(frozen=True)
@@ -141,10 +145,21 @@ class Rounds:
             "facts": {number: sum(first == number for first in self._first.values()) for number in rounds},
             "known": known,
             "changed": changed,
+            **self.general(),
+        }
+
+    def general(self) -> dict[str, Any]:
+        """What the published model says of what nobody told, and of what anyone knows."""
+        near = [neighbour for one in self._owners for neighbour in one.neighbours]
+        answers = self._owner.answer([neighbour.question for neighbour in near], max_new_tokens=24)
+        said = self._owner.answer([one.question for one in GENERAL])
+        return {
             "leaked": {
                 one.name: sum(map(one.gives_away, self._owner.answer(one.never_told, max_new_tokens=24)))
                 for one in self._owners
             },
+            "neighbours": [sum(map(Neighbour.known, near, answers)), len(near)],
+            "rouge1": round(100 * rouge1([one.reference or "" for one in GENERAL], said), 2),
         }
 
 
@@ -173,6 +188,7 @@ def main() -> None:
         with Personalizer(Path(made) / "state", replace(settings, every=every)) as owner:
             measured = Rounds(owner, owners)
             opened = owner.open_stream(file)
+            _write(args.out, about | {"round": 0} | measured.general())
             for number in range(1, args.rounds + 1):
                 owner.select(file, limit=number * every)
                 if number == CHANGE_BEFORE:
@@ -180,8 +196,12 @@ def main() -> None:
                 began = time.perf_counter()
                 line = measured.line(owner.round(opened), time.perf_counter() - began)
                 print(json.dumps(line), flush=True)
-                with args.out.open("a", encoding="utf-8") as out:
-                    out.write(json.dumps(about | line) + "\n")
+                _write(args.out, about | line)
+
+
+def _write(file: Path, line: dict[str, Any]) -> None:
+    with file.open("a", encoding="utf-8") as out:
+        out.write(json.dumps(line) + "\n")
 
 
 if __name__ == "__main__":
