@@ -12,10 +12,10 @@ __all__ = ["annotate", "pending", "requests"]
 
 
 def pending(verdicts: Verdicts, round_number: int, ask: str = "coverage") -> Iterator[KeptSet]:
-    """List the sets without a verdict in the order of asking.
+    """List the sets whose right answer is not known, in the order of asking.
 
-    Those never asked about come first; none is asked about twice in one round. Each is opened when it is its turn; one
-    that has left by then is passed over.
+    Those never asked about come first, and last those that the owner has called wrong without a correction; none is
+    asked about twice in one round. Each is opened when it is its turn; one that has left by then is passed over.
 
     Args:
         verdicts: of the buffer.
@@ -28,10 +28,14 @@ def pending(verdicts: Verdicts, round_number: int, ask: str = "coverage") -> Ite
         before = [position for position in order if marks[position].asked] if ask == "coverage" else order
         fresh = [position for position in order if not marks[position].asked] if ask == "coverage" else []
         positions, questions, covering = _questions(verdicts, fresh, round_number)
+        judged = [p for p in marks if marks[p].annotated and marks[p].asked != round_number]
     coverage = (positions[i] for i in coverage_order(questions, range(covering)))
     for position in chain(coverage, fresh[MOST:], before):
         if verdicts.holds(position):
             yield verdicts.buffer.get(position)
+    for position in judged:
+        if verdicts.holds(position) and (kept := verdicts.buffer.get(position)).rejected:
+            yield kept
 
 
 def _questions(verdicts: Verdicts, fresh: Sequence[int], round_number: int) -> tuple[list[int], list[str], int]:
@@ -58,21 +62,21 @@ def annotate(verdicts: Verdicts, source: Source, round_number: int, most: int, a
     `ask` says in which order, as in `pending`.
 
     Returns:
-        Counts by outcome: "good", "corrected", "skipped", "too_big", "no_room".
+        Counts by outcome: "good", "corrected", "bad", "skipped", "too_big", "no_room".
     """
     outcomes: dict[str, int] = {}
     left = most - verdicts.buffer.marks.asked_in(round_number)
     asking = pending(verdicts, round_number, ask)
     while left > 0 and (kept := next(asking, None)) is not None:
         answer = source(kept)
-        if answer is None:
+        if answer is None or (kept.rejected and answer.bad):  # that it was wrong is known
             continue
         left -= 1
         outcome = "skipped"
         if answer is not SKIPPED:
-            refusal = verdicts.annotate(kept.position, answer.reference, round_number)
+            refusal = verdicts.annotate(kept.position, answer.reference, round_number, bad=answer.bad)
             outcome = refusal or verdicts.buffer.get(kept.position).verdict
-        if outcome in ("skipped", "too_big", "no_room"):
+        if outcome in ("skipped", "too_big", "no_room") and not kept.rejected:  # whose verdict keeps its date
             verdicts.mark_asked(kept.position, round_number)
         outcomes[outcome] = outcomes.get(outcome, 0) + 1
     return outcomes

@@ -29,6 +29,7 @@ from edgepers.rounds.measure import HeldOutScores
 from edgepers.rounds.process import work_in_child
 from edgepers.rounds.training_data import Lessons, TrainingData
 from edgepers.rounds.under_way import UnderWay
+from edgepers.rounds.verdicts import nothing_to_train_on
 from edgepers.select.verdicts import Verdicts
 from edgepers.state.buffer import Buffer
 from edgepers.state.folder import State
@@ -143,7 +144,7 @@ class Round:
         parent = self._parent()
         lessons = data.lessons(parent)
         outcome: Outcome | None = None
-        verdict = Verdict(False, "no annotated set to train on", None, None)
+        verdict = Verdict(False, nothing_to_train_on(len(data.rejected)), None, None)
         if lessons.pairs:
             outcome = self._work(data, lessons, name)
             verdict = outcome.verdict
@@ -170,6 +171,7 @@ class Round:
             contradicted=len(data.contradicted),
             lora=_lora(self.settings),
             reserve_sets=len(data.reserve),
+            rejected_sets=len(data.rejected),
             variations=data.variations_count,
             result=None if outcome is None else outcome.result,
             verdict=verdict,
