@@ -115,13 +115,19 @@ class LanguageModel(CausalModel):
                 packaged one.
             bits: 4 or 16.
             device: None: the GPU where there is one.
-            log: is told in one line of what takes long and is done once.
+            log: is told in one line of what takes long and is done once, and that no token ends an answer.
 
         Raises:
             ModelError: names the model and the cure.
         """
         loaded, tokenizer, name, identity = load_pretrained(model, bits, device, log)
-        return cls(loaded, tokenizer, name, identity, bits)
+        llm = cls(loaded, tokenizer, name, identity, bits)
+        if log is not None and not llm.stop_ids:
+            log(
+                f"--model {name} has no token that ends an answer: {llm.prompts.end_of_turn!r} does, which it learns"
+                " with each correction; until then answers may run on"
+            )
+        return llm
 
     @property
     def _model(self) -> Any:

@@ -74,7 +74,7 @@ def test_a_dropped_exchange_that_its_owner_calls_wrong_is_kept_after_all(session
 
 def test_an_empty_correction_is_refused_by_name(session):
     session.ask("What is my dog called?", lambda _: None)
-    with pytest.raises(UsageError, match="^set 0: its correction is empty; give the wanted response"):
+    with pytest.raises(UsageError, match=r"^set 0: its correction is empty; give the wanted response"):
         session.judge("  ")
     assert session.verdicts == session.owner.buffer.progress.annotated == 0
 
