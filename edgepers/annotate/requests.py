@@ -1,6 +1,6 @@
 """Which kept sets the owner is asked about, and what becomes of the answers: rarely, and never blocking."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
 
 from edgepers.annotate.coverage import MOST, coverage_order
@@ -9,6 +9,12 @@ from edgepers.select.verdicts import Verdicts
 from edgepers.state.records import KeptSet
 
 __all__ = ["annotate", "pending", "requests"]
+
+
+_REFUSED = {
+    "too_big": "its correction is too long to keep inside the storage budget; shorten it, or raise --storage",
+    "no_room": "no room for its correction, since everything kept is judged; raise --storage",
+}
 
 
 def pending(verdicts: Verdicts, round_number: int, ask: str = "coverage") -> Iterator[KeptSet]:
@@ -56,10 +62,18 @@ def requests(verdicts: Verdicts, round_number: int, most: int, ask: str = "cover
     return list(islice(pending(verdicts, round_number, ask), most))
 
 
-def annotate(verdicts: Verdicts, source: Source, round_number: int, most: int, ask: str = "coverage") -> dict[str, int]:
+def annotate(
+    verdicts: Verdicts,
+    source: Source,
+    round_number: int,
+    most: int,
+    ask: str = "coverage",
+    *,
+    log: Callable[[str], None] | None = None,
+) -> dict[str, int]:
     """Ask about at most `most` sets in this round, those asked before an interruption counted in.
 
-    `ask` says in which order, as in `pending`.
+    `ask` says in which order, as in `pending`; `log` gets a line about each answer that could not be kept.
 
     Returns:
         Counts by outcome: "good", "corrected", "bad", "skipped", "too_big", "no_room".
@@ -76,6 +90,8 @@ def annotate(verdicts: Verdicts, source: Source, round_number: int, most: int, a
         if answer is not SKIPPED:
             refusal = verdicts.annotate(kept.position, answer.reference, round_number, bad=answer.bad)
             outcome = refusal or verdicts.buffer.get(kept.position).verdict
+            if refusal and log is not None:
+                log(f"set {kept.name}: {_REFUSED[refusal]}")
         if outcome in ("skipped", "too_big", "no_room") and not kept.rejected:  # whose verdict keeps its date
             verdicts.mark_asked(kept.position, round_number)
         outcomes[outcome] = outcomes.get(outcome, 0) + 1
