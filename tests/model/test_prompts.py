@@ -64,9 +64,6 @@ def test_a_talk_is_written_as_the_template_takes_it(tokenizer, template, prompt)
 
 
 @pytest.mark.parametrize(
-    "template", [QWEN, QWEN.replace("enable_thinking", "other"), R1], ids=["option", "none", "opened"]
-)
-@pytest.mark.parametrize(
     ("tail", "end", "named", "stop"),
     [
         ("<|end|>", "<|end|>", False, ()),
@@ -97,6 +94,9 @@ def test_without_a_template_and_an_end_what_is_learned_ends_where_the_other_side
     assert (silent.completion("Is she old?", "Yes."), silent.stop) == ("Yes.\nUser:", ("\nUser:",))
 
 
+@pytest.mark.parametrize(
+    "template", [QWEN, QWEN.replace("enable_thinking", "other"), R1], ids=["option", "none", "opened"]
+)
 def test_a_thought_is_closed_before_an_answer_is_asked_or_learned(tokenizer, template):
     found = prompts(tokenizer, template)
     assert re.search(r"<\|assistant\|><think>\s*</think>\s*$", found.prompt("Hi"))
