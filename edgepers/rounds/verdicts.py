@@ -34,6 +34,9 @@ def nothing_to_train_on(rejected: int) -> str:
     """Why there is nothing to train on, where so many sets were judged wrong; in one line, with what to do."""
     if not rejected:
         return "no annotated set to train on; correct a kept one, or say that it is fine"
-    sets = "the one set that is judged is" if rejected == 1 else f"all {rejected} sets that are judged are"
-    cure = "correct it" if rejected == 1 else "correct one of them"
-    return f"nothing to train on: {sets} judged wrong, without a right answer; {cure}"
+    if rejected == 1:
+        return "nothing to train on: the only verdict says that a response was wrong, not what is right; correct it"
+    return (
+        f"nothing to train on: all {rejected} verdicts say that a response was wrong, none what is right; correct one"
+        " of them"
+    )

@@ -151,7 +151,7 @@ def test_thumbs_down_alone_teach_nothing_until_one_is_corrected(owner):
     done, _ = owner.run([wrong("dog"), wrong("home"), wrong("tea")])
     assert (done["train_steps"], done["adapter"], done["published"], done["rejected_sets"]) == (0, None, False, 3)
     assert done["reason"] == (
-        "nothing to train on: all 3 sets that are judged are judged wrong, without a right answer; correct one of them"
+        "nothing to train on: all 3 verdicts say that a response was wrong, none what is right; correct one of them"
     )
     assert owner.verdicts() == {"dog": "bad", "dog2": "", "home": "bad", "tea": "bad"}
     assert owner.requests() == ["dog2", "dog", "home", "tea"]
@@ -167,7 +167,7 @@ def test_the_published_adapter_stays_where_a_round_has_thumbs_down_alone(owner):
     owner.judge("home", None, bad=True)
     done = owner.round([])
     assert (done["train_steps"], done["published"], done["rejected_sets"]) == (0, False, 1)
-    assert done["reason"].endswith("the one set that is judged is judged wrong, without a right answer; correct it")
+    assert done["reason"].endswith("the only verdict says that a response was wrong, not what is right; correct it")
     with Buffer(owner.state) as buffer:
         assert buffer.progress.published == "0001"
 
@@ -200,6 +200,12 @@ def test_a_thumbs_down_is_exported_found_by_forget_and_learned_from_a_correction
     ]
     assert main(["forget", "--state", str(owner.state), "--matching", "A good dog"]) == 0
     assert owner.verdicts() == {"dog": "corrected"}
+
+
+def test_what_was_called_wrong_is_not_learned_by_a_correction_that_says_the_same(owner, monkeypatch):
+    monkeypatch.setattr(training_data, "asked_again", lambda llm, pairs, others, most: _all_of(pairs, others))
+    done, _ = owner.run([wrong("dog2"), corrected("dog", ROWS[1]["response"])], rows=ROWS[:2])
+    assert (done["rejected_sets"], done["recurring"]) == (1, [])
 
 
 def _all_of(pairs, others):
