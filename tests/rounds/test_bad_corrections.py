@@ -204,8 +204,9 @@ def test_a_thumbs_down_is_exported_found_by_forget_and_learned_from_a_correction
 
 def test_what_was_called_wrong_is_not_learned_by_a_correction_that_says_the_same(owner, monkeypatch):
     monkeypatch.setattr(training_data, "asked_again", lambda llm, pairs, others, most: _all_of(pairs, others))
-    done, _ = owner.run([wrong("dog2"), corrected("dog", ROWS[1]["response"])], rows=ROWS[:2])
-    assert (done["rejected_sets"], done["recurring"]) == (1, [])
+    asked = {"id": "name", "question": "Tell me the name of my dog.", "response": "A good dog."}
+    done, _ = owner.run([wrong("name"), corrected("dog", "A good dog.")], rows=[ROWS[0], asked])
+    assert (done["train_sets"], done["rejected_sets"], done["recurring"]) == (1, 1, [])
 
 
 def _all_of(pairs, others):
