@@ -306,7 +306,7 @@ def test_an_owner_who_answers_nothing_blocks_nothing(tmp_path, llm, stream):
     with Personalizer(tmp_path / "s", Settings(**QUICK), llm=llm, source=lambda kept: None) as owner:
         report = owner.run(stream, limit=30)
     assert [(done["published"], done["reason"], done["adapter"]) for done in report["rounds"]] == [
-        (False, "no annotated set to train on", None)
+        (False, "no annotated set to train on; correct a kept one, or say that it is fine", None)
     ] * 2
     assert report["published"] is None
 

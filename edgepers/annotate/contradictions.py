@@ -48,14 +48,30 @@ def contradicted(verdicts: Sequence[tuple[str, str]]) -> list[int]:
 def part_contradicted(annotated: Sequence[KeptSet]) -> tuple[list[KeptSet], tuple[KeptSet, ...]]:
     """Annotated sets whose verdict holds, and those whose verdict a later one takes back.
 
-    Later is what a later round asked about, or in the same round what came later in the stream.
+    Later is what a later round asked about, or in the same round what came later in the stream. A response that is
+    judged wrong takes back that it was wanted, and the other way round.
     """
     latest_last = sorted(annotated, key=lambda kept: (kept.asked, kept.position))
-    gone = {latest_last[i].position for i in contradicted([(kept.question, kept.wanted) for kept in latest_last])}
+    taught = [kept for kept in latest_last if not kept.rejected]
+    gone = {taught[i].position for i in contradicted([(kept.question, kept.wanted) for kept in taught])}
+    gone |= _taken_back(latest_last)
     return (
         [kept for kept in annotated if kept.position not in gone],
         tuple(kept for kept in annotated if kept.position in gone),
     )
+
+
+def _taken_back(latest_last: Sequence[KeptSet]) -> set[int]:
+    """Positions of sets with the same question and response as one that was judged the other way later."""
+    same: dict[tuple[object, object], list[KeptSet]] = {}
+    for kept in latest_last:
+        same.setdefault((_words(kept.question), _words(kept.wanted)), []).append(kept)
+    return {kept.position for sets in same.values() for kept in sets if kept.rejected != sets[-1].rejected}
+
+
+def _words(text: str) -> object:
+    """What two texts of the same words have in common; text without a word is itself."""
+    return frozenset(Counter(unicode_words(text)).items()) or text.strip()
 
 
 def _f1(one: Counter[str], other: Counter[str]) -> float:

@@ -1,6 +1,6 @@
 """Which kept sets the owner is asked about, and what becomes of the answers: rarely, and never blocking."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
 
 from edgepers.annotate.coverage import MOST, coverage_order
@@ -11,11 +11,17 @@ from edgepers.state.records import KeptSet
 __all__ = ["annotate", "pending", "requests"]
 
 
-def pending(verdicts: Verdicts, round_number: int, ask: str = "coverage") -> Iterator[KeptSet]:
-    """List the sets without a verdict in the order of asking.
+_REFUSED = {
+    "too_big": "its correction is too long to keep inside the storage budget; shorten it, or raise --storage",
+    "no_room": "no room for its correction, since everything kept is judged; raise --storage",
+}
 
-    Those never asked about come first; none is asked about twice in one round. Each is opened when it is its turn; one
-    that has left by then is passed over.
+
+def pending(verdicts: Verdicts, round_number: int, ask: str = "coverage") -> Iterator[KeptSet]:
+    """List the sets whose right answer is not known, in the order of asking.
+
+    Those never asked about come first, and last those that the owner has called wrong without a correction; none is
+    asked about twice in one round. Each is opened when it is its turn; one that has left by then is passed over.
 
     Args:
         verdicts: of the buffer.
@@ -28,10 +34,14 @@ def pending(verdicts: Verdicts, round_number: int, ask: str = "coverage") -> Ite
         before = [position for position in order if marks[position].asked] if ask == "coverage" else order
         fresh = [position for position in order if not marks[position].asked] if ask == "coverage" else []
         positions, questions, covering = _questions(verdicts, fresh, round_number)
+        judged = [p for p in marks if marks[p].annotated and marks[p].asked != round_number]
     coverage = (positions[i] for i in coverage_order(questions, range(covering)))
     for position in chain(coverage, fresh[MOST:], before):
         if verdicts.holds(position):
             yield verdicts.buffer.get(position)
+    for position in judged:
+        if verdicts.holds(position) and (kept := verdicts.buffer.get(position)).rejected:
+            yield kept
 
 
 def _questions(verdicts: Verdicts, fresh: Sequence[int], round_number: int) -> tuple[list[int], list[str], int]:
@@ -52,27 +62,37 @@ def requests(verdicts: Verdicts, round_number: int, most: int, ask: str = "cover
     return list(islice(pending(verdicts, round_number, ask), most))
 
 
-def annotate(verdicts: Verdicts, source: Source, round_number: int, most: int, ask: str = "coverage") -> dict[str, int]:
+def annotate(
+    verdicts: Verdicts,
+    source: Source,
+    round_number: int,
+    most: int,
+    ask: str = "coverage",
+    *,
+    log: Callable[[str], None] | None = None,
+) -> dict[str, int]:
     """Ask about at most `most` sets in this round, those asked before an interruption counted in.
 
-    `ask` says in which order, as in `pending`.
+    `ask` says in which order, as in `pending`; `log` gets a line about each answer that could not be kept.
 
     Returns:
-        Counts by outcome: "good", "corrected", "skipped", "too_big", "no_room".
+        Counts by outcome: "good", "corrected", "bad", "skipped", "too_big", "no_room".
     """
     outcomes: dict[str, int] = {}
     left = most - verdicts.buffer.marks.asked_in(round_number)
     asking = pending(verdicts, round_number, ask)
     while left > 0 and (kept := next(asking, None)) is not None:
         answer = source(kept)
-        if answer is None:
+        if answer is None or (kept.rejected and answer.bad):  # that it was wrong is known
             continue
         left -= 1
         outcome = "skipped"
         if answer is not SKIPPED:
-            refusal = verdicts.annotate(kept.position, answer.reference, round_number)
+            refusal = verdicts.annotate(kept.position, answer.reference, round_number, bad=answer.bad)
             outcome = refusal or verdicts.buffer.get(kept.position).verdict
-        if outcome in ("skipped", "too_big", "no_room"):
+            if refusal and log is not None:
+                log(f"set {kept.name}: {_REFUSED[refusal]}")
+        if outcome in ("skipped", "too_big", "no_room") and not kept.rejected:  # whose verdict keeps its date
             verdicts.mark_asked(kept.position, round_number)
         outcomes[outcome] = outcomes.get(outcome, 0) + 1
     return outcomes

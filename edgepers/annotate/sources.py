@@ -21,9 +21,13 @@ __all__ = ["SKIPPED", "Answer", "Source", "ask", "from_file", "gold", "source_of
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The owner's verdict: the response that was wanted, or None where the one given was fine."""
+    """The owner's verdict: the response that was wanted, or None where the one given was fine.
+
+    With `bad`, None says that it was wrong, and no more than that.
+    """
 
     reference: str | None
+    bad: bool = False
 
 
 SKIPPED = Answer("")  # the owner was asked, and gave no answer
@@ -56,13 +60,15 @@ def gold(stream: Stream) -> Source:
 
     def source(kept: KeptSet) -> Answer | None:
         reference = None if kept.where == SPOKEN else stream.reference_at(kept.where)
-        return None if reference is None else Answer(reference)
+        return Answer(reference) if reference and reference.strip() else None
 
     return source
 
 
 def from_file(path: str | Path) -> Source:
-    """Answers from JSON Lines: `id` or `question` names the set, `reference` corrects it or `"good": true` approves it.
+    """Answers from JSON Lines: `id` or `question` names the set, and one of three judges it.
+
+    `reference` corrects it, `"good": true` approves it, `"good": false` without a reference says that it was wrong.
 
     Raises:
         StreamError: names file, line and field.
@@ -106,8 +112,11 @@ def _answer(line: bytes) -> tuple[tuple[str, str], Answer]:
     if record.get("good") is True:
         return (field, str(record[field])), Answer(None)
     reference = record.get("reference")
-    if not isinstance(reference, str) or not reference.strip():
-        raise ValueError("'reference' is missing or empty; give the wanted response, or \"good\": true")
+    empty = reference is None or (isinstance(reference, str) and not reference.strip())
+    if empty and record.get("good") is False:
+        return (field, str(record[field])), Answer(None, bad=True)
+    if empty or not isinstance(reference, str):
+        raise ValueError("'reference' is missing or empty; give the wanted response, or \"good\": true or false")
     return (field, str(record[field])), Answer(reference)
 
 
@@ -122,13 +131,13 @@ def ask(read: TextIO | None = None, write: TextIO | None = None) -> Source:
         if stopped:
             return None
         print(f"\nYou asked:  {kept.question}\nIt said:    {kept.response}", file=talk)
-        print("Enter: fine as it is · s: skip · q: no more · or write what it should have said", file=talk)
+        print("Enter: fine as it is · w: wrong · s: skip · q: no more · or write what it should have said", file=talk)
         print("> ", end="", file=talk, flush=True)
         line = asked.readline()
         word = line.strip()
         if not line or word == "q":
             stopped = True
             return None
-        return SKIPPED if word == "s" else Answer(word or None)
+        return SKIPPED if word == "s" else Answer(None, bad=True) if word == "w" else Answer(word or None)
 
     return source

@@ -25,7 +25,7 @@ class Exchange:
     question: str
     answer: str
     decision: Decision
-    verdict: str = ""  # "good" or "corrected" once the owner has said so
+    verdict: str = ""  # "good", "corrected" or "bad" once the owner has said so
 
     @property
     def position(self) -> int:
@@ -110,21 +110,25 @@ class Session:
             if self.owner.verdicts.holds(exchange.position) and not exchange.verdict:
                 self.owner.verdicts.mark_asked(exchange.position, self.owner.round_number)
 
-    def judge(self, reference: str | None, position: int | None = None) -> str:
+    def judge(self, reference: str | None, position: int | None = None, *, bad: bool = False) -> str:
         """Take a verdict on an exchange, the last by default, and return a line about it.
 
+        It takes the place of an earlier one, but for "fine as it is" after a correction.
+
         Args:
-            reference: what it should have said, or None for "fine as it is".
+            reference: what it should have said; None: "fine as it is", or with `bad` "wrong", and no more than that.
             position: of the exchange.
+            bad: see `reference`.
 
         Raises:
             StateError: there is no such exchange.
+            UsageError: the reference is empty.
         """
         with self.owner.buffer.lock:
             exchange = self.exchange(position)
-            if exchange.verdict and reference is None:
+            if reference is None and exchange.verdict in (("bad",) if bad else ("good", "corrected")):
                 return f"noted already: {exchange.verdict}"
-            refusal, decision = self._take(exchange, reference)
+            refusal, decision = self._take(exchange, reference, bad=bad)
             if refusal:
                 return {
                     "too_big": "too long to keep inside the storage budget",
@@ -134,17 +138,21 @@ class Session:
             self.verdicts += not exchange.verdict
             verdict = self.owner.buffer.get(exchange.position).verdict
             self._remember(replace(exchange, decision=decision, verdict=verdict))
-        return "noted: fine as it was" if verdict == "good" else "noted: it will learn that"
+        return {
+            "good": "noted: fine as it was",
+            "corrected": "noted: it will learn that",
+            "bad": "noted: that was wrong; it learns what is right from a correction alone",
+        }[verdict]
 
-    def _take(self, exchange: Exchange, reference: str | None) -> tuple[str, Decision]:
+    def _take(self, exchange: Exchange, reference: str | None, *, bad: bool) -> tuple[str, Decision]:
         """Why a verdict could not be kept, "" where it was, and what became of the exchange."""
         selector, number, decision = self.owner.selector, self.owner.round_number, exchange.decision
         if selector.holds(exchange.position):
-            return selector.annotate(exchange.position, reference, number), decision
+            return selector.annotate(exchange.position, reference, number, bad=bad), decision
         if decision.admitted:
             return "left", decision
         spoken = Arrival(DialogueSet(exchange.question, exchange.answer), SPOKEN, SPOKEN)
-        refusal = selector.keep(spoken, decision, reference, number)
+        refusal = selector.keep(spoken, decision, reference, number, bad=bad)
         if refusal:
             return refusal, decision
         why = f"kept since you judged it; before that: {decision.why}"

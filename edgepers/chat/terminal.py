@@ -17,6 +17,7 @@ __all__ = ["HELP", "chat"]
 HELP = """\
 Write a question, or one of these:
   /good           the last answer was fine as it is
+  /bad            the last answer was wrong
   /edit [TEXT]    correct the last answer: opens it to be changed, or takes TEXT
   /base           what the base model says to the same question, side by side
   /why            why the last exchange was kept or not
@@ -82,6 +83,7 @@ class _Chat:
         self._terminal = terminal
         self._commands: dict[str, Callable[[str], str]] = {
             "/good": lambda _: session.judge(None),
+            "/bad": lambda _: session.judge(None, bad=True),
             "/edit": self._edit,
             "/base": self._base,
             "/why": lambda _: session.why(),
@@ -141,10 +143,12 @@ class _Chat:
     def _ask(self) -> None:
         """The request that a kept exchange is worth; any other line is the next question or command."""
         self._session.asked()
-        line = self._terminal.line("kept: was that right? y, e to correct it, or just go on> ")
+        line = self._terminal.line("kept: was that right? y, n, e to correct it, or just go on> ")
         word = (line or "").strip()
         if word in ("y", "yes"):
             self._terminal.say(self._session.judge(None))
+        elif word in ("n", "no"):
+            self._terminal.say(self._session.judge(None, bad=True))
         elif word in ("e", "edit"):
             self._terminal.say(self._edit(""))
         elif word:
@@ -175,7 +179,7 @@ class _Chat:
     def _round(self, _: str) -> str:
         done = self._session.round()
         if not done["train_steps"]:
-            return f"nothing learned: {done['reason']}; judge some answers first with /good and /edit"
+            return f"nothing learned: {done['reason']} (/edit, /good)"
         state = "published" if done["published"] else f"kept aside: {done['reason']}"
         learned = f"{done['train_sets']} sets and {done['variations']} variations"
         return f"round {done['round']}: learned from {learned} in {done['train_seconds']:.0f} s; {state}"

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor, StoppingCriteria
 
+from edgepers.model.prompts import end_token
 from edgepers.streams.reasoning import REASONING_TOKENS, visible_answer
 
 __all__ = [
@@ -162,9 +163,7 @@ def stop_ids_of(model: Any, tokenizer: Any, end_of_turn: str) -> list[int]:
     """
     given = model.generation_config.eos_token_id
     ids = set(given if isinstance(given, (list, tuple)) else [given]) | {tokenizer.eos_token_id}
-    ends = tokenizer(end_of_turn.lstrip(), add_special_tokens=False, verbose=False)["input_ids"] if end_of_turn else []
-    if ends and (ends[0] in tokenizer.all_special_ids or ends[0] in tokenizer.added_tokens_decoder):
-        ids.add(ends[0])
+    ids.add(end_token(tokenizer, end_of_turn))
     return sorted(int(i) for i in ids if i is not None)
 
 

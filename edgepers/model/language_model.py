@@ -40,6 +40,7 @@ __all__ = [
 
 MAX_NEW_TOKENS = 64
 MAX_ENCODED_TOKENS = 512
+QUESTION_SHARE = 0.25  # of what is learned of a set, at least, where its question is that long
 
 T = TypeVar("T")
 Asked = str | Sequence[Message]  # a question, or a talk whose last turn is the user's
@@ -115,13 +116,19 @@ class LanguageModel(CausalModel):
                 packaged one.
             bits: 4 or 16.
             device: None: the GPU where there is one.
-            log: is told in one line of what takes long and is done once.
+            log: is told in one line of what takes long and is done once, and that no token ends an answer.
 
         Raises:
             ModelError: names the model and the cure.
         """
         loaded, tokenizer, name, identity = load_pretrained(model, bits, device, log)
-        return cls(loaded, tokenizer, name, identity, bits)
+        llm = cls(loaded, tokenizer, name, identity, bits)
+        if log is not None and not llm.stop_ids:
+            log(
+                f"--model {name} has no token that ends an answer: {llm.prompts.end_of_turn!r} does, which it learns"
+                " with each correction; until then answers may run on"
+            )
+        return llm
 
     @property
     def _model(self) -> Any:
@@ -366,12 +373,17 @@ class LanguageModel(CausalModel):
         return [found[i] for i in range(len(examples))]
 
     def example(self, question: str, response: str, max_tokens: int) -> Example:
-        """Tokens of a set to learn: a set too long loses the left of its question, then the right of its response."""
+        """Tokens of a set to learn: a set too long loses the left of its question, then the right of its response.
+
+        The question keeps `QUESTION_SHARE` of the tokens: a response to nothing in particular would be one to anything.
+        """
         prompt = self.prompts.ids(self.prompt(question))
-        completion = self.token_ids(self.completion(question, response))[:max_tokens]
+        completion = self.token_ids(self.completion(question, response))
         first = len(self.prompts.beginning)  # which stays
         excess = max(len(prompt) + len(completion) - max_tokens, 0)
-        prompt = [*prompt[:first], *prompt[first + min(excess, len(prompt) - first - 1) :]]
+        least = max(int(QUESTION_SHARE * max_tokens), first + 1)
+        lost = max(min(excess, len(prompt) - least), 0)
+        prompt = [*prompt[:first], *prompt[first + lost :]]
         if len(prompt) + len(completion) > max_tokens:
             completion = completion[: max_tokens - len(prompt)]
         return Example((*prompt, *completion), len(prompt), excess > 0)

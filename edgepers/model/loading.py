@@ -226,6 +226,7 @@ def load_pretrained(
                 config, tokenizer, loaded, dtype = _from_pretrained(name, bits, where, offline=False)
     except (OSError, ValueError, KeyError, RuntimeError, TypeError, AssertionError) as error:
         raise ModelError(_why_not(model or name, error, local=local)) from error
+    _settle_end_token(tokenizer, loaded.generation_config.eos_token_id)
     _settle_pad_token(tokenizer, len(loaded.get_input_embeddings().weight))
     loaded.eval()
     loaded.requires_grad_(False)
@@ -290,6 +291,13 @@ def _from_pretrained(name: str, bits: int, device: torch.device, *, offline: boo
         loaded, found = read_model(name, config, key_mapping={f"^{re.escape(prefix)}": ""}, **options)
     check_weights(name, loaded, found)
     return config, tokenizer, loaded, dtype
+
+
+def _settle_end_token(tokenizer: Any, ends: int | list[int] | None) -> None:
+    """Where the tokenizer names no token that ends text, the first one that the model names."""
+    first = ends[0] if isinstance(ends, list) and ends else ends
+    if tokenizer.eos_token_id is None and isinstance(first, int):
+        tokenizer.eos_token = tokenizer.convert_ids_to_tokens(first)
 
 
 def _settle_pad_token(tokenizer: Any, rows: int) -> None:

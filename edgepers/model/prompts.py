@@ -14,7 +14,7 @@ from typing import Any
 from edgepers.errors import ModelError, first_line
 from edgepers.streams.reasoning import closing_of, visible_answer
 
-__all__ = ["Message", "Prompts", "messages_of"]
+__all__ = ["Message", "Prompts", "end_token", "messages_of"]
 
 Message = Mapping[str, str]  # "role" ("system", "user" or "assistant") and "content"
 
@@ -23,6 +23,20 @@ _DATES = re.compile(r"""strftime_now\(\s*(['"])(.*?)\1""")
 _DATE_MACRO = "{% macro strftime_now(form) %}{{ dates[form] }}{% endmacro %}"
 PLAIN_STOP = "\nUser:"  # where a model without a template goes on with the other side's words
 _SYSTEM, _QUESTION, _ANSWER = "Be brief, 4a7c.", "Which bird is 9d2e?", "It is the wren, 5b81."
+_NEXT = "And which fish is 3e6d?"
+
+
+def end_token(tokenizer: Any, end_of_turn: str) -> int | None:
+    """The special token that what follows an answer begins with, white space apart; None where it is plain text."""
+    ids, special = _special(tokenizer, end_of_turn.lstrip())
+    return ids[0] if special and special[0] else None
+
+
+def _special(tokenizer: Any, text: str) -> tuple[list[int], list[bool]]:
+    """Tokens of text, and which of them are special."""
+    ids = list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]) if text else []
+    known = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
+    return ids, [token in known for token in ids]
 
 
 def messages_of(question: str | Sequence[Message]) -> Sequence[Message]:
@@ -38,10 +52,15 @@ class _Habits:
     system: bool = True  # it has a place for a system turn
     lead: str = ""  # what stands between the prompt and the answer, such as a thought that is closed at once
     tail: str = ""  # what follows the answer: the end of the turn
+    written: bool = True  # the template writes the tail itself
 
 
 class Prompts:
     """The prompts of one tokenizer.
+
+    Attributes:
+        has_template: of a chat.
+        ends_by_text: what follows an answer is no special token, but text.
 
     Args:
         tokenizer: of transformers.
@@ -64,17 +83,21 @@ class Prompts:
         self.has_template = template is not None
         self._source = str(template["default"] if isinstance(template, dict) else template or "")
         self._options = {name: False for name in _THINKING if re.search(rf"\b{name}\b", self._source)}
-        self._habits = self._found() if self.has_template else _Habits(tail=tokenizer.eos_token or "")
+        self._habits = (
+            self._found() if self.has_template else _Habits(tail=tokenizer.eos_token or PLAIN_STOP, written=False)
+        )
+        self.ends_by_text = not any(_special(tokenizer, self._habits.tail)[1])
 
     @property
     def end_of_turn(self) -> str:
-        """What the template writes after an answer."""
+        """What follows an answer: what the template writes there, or what the model can be taught to end with."""
         return self._habits.tail
 
     @property
     def stop(self) -> tuple[str, ...]:
         """Texts at which an answer is over, beside the tokens that end it."""
-        return () if self.has_template else (PLAIN_STOP,)
+        ends = (self._habits.tail.rstrip(),) if self.ends_by_text else ()
+        return ends if self.has_template else tuple({PLAIN_STOP, *ends})
 
     @property
     def beginning(self) -> tuple[int, ...]:
@@ -95,7 +118,10 @@ class Prompts:
         prompt = self.prompt(question)
         turns = [*self._settled(messages_of(question)), {"role": "assistant", "content": response}]
         whole = self._rendered(turns, answering=False)
-        return whole[len(prompt) :] if whole.startswith(prompt) else response.strip() + self._habits.tail
+        if whole.startswith(prompt) and self._habits.written:
+            return whole[len(prompt) :]
+        said = whole[len(prompt) :].rstrip() if whole.startswith(prompt) else response.strip()
+        return said + self._habits.tail
 
     def ids(self, text: str) -> list[int]:
         """Tokens of a prompt; what the tokenizer puts before any text stands before it once."""
@@ -207,12 +233,26 @@ class Prompts:
             raise failed or ModelError(self._refused("it loses the question or the answer"))
         before, _, tail = whole.rpartition(_ANSWER)
         lead = before[len(prompt) :] if before.startswith(prompt) else ""
+        written = bool(tail.strip())
+        if not written:
+            tail = self._tokenizer.eos_token or self._between(user, assistant, parts=parts) or PLAIN_STOP
         return _Habits(
             parts,
             self._takes_system(user, parts=parts),
             lead if lead.strip() else "",
-            tail or self._tokenizer.eos_token or "",
+            tail,
+            written,
         )
+
+    def _between(self, user: Message, assistant: Message, *, parts: bool) -> str:
+        """What the template writes between an answer and the next question; "" where that is white space."""
+        turns = [user, assistant, {"role": "user", "content": _NEXT}]
+        try:
+            text = self._rendered(turns, answering=False, parts=parts)
+        except ModelError:
+            return ""
+        between = text.partition(_ANSWER)[2].partition(_NEXT)[0]
+        return between if between.strip() and _NEXT in text else ""
 
     def _takes_system(self, user: Message, *, parts: bool) -> bool:
         try:

@@ -6,10 +6,9 @@ That is when something is new, and the device has nothing else to do.
 import time
 from collections.abc import Mapping
 
-from edgepers.annotate.contradictions import part_contradicted
 from edgepers.board.sensors import Sensors, busy
 from edgepers.config import Settings
-from edgepers.evaluate.reserve import split_reserve
+from edgepers.rounds.verdicts import nothing_to_train_on, part
 from edgepers.state.buffer import Buffer
 from edgepers.state.folder import CHECKPOINT, State
 from edgepers.train.pause import CALM_LOOKS, LOOK_SECONDS
@@ -27,9 +26,10 @@ def nothing_new(state: State, buffer: Buffer, settings: Settings) -> str:
         return ""  # a training that was cut off
     if settings.annotations != "ask" and buffer.progress.position > buffer.progress.round_position:
         return ""
-    training, _ = split_reserve(part_contradicted(buffer.annotated())[0])
+    parted = part(buffer.annotated())
+    training = parted.training
     if not training:
-        return "nothing is annotated yet"
+        return nothing_to_train_on(len(parted.rejected))
     reports = state.round_reports(buffer.progress.rounds)
     if (
         reports

@@ -82,5 +82,5 @@ class HeldOutScores:
         return {"rouge1_after": after, **self._floors(test)}
 
     def _floors(self, test: Sequence[DialogueSet]) -> dict[str, float | None]:
-        floor = floors(test, [kept.wanted for kept in self.buffer.annotated()])
+        floor = floors(test, [kept.wanted for kept in self.buffer.annotated() if not kept.rejected])
         return {"floor_echo": floor.echo, "floor_constant": floor.constant}

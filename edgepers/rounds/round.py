@@ -29,16 +29,20 @@ from edgepers.rounds.measure import HeldOutScores
 from edgepers.rounds.process import work_in_child
 from edgepers.rounds.training_data import Lessons, TrainingData
 from edgepers.rounds.under_way import UnderWay
+from edgepers.rounds.verdicts import nothing_to_train_on
 from edgepers.select.verdicts import Verdicts
 from edgepers.state.buffer import Buffer
 from edgepers.state.folder import State
 from edgepers.state.variations import Variations, sum_counts
 from edgepers.streams import DialogueSet
 from edgepers.synth.synthesize import Check, digest, synthesize
+from edgepers.train.recipe import max_tokens_of
 from edgepers.train.step_log import StepLog
 from edgepers.train.trainer import TrainStep
 
 __all__ = ["Round"]
+
+_MOST_NAMED = 8  # sets in one line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +93,8 @@ class Round:
         """Ask about kept sets; counts by outcome."""
         self._begin("annotate")
         with self.energy.stage("annotate"):
-            return annotate(self.verdicts, source, self.number, self.settings.annotations_per_round, self.settings.ask)
+            most, order = self.settings.annotations_per_round, self.settings.ask
+            return annotate(self.verdicts, source, self.number, most, order, log=self.listener.log)
 
     def synthesize(self) -> dict[str, Any]:
         """Write the variations that annotated sets still lack; those of sets that have left are deleted.
@@ -143,8 +148,9 @@ class Round:
         parent = self._parent()
         lessons = data.lessons(parent)
         outcome: Outcome | None = None
-        verdict = Verdict(False, "no annotated set to train on", None, None)
+        verdict = Verdict(False, nothing_to_train_on(len(data.rejected)), None, None)
         if lessons.pairs:
+            self._tell_cut(lessons)
             outcome = self._work(data, lessons, name)
             verdict = outcome.verdict
             self._tell(outcome)
@@ -170,6 +176,7 @@ class Round:
             contradicted=len(data.contradicted),
             lora=_lora(self.settings),
             reserve_sets=len(data.reserve),
+            rejected_sets=len(data.rejected),
             variations=data.variations_count,
             result=None if outcome is None else outcome.result,
             verdict=verdict,
@@ -184,6 +191,19 @@ class Round:
         self.state.mirror_published(progress.published)
         self.state.prune_adapters(self.settings.keep_adapters, progress.published, progress.earlier)
         return done
+
+    def _tell_cut(self, lessons: Lessons) -> None:
+        """Say which sets are longer than what is learned of one."""
+        llm = self.llm()
+        most = max_tokens_of(llm.parameter_count)
+        pairs = zip(lessons.names, lessons.pairs, strict=True)
+        cut = list(dict.fromkeys(name for name, pair in pairs if llm.example(*pair, most).cut))
+        if cut:
+            more = f" and {len(cut) - _MOST_NAMED} more" if len(cut) > _MOST_NAMED else ""
+            self.listener.log(
+                f"round {self.number}: cut to {most} tokens, the most that is learned of one set:"
+                f" {', '.join(cut[:_MOST_NAMED])}{more}"
+            )
 
     def _tell(self, outcome: Outcome) -> None:
         if outcome.result.ended is not None:

@@ -1,15 +1,14 @@
 """What a round trains on and is judged by: the annotated sets, with their variations and what asks for them again."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from edgepers.annotate.contradictions import part_contradicted
 from edgepers.annotate.coverage import MOST
 from edgepers.evaluate.guard import Asked
-from edgepers.evaluate.reserve import split_reserve
 from edgepers.model.language_model import LanguageModel
 from edgepers.rounds.untold import untold_asked
+from edgepers.rounds.verdicts import part
 from edgepers.state.buffer import Buffer
 from edgepers.state.folder import State
 from edgepers.state.records import KeptSet
@@ -36,8 +35,9 @@ class Lessons(NamedTuple):
 class TrainingData:
     """Annotated sets to train on, those held back for the guard, and every variation by its set's position.
 
-    `again` are kept sets that nobody has judged and that ask for the same as a set to train on, with its response.
-    `contradicted` are annotated sets whose verdict a later one takes back: they are neither learned nor in reserve.
+    `again` are kept sets that nobody has judged, or that were judged wrong, and that ask for the same as a set to train
+    on, with its response. `contradicted` are annotated sets whose verdict a later one takes back, `rejected` those of
+    whose response is known only that it was wrong: both are neither learned nor in reserve.
     """
 
     training: list[KeptSet]
@@ -45,13 +45,14 @@ class TrainingData:
     variations: dict[int, Variations]
     again: tuple[tuple[KeptSet, str], ...] = ()
     contradicted: tuple[KeptSet, ...] = ()
+    rejected: list[KeptSet] = field(default_factory=list)
 
     @classmethod
     def of(cls, state: State, buffer: Buffer) -> "TrainingData":
         """Gather what is annotated and varied as things are now."""
-        valid, taken_back = part_contradicted(buffer.annotated())
-        training, reserve = split_reserve(valid)
-        return cls(training, reserve, state.variations(buffer.sealer), contradicted=taken_back)
+        training, reserve, rejected, contradicted = part(buffer.annotated())
+        variations = state.variations(buffer.sealer)
+        return cls(training, reserve, variations, contradicted=contradicted, rejected=rejected)
 
     @property
     def variations_count(self) -> int:
@@ -66,8 +67,10 @@ class TrainingData:
 
         Args:
             parent: the report of the round that made the adapter to go on from; None: all is new. So it is where
-                nothing else is.
+                nothing else is, and where that adapter has learned what was judged wrong since.
         """
+        if parent and self._taken_from(parent):
+            parent = None
         learned = self._learned_by(parent) if parent else frozenset()
         rows = [(kept, (kept.question, kept.wanted)) for kept in self.training]
         rows += [(kept, pair) for kept in self.training for pair in self._varied(kept)]
@@ -80,6 +83,11 @@ class TrainingData:
         start = str(parent["adapter"]) if parent else ""
         return Lessons([pair for _, pair in both], [kept.name for kept, _ in both], len(new), start)
 
+    def _taken_from(self, parent: Mapping[str, Any]) -> bool:
+        """Whether a set that an adapter has learned was judged wrong since."""
+        learned = {*parent["trained_on"], *parent["inherited"]}
+        return any(kept.asked > parent["round"] and kept.position in learned for kept in self.rejected)
+
     def _learned_by(self, parent: Mapping[str, Any]) -> frozenset[int]:
         """Positions of what a round has learned, as it is to be learned now."""
         before = set(parent["trained_on"])
@@ -90,10 +98,13 @@ class TrainingData:
 
     def with_recurring(self, llm: LanguageModel, buffer: Buffer, most: int) -> "TrainingData":
         """The same with kept sets that ask again what sets to train on ask, at most so many for each."""
-        others = [buffer.get(position) for position in list(buffer.marks.unjudged())[-MOST:]]
+        unjudged = [buffer.get(position) for position in list(buffer.marks.unjudged())[-MOST:]]
+        others = [*unjudged, *self.rejected][-MOST:]
         corrected = [(kept.question, kept.wanted) for kept in self.training]
         again = asked_again(llm, corrected, [kept.question for kept in others], most)
-        return replace(self, again=tuple((others[i], wanted) for i, wanted in again))
+        found = ((others[i], wanted) for i, wanted in again)
+        # what was called wrong as an answer to a question is no answer to it
+        return replace(self, again=tuple((o, wanted) for o, wanted in found if not o.rejected or o.response != wanted))
 
     def asked(self, trained_on: Collection[int] | None = None) -> Asked:
         """What the guard asks of an adapter; `trained_on`: positions, where they are others than a round's now."""

@@ -272,23 +272,24 @@ class Selector(Verdicts):
             protected=kept.annotated if self._protect else np.zeros_like(kept.annotated),
         )
 
-    def keep(self, arrival: Arrival, dropped: Decision, reference: str | None, round_number: int) -> str:
+    def keep(
+        self, arrival: Arrival, dropped: Decision, reference: str | None, round_number: int, *, bad: bool = False
+    ) -> str:
         """Keep a set after all that was dropped a moment ago.
 
         The owner has given a verdict, and that outranks every score.
 
-        Returns:
-            As `annotate`.
+        The verdict, what is returned and what is raised: as for `annotate`.
         """
         with self.buffer.lock:
-            return self._keep(arrival, dropped, reference, round_number)
+            return self._keep(arrival, dropped, reference, round_number, bad=bad)
 
-    def _keep(self, arrival: Arrival, dropped: Decision, reference: str | None, round_number: int) -> str:
+    def _keep(self, arrival: Arrival, dropped: Decision, reference: str | None, round_number: int, *, bad: bool) -> str:
         buffer, text = self.buffer, self._text(arrival)
         scored = score_texts(self._encoder, [text], self._entropy, buffer.progress.center)
         (loss,) = self._losses([(arrival.dialogue.question, self._answer(arrival))])
         candidate, _ = self._candidate(arrival, dropped.position, text, scored, 0, loss=loss)
-        annotated = judged(candidate, reference, round_number)
+        annotated = judged(candidate, reference, round_number, bad=bad)
         progress = buffer.progress.verdict_given()
         packed = pack_record(annotated)
         gone = self._room_for_verdict(packed, [])

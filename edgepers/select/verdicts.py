@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import chain, islice
 
+from edgepers.errors import UsageError
 from edgepers.state.buffer import Buffer
 from edgepers.state.records import KeptSet, pack_record
 
@@ -22,14 +23,23 @@ class Verdicts:
     def __init__(self, buffer: Buffer) -> None:
         self.buffer = buffer
 
-    def annotate(self, position: int, reference: str | None, round_number: int) -> str:
-        """Take the owner's verdict on a kept set: the reference, or None for "fine as it is".
+    def annotate(self, position: int, reference: str | None, round_number: int, *, bad: bool = False) -> str:
+        """Take the owner's verdict on a kept set, in place of an earlier one.
+
+        Args:
+            position: of the set.
+            reference: what it should have said; None: "fine as it is", or with `bad` "wrong", and no more than that.
+            round_number: that asked.
+            bad: see `reference`.
 
         Returns:
             "" where taken, else why not: "too_big" or "no_room"; it counts as revealed all the same.
+
+        Raises:
+            UsageError: the reference is empty.
         """
         with self.buffer.lock:
-            annotated = judged(self.buffer.get(position), reference, round_number)
+            annotated = judged(self.buffer.get(position), reference, round_number, bad=bad)
             packed = pack_record(annotated)
             progress = self.buffer.progress.verdict_given()
             gone = self._room_for_verdict(packed, [position])
@@ -76,9 +86,18 @@ class Verdicts:
         """Hear what has changed in the buffer: who left, and the set that was judged."""
 
 
-def judged(kept: KeptSet, reference: str | None, round_number: int) -> KeptSet:
-    """A kept set with its owner's verdict; a reference that says what the response says approves it."""
-    same = reference is None or reference.strip() == kept.response.strip()
+def judged(kept: KeptSet, reference: str | None, round_number: int, *, bad: bool = False) -> KeptSet:
+    """A kept set with its owner's verdict; a reference that says what the response says approves it.
+
+    Args and what is raised: as for `Verdicts.annotate`.
+    """
+    if reference is not None and not reference.strip():
+        raise UsageError(
+            f"set {kept.name}: its correction is empty; give the wanted response, or say only that this one is wrong"
+        )
+    if reference is None:
+        return replace(kept, reference=None, verdict="bad" if bad else "good", asked=round_number)
+    same = reference.strip() == kept.response.strip()
     return replace(
         kept, reference=None if same else reference, verdict="good" if same else "corrected", asked=round_number
     )

@@ -39,7 +39,7 @@ class KeptSet:
     embedding: Int8
     where: Cursor
     asked: int = 0
-    verdict: str = ""  # "good", "corrected", or "" while there is none
+    verdict: str = ""  # "good", "corrected", "bad" (wrong, and nobody has said what is right), or "": there is none
     loss: float = math.nan  # of the response under the base model, nats a token; only where the policy asks for it
     stored_bytes: int = 0  # of its row in the buffer
 
@@ -49,13 +49,18 @@ class KeptSet:
         return bool(self.verdict)
 
     @property
+    def rejected(self) -> bool:
+        """Whether the response is wrong and nothing is known to say instead: there is nothing to learn by heart."""
+        return self.verdict == "bad"
+
+    @property
     def name(self) -> str:
         """What its owner may call it: its id in its stream, or its position where there is none that fits a line."""
         return self.id if 0 < len(self.id) <= NAME_LENGTH and self.id.isprintable() else str(self.position)
 
     @property
     def wanted(self) -> str:
-        """The response to learn: the reference, or the response that was fine as it is."""
+        """The response to learn: the reference, or the one that was fine as it is; of a rejected set the wrong one."""
         return self.response if self.reference is None else self.reference
 
 

@@ -4,7 +4,7 @@ from edgepers.annotate.sources import SKIPPED
 from edgepers.assets import sample_stream
 from edgepers.chat.session import Session
 from edgepers.config import Settings
-from edgepers.errors import StateError
+from edgepers.errors import StateError, UsageError
 from edgepers.personalize import Personalizer
 from edgepers.select.index import Index
 from edgepers.state.embedding import stored_width
@@ -44,6 +44,39 @@ def test_verdicts_are_kept_and_learned(session):
         session.last = None
         assert "withdrew adapter 0001" in session.forget("Moon")
     assert session.verdicts == 2
+
+
+def test_a_thumbs_down_is_kept_teaches_nothing_and_gives_way_to_a_correction(session):
+    session.ask("What is my dog called?", lambda _: None)
+    said = session.last.answer
+    wrong = "noted: that was wrong; it learns what is right from a correction alone"
+    assert session.judge(None, bad=True) == wrong
+    assert session.judge(None, bad=True) == "noted already: bad"
+    (kept,) = session.owner.buffer
+    assert (kept.verdict, kept.reference, kept.response, kept.rejected) == ("bad", None, said, True)
+    done = session.round()
+    assert (done["train_steps"], done["rejected_sets"], done["annotated_sets"]) == (0, 1, 0)
+    assert session.judge("Your dog is called Moon.") == "noted: it will learn that"
+    assert session.round()["train_sets"] == 1
+    assert session.judge(None, bad=True) == wrong
+    (kept,) = session.owner.buffer
+    assert (kept.verdict, kept.reference) == ("bad", None)
+    assert session.judge(None) == "noted: fine as it was"
+    assert session.verdicts == 1
+
+
+def test_a_dropped_exchange_that_its_owner_calls_wrong_is_kept_after_all(session):
+    session.owner.selector._policy = lambda newcomer, kept, room: None
+    session.ask("What is my dog called?", lambda _: None)
+    session.judge(None, bad=True)
+    assert [kept.verdict for kept in session.owner.buffer] == ["bad"]
+
+
+def test_an_empty_correction_is_refused_by_name(session):
+    session.ask("What is my dog called?", lambda _: None)
+    with pytest.raises(UsageError, match=r"^set 0: its correction is empty; give the wanted response"):
+        session.judge("  ")
+    assert session.verdicts == session.owner.buffer.progress.annotated == 0
 
 
 def test_a_dropped_exchange_that_its_owner_corrects_is_kept_after_all(session):

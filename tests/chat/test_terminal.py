@@ -85,5 +85,8 @@ def test_a_round_learns_from_what_was_judged(llm, tmp_path):
             out,
         )
     text = out.getvalue()
-    assert "nothing learned: no annotated set to train on; judge some answers first" in text
+    assert (
+        "nothing learned: no annotated set to train on; correct a kept one, or say that it is fine (/edit, /good)"
+        in text
+    )
     assert "round 2: learned from" in text and "published" in text

@@ -104,6 +104,12 @@ def test_a_set_too_long_loses_the_left_of_its_question(llm):
     assert len(llm.example("Q", "word " * 100, 32).ids) == 32
 
 
+def test_a_response_too_long_for_its_question_leaves_it_a_quarter(llm):
+    example = llm.example("word " * 100 + "end?", "Yes, " * 100, 64)
+    assert (len(example.ids), example.prompt_tokens, example.cut) == (64, 16, True)
+    assert "end?" in llm.tokenizer.decode(example.ids)
+
+
 @pytest.fixture
 def bare_model(tmp_path):
     """A random Llama without chat template, pad token or tied head."""

@@ -64,6 +64,37 @@ def test_a_talk_is_written_as_the_template_takes_it(tokenizer, template, prompt)
 
 
 @pytest.mark.parametrize(
+    ("tail", "end", "named", "stop"),
+    [
+        ("<|end|>", "<|end|>", False, ()),
+        ("", "<|end|>", True, ()),  # a template that writes no end, of a tokenizer that names one
+        ("\n", "<|end|>", True, ()),
+        ("", "<|user|>", False, ()),  # where the next turn begins
+        ("\n### ", "\n### ", False, ("\n###",)),
+    ],
+)
+def test_what_is_learned_ends_as_the_template_or_the_tokenizer_ends_it(tokenizer, tail, end, named, stop):
+    if not named:
+        tokenizer.eos_token = None
+    written = tail.replace("\n", "{{ '\\n' }}")
+    template = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}" + written + "{% endfor %}"
+    found = prompts(tokenizer, template + "{% if add_generation_prompt %}<|assistant|>{% endif %}")
+    assert found.completion("Is she old?", "Yes.") == f"Yes.{end}"
+    assert found.stop == stop
+    assert found.end_of_turn == end
+
+
+def test_without_a_template_and_an_end_what_is_learned_ends_where_the_other_side_would_go_on(tokenizer):
+    assert prompts(tokenizer, None).completion("Is she old?", "Yes.") == " Yes.<|end|>"
+    tokenizer.eos_token = None
+    found = prompts(tokenizer, None)
+    assert found.completion("Is she old?", "Yes.") == " Yes.\nUser:"
+    assert found.stop == ("\nUser:",)
+    silent = prompts(tokenizer, "{% for m in messages %}{{ m.content }}{% endfor %}")
+    assert (silent.completion("Is she old?", "Yes."), silent.stop) == ("Yes.\nUser:", ("\nUser:",))
+
+
+@pytest.mark.parametrize(
     "template", [QWEN, QWEN.replace("enable_thinking", "other"), R1], ids=["option", "none", "opened"]
 )
 def test_a_thought_is_closed_before_an_answer_is_asked_or_learned(tokenizer, template):

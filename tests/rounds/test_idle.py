@@ -92,7 +92,8 @@ def test_only_what_was_annotated_since_or_can_be_is_new(learned):
 def test_nothing_annotated_is_nothing_new(tmp_path):
     State(tmp_path).save_settings(Settings())
     with Buffer(tmp_path, 96_000) as buffer:
-        assert nothing_new(State(tmp_path), buffer, Settings(annotations="ask")) == "nothing is annotated yet"
+        said = nothing_new(State(tmp_path), buffer, Settings(annotations="ask"))
+        assert said.startswith("no annotated set to train on; correct a kept one")
         buffer.advance(buffer.progress.decided(2, 0, None, full=False))
         assert nothing_new(State(tmp_path), buffer, Settings(annotations="gold")) == ""
 

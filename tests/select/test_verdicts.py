@@ -7,9 +7,10 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from edgepers.annotate.requests import requests
+from edgepers.annotate.requests import annotate, requests
+from edgepers.annotate.sources import SKIPPED, Answer
 from edgepers.config import Settings
-from edgepers.errors import StateError
+from edgepers.errors import StateError, UsageError
 from edgepers.report.overview import contents, overview
 from edgepers.report.report import report
 from edgepers.select.index import Index
@@ -45,6 +46,57 @@ def opened_by(buffer: Buffer, work, monkeypatch) -> int:
         )  # the class: a reader has a sealer of its own
         work()
     return sum(name.startswith("set ") for name in opened)
+
+
+def test_a_thumbs_down_is_a_verdict_that_a_correction_replaces_and_that_replaces_one(kept):
+    taker = Verdicts(kept)
+    position = max(kept.marks.unjudged())
+    for reference, bad, verdict in ((None, True, "bad"), ("Not that.", False, "corrected"), (None, True, "bad")):
+        assert taker.annotate(position, reference, 1, bad=bad) == ""
+        found = kept.get(position)
+        assert (found.verdict, found.reference, found.rejected) == (verdict, reference, bad)
+        assert kept.marks.annotated == 1 and position not in set(kept.marks.unjudged())
+    assert kept.progress.annotated == 3
+
+
+def test_a_newcomer_does_not_drive_out_what_was_called_wrong(kept):
+    selector = Selector(kept, WordEncoder(), policy="fifo")
+    oldest = min(kept.marks)
+    selector.annotate(oldest, None, 1, bad=True)
+    selector.offer(list(stream(400).read(Cursor(), print))[200:])
+    assert min(kept.marks) == oldest and sorted(kept.marks)[1] > oldest + 1
+
+
+def test_what_was_called_wrong_is_asked_about_last(kept):
+    taker = Verdicts(kept)
+    first = requests(taker, 1, 1)[0].position
+    taker.annotate(first, None, 1, bad=True)
+    assert first not in [one.position for one in requests(taker, 1, 1000)]  # not twice in one round
+    later = [one.position for one in requests(taker, 2, 1000)]
+    assert later[-1] == first and len(later) == len(set(later)) == len(kept)
+
+
+def test_an_answer_that_says_again_that_it_was_wrong_is_none_and_a_correction_is_taken(kept):
+    taker = Verdicts(kept)
+    wrong = max(kept.marks)
+    taker.annotate(wrong, None, 1, bad=True)
+    said = {wrong: Answer(None, bad=True)}
+    assert annotate(taker, lambda one: said.get(one.position), 2, 5) == {}
+    assert kept.progress.annotated == 1
+    said[wrong] = SKIPPED
+    assert annotate(taker, lambda one: said.get(one.position), 2, 5) == {"skipped": 1}
+    assert (kept.get(wrong).verdict, kept.get(wrong).asked) == ("bad", 1)
+    said[wrong] = Answer("Not that.")
+    assert annotate(taker, lambda one: said.get(one.position), 2, 5) == {"corrected": 1}
+
+
+@pytest.mark.parametrize("empty", ["", " \n"])
+def test_an_empty_correction_is_refused_by_the_sets_name(kept, empty):
+    position = max(kept.marks)
+    name = kept.get(position).name
+    with pytest.raises(UsageError, match=rf"^set {name}: its correction is empty; give the wanted response"):
+        Verdicts(kept).annotate(position, empty, 1)
+    assert (kept.progress.annotated, kept.get(position).verdict) == (0, "")
 
 
 def test_a_verdict_opens_the_set_that_it_is_about_and_no_other(kept, monkeypatch):
