@@ -6,7 +6,6 @@ The round is really done, in a folder that is deleted at the end.
 import contextlib
 import itertools
 import json
-import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -39,6 +38,7 @@ from edgepers.state.buffer import Buffer
 from edgepers.state.records import KeptSet
 from edgepers.streams import Arrival, Cursor, DialogueSet, open_stream
 from edgepers.text import table
+from edgepers.train.recipe import Recipe
 from edgepers.train.trainer import TrainStep
 
 __all__ = ["check_out", "profile", "profile_text", "write_profile"]
@@ -241,8 +241,7 @@ def _round(done: Row, step_seconds: Sequence[float]) -> Row:
         for name in ("train_sets", "variations", "train_steps", "train_tokens", "peak_memory_bytes", "reason")
     }
     row |= {name: value for name, value in spent.record().items() if name != "by"}
-    default = Settings()
-    steps = default.epochs * math.ceil((done["train_sets"] + done["variations"]) / default.batch)
+    steps = Recipe.of(Settings(), on_cpu=True).steps_for([1] * (done["train_sets"] + done["variations"]))
     if step_seconds and "train" in stages:
         more = (steps - done["train_steps"]) * float(np.median(step_seconds))
         train = stages["train"]

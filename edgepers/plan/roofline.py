@@ -11,6 +11,7 @@ from edgepers.board.presets import PowerMode, Preset
 from edgepers.config import Settings
 from edgepers.evaluate.reserve import MOST_RESERVE
 from edgepers.train.layout import MemoryLayout
+from edgepers.train.recipe import Recipe
 
 __all__ = ["FORMULA", "RoundEstimate", "estimate_round"]
 
@@ -24,7 +25,7 @@ _DEQUANTIZED = (
     0.5 + 2 + 2
 )  # bytes moved of each weight when a layer is used: read in 4 bits, written in 16, read by the product
 FORMULA = (
-    "train: steps (unset: epochs over annotations x (1 + generations) sets, by batches) x"
+    "train: steps (unset: passes over annotations x (1 + generations) sets, by batches) x"
     f" (batch + review + untold + rehearsal) x {SET_TOKENS} tokens x 2 P x (2 + recomputed share) operations at"
     f" {COMPUTED_SHARE:g} of the peak,"
     f" and {_DEQUANTIZED:g} bytes of each weight that is not kept dequantized, for each pass of each micro-batch, at"
@@ -78,7 +79,7 @@ def estimate_round(
     sets = settings.batch + settings.review + settings.untold + settings.rehearsal
     micro_batches = math.ceil(sets * SET_TOKENS / configuration.micro_batch_tokens)
     learned = settings.annotations_per_round * (1 + settings.generations)
-    steps = settings.steps or settings.epochs * math.ceil(learned / settings.batch)
+    steps = Recipe.of(settings, on_cpu=False).steps_for([SET_TOKENS] * learned)
     train = steps * passes * (sets * SET_TOKENS * 2 * parameters / compute + micro_batches * moved / move)
     answers = settings.annotations_per_round * settings.generations
     synthesize = ANSWER_TOKENS * math.ceil(answers / ANSWERS_AT_ONCE) * (_DEQUANTIZED * quantized + rest) / move

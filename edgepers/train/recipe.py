@@ -7,7 +7,11 @@ from dataclasses import dataclass
 from edgepers.config import Settings
 from edgepers.train.batching import batches, batches_of_tokens
 
-__all__ = ["Recipe", "default_learning_rate", "max_tokens_of"]
+__all__ = ["Recipe", "default_learning_rate", "max_tokens_of", "passes_of"]
+
+PASSES = 10
+LEAST_STEPS = 60  # half as many of 33 sets knew a third of the facts in new words (benchmarks/LOG.md)
+MOST_PASSES = 30  # of a few sets
 
 
 def default_learning_rate(parameters: int) -> float:
@@ -23,12 +27,17 @@ def max_tokens_of(parameters: int) -> int:
     return 256 if parameters < 50_000_000 else 512
 
 
+def passes_of(steps_a_pass: int) -> int:
+    """Passes of a run for which none are set: `PASSES`, and more of few sets, up to `LEAST_STEPS` optimizer steps."""
+    return max(PASSES, min(MOST_PASSES, math.ceil(LEAST_STEPS / steps_a_pass)))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """What a training run does; the same recipe, sets and model give the same adapter.
 
     Attributes:
-        epochs: passes over the sets.
+        epochs: passes over the sets; None: `passes_of`.
         steps: optimizer steps instead of so many passes; None: passes.
         batch: sets of one optimizer step, at most.
         step_tokens: of one optimizer step's sets, about, whatever their number; None: `batch` sets.
@@ -46,7 +55,7 @@ class Recipe:
         seed: of weights, order and dropout.
     """
 
-    epochs: int = 1
+    epochs: int | None = None
     steps: int | None = None
     batch: int = 16
     step_tokens: int | None = None
@@ -91,8 +100,10 @@ class Recipe:
         if self.steps is not None:
             return self.steps
         if self.step_tokens is not None:
-            return math.ceil(self.epochs * sum(lengths) / self.step_tokens)
-        return self.epochs * math.ceil(len(lengths) / min(self.batch, len(lengths)))
+            epochs = self.epochs or passes_of(math.ceil(sum(lengths) / self.step_tokens))
+            return math.ceil(epochs * sum(lengths) / self.step_tokens)
+        a_pass = math.ceil(len(lengths) / min(self.batch, len(lengths)))
+        return (self.epochs or passes_of(a_pass)) * a_pass
 
     def plan(self, lengths: Sequence[int], steps: int, reviewed: int = 0, untold: int = 0) -> list[list[int]]:
         """Which sets each step takes: of these, then of so many reviewed and untold ones, who are counted on."""
