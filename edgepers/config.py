@@ -120,7 +120,8 @@ class Settings:
     generations: int = option(0, "variations asked of the model for each annotated set; 0: none")
     synthesize: str = option("question", "what is varied", choices=("question", "pair"))
     epochs: int | None = option(
-        None, "passes of a round over its new training sets; unset: 10, or up to 30 where they make fewer than 60 steps"
+        None,
+        "passes of a round over its new sets; unset: 10, and for a first adapter up to 30 where 10 make under 60 steps",
     )
     steps: int | None = option(None, "optimizer steps of a round, instead of passes; unset: --epochs decides")
     batch: int = option(12, "training sets in one optimizer step, at most")

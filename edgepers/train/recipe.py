@@ -10,7 +10,7 @@ from edgepers.train.batching import batches, batches_of_tokens
 __all__ = ["Recipe", "default_learning_rate", "max_tokens_of", "passes_of"]
 
 PASSES = 10
-LEAST_STEPS = 60  # half as many of 33 sets knew a third of the facts in new words (benchmarks/LOG.md)
+LEAST_STEPS = 60  # of a fresh adapter; with half as many it knew a third of the facts (benchmarks/LOG.md)
 MOST_PASSES = 30  # of a few sets
 
 
@@ -27,9 +27,12 @@ def max_tokens_of(parameters: int) -> int:
     return 256 if parameters < 50_000_000 else 512
 
 
-def passes_of(steps_a_pass: int) -> int:
-    """Passes of a run for which none are set: `PASSES`, and more of few sets, up to `LEAST_STEPS` optimizer steps."""
-    return max(PASSES, min(MOST_PASSES, math.ceil(LEAST_STEPS / steps_a_pass)))
+def passes_of(steps_a_pass: int, *, fresh: bool = True) -> int:
+    """Passes of a run for which none are set: `PASSES`, and more of few sets, up to `LEAST_STEPS` optimizer steps.
+
+    An adapter that goes on from another one (not `fresh`) has learned already how its owner is to be answered.
+    """
+    return PASSES if not fresh else max(PASSES, min(MOST_PASSES, math.ceil(LEAST_STEPS / steps_a_pass)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,15 +98,15 @@ class Recipe:
             seed=settings.seed,
         )
 
-    def steps_for(self, lengths: Sequence[int]) -> int:
-        """Optimizer steps for sets of so many tokens each."""
+    def steps_for(self, lengths: Sequence[int], *, fresh: bool = True) -> int:
+        """Optimizer steps for sets of so many tokens each, of a fresh adapter or one that goes on from another."""
         if self.steps is not None:
             return self.steps
         if self.step_tokens is not None:
-            epochs = self.epochs or passes_of(math.ceil(sum(lengths) / self.step_tokens))
+            epochs = self.epochs or passes_of(math.ceil(sum(lengths) / self.step_tokens), fresh=fresh)
             return math.ceil(epochs * sum(lengths) / self.step_tokens)
         a_pass = math.ceil(len(lengths) / min(self.batch, len(lengths)))
-        return (self.epochs or passes_of(a_pass)) * a_pass
+        return (self.epochs or passes_of(a_pass, fresh=fresh)) * a_pass
 
     def plan(self, lengths: Sequence[int], steps: int, reviewed: int = 0, untold: int = 0) -> list[list[int]]:
         """Which sets each step takes: of these, then of so many reviewed and untold ones, who are counted on."""

@@ -386,7 +386,7 @@ def _prepared(
     """Put an adapter on the model and everything else in place; leaving gives the model back as it was."""
     examples = [*own, *untold]
     lengths = [len(example.ids) for example in own[:new]]
-    steps = recipe.steps_for(lengths)
+    steps = recipe.steps_for(lengths, fresh=start is None)
     peak = default_learning_rate(llm.parameter_count) if recipe.learning_rate is None else recipe.learning_rate
     with contextlib.ExitStack() as stack:
         # What is entered last is left first, and some of it works only in this order.

@@ -73,4 +73,5 @@ def test_steps_are_as_many_as_passes_take_unless_they_are_given():
 @pytest.mark.parametrize(("sets", "steps"), [(1, 30), (12, 30), (16, 60), (36, 60), (60, 60), (72, 60), (84, 70)])
 def test_few_sets_have_more_passes_where_none_are_set(sets, steps):
     assert Recipe(batch=12).steps_for([40] * sets) == steps
+    assert Recipe(batch=12).steps_for([40] * sets, fresh=False) == 10 * math.ceil(sets / 12)
     assert Recipe(batch=12, epochs=3).steps_for([40] * sets) == 3 * math.ceil(sets / 12)
