@@ -1,6 +1,7 @@
 """The whole chain: a stream in, a published adapter out. This module alone knows the order of the stages."""
 
 import contextlib
+import functools
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -231,7 +232,7 @@ class Personalizer:
                 return Verdicts(self.buffer)
             return self.selector
 
-    @property
+    @functools.cached_property
     def _measuring(self) -> HeldOutScores:
         return HeldOutScores(self.llm, self.state, self.buffer, self.energy, self._listener)
 
@@ -438,6 +439,11 @@ class Personalizer:
         held_out = test_sets(test)
         with self.buffer.lock:
             return self._measuring.evaluate(held_out)
+
+    def held_out_answers(self, test: Sequence[DialogueSet], *, adapter: bool = True) -> tuple[str, ...]:
+        """The published model's answers to a test set, each asked for once; `adapter=False`: the base model's."""
+        with self.buffer.lock:
+            return self._measuring.answers(test, adapter=adapter)
 
     def answer(
         self, questions: Sequence[str], *, adapter: bool = True, max_new_tokens: int = MAX_NEW_TOKENS

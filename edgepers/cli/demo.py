@@ -82,8 +82,7 @@ def demo(out: Path, *, model: str | None = None, seed: int = 0, log: Log = print
                 known.append(_known(last_answers, facts))
             else:
                 known.append(known[-1])
-        before = owner.answer([dialogue.question for dialogue in test], adapter=False)
-        after = owner.answer([dialogue.question for dialogue in test])
+        before, after = (owner.held_out_answers(test, adapter=adapter) for adapter in (False, True))
     seconds = time.monotonic() - began
     result = report | {
         "facts": len(facts),

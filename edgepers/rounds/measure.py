@@ -1,10 +1,10 @@
 """What a state's models score on held-out sets: the base model once, each round's, and the published one."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from edgepers.evaluate.evaluator import evaluate, floors, test_digest
+from edgepers.evaluate.evaluator import Evaluation, evaluate, floors, test_digest
 from edgepers.meter.ledger import Ledger
 from edgepers.model.language_model import LanguageModel
 from edgepers.rounds.listener import Listener
@@ -17,13 +17,33 @@ __all__ = ["HeldOutScores"]
 
 @dataclass(frozen=True)
 class HeldOutScores:
-    """One state's models, to be used and measured; what the base model scored is kept in the buffer's progress."""
+    """One state's models, to be used and measured; what the base model scored is kept in the buffer's progress.
+
+    What a model answered to the test set that was measured last is remembered: it is not asked twice.
+    """
 
     llm: LanguageModel
     state: State
     buffer: Buffer
     energy: Ledger
     listener: Listener
+    _answered: dict[tuple[str, str], Evaluation] = field(default_factory=dict, repr=False)
+
+    def _evaluated(self, test: Sequence[DialogueSet], adapter: str) -> Evaluation:
+        """What the model scores with an adapter, by its name; "" is none."""
+        key = (test_digest(test), adapter)
+        if key not in self._answered:
+            for other in [other for other in self._answered if other[0] != key[0]]:
+                del self._answered[other]
+            if adapter:
+                self.llm.use_adapter(self.state.published_folder(adapter))
+            self._answered[key] = evaluate(self.llm, test, adapter=bool(adapter))
+        return self._answered[key]
+
+    def answers(self, test: Sequence[DialogueSet], *, adapter: bool = True) -> tuple[str, ...]:
+        """What the published model answers to a test set; `adapter=False`: the base model."""
+        with self.energy.stage("evaluate"):
+            return self._evaluated(test, self.buffer.progress.published if adapter else "").answers
 
     def use_published(self) -> None:
         """Let the model answer with what is published."""
@@ -35,7 +55,7 @@ class HeldOutScores:
             return
         self.listener.stage("evaluate", 0)
         with self.energy.stage("evaluate"):
-            rouge1 = evaluate(self.llm, test, adapter=False).rouge1
+            rouge1 = self._evaluated(test, "").rouge1
         with self.buffer.lock:
             self.buffer.save(self.buffer.progress.base_measured(rouge1, test_digest(test)))
 
@@ -45,15 +65,13 @@ class HeldOutScores:
             return None
         self.listener.stage("evaluate", number)
         with self.energy.stage("evaluate"):
-            self.llm.use_adapter(self.state.published_folder(adapter))
-            return evaluate(self.llm, test).rouge1
+            return self._evaluated(test, adapter).rouge1
 
     def evaluate(self, test: Sequence[DialogueSet]) -> dict[str, Any]:
         """ROUGE-1 of the base model and of the published one, with its answers, beside what knowing nothing scores."""
         self.base(test)
-        self.use_published()
         with self.energy.stage("evaluate"):
-            now = evaluate(self.llm, test)
+            now = self._evaluated(test, self.buffer.progress.published)
         return {
             "questions": len(test),
             "rouge1_before": self.buffer.progress.rouge1_before,
@@ -76,9 +94,8 @@ class HeldOutScores:
         if same and rounds[-1]["tested_on"] == test_digest(test):
             after = same[-1]
         else:
-            self.use_published()
             with self.energy.stage("evaluate"):
-                after = evaluate(self.llm, test).rouge1
+                after = self._evaluated(test, self.buffer.progress.published).rouge1
         return {"rouge1_after": after, **self._floors(test)}
 
     def _floors(self, test: Sequence[DialogueSet]) -> dict[str, float | None]:
