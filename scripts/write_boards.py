@@ -83,13 +83,14 @@ def models(rows: list[str]) -> str:
     from edgepers.board.presets import PRESETS
     from edgepers.config import Settings
     from edgepers.plan.roofline import FORMULA
+    from edgepers.train.recipe import Recipe
 
     settings = Settings()
+    steps = Recipe.of(settings, on_cpu=False).steps_for([1] * settings.annotations_per_round)
     titles = [f"{preset.title}, {preset.modes[-1].name}" for preset in PRESETS.values()]
     work = (
-        f"{settings.epochs} passes by steps of {settings.batch} + {settings.untold + settings.rehearsal} sets over"
-        f" {settings.annotations_per_round}"
-        " annotations"
+        f"{steps} steps of {settings.batch} + {settings.untold + settings.rehearsal} sets over"
+        f" {settings.annotations_per_round} annotations"
     )
     lines = [
         "",
@@ -105,7 +106,7 @@ def models(rows: list[str]) -> str:
         "| --- | --- |" + " --- |" * len(titles),
         *rows,
         "",
-        f"One round: {work}, {settings.generations} variations each. By the formula:",
+        f"A first round: {work}, {settings.generations} variations each. By the formula:",
         "",
         *textwrap.wrap(FORMULA, 120, initial_indent="> ", subsequent_indent="> "),
         "",
