@@ -155,6 +155,11 @@ class Settings:
     word_dropout: float = option(
         0.2, "share of a question's words left out in training, others in each pass; 0: none, as with --lora-layers"
     )
+    asides: float = option(
+        0.4,
+        "share of questions that have a sentence about something else beside them in training, others in each pass; 0:"
+        " none, as with --lora-layers and in languages other than English and German",
+    )
     untold: int = option(
         3,
         "questions in each step about what you have not told, to be answered so, lest one fact answer another; 0: none",
@@ -258,6 +263,7 @@ _LIMITS: dict[str, tuple[float | None, float | None]] = {
     "review": (0, 100_000),
     "untold": (0, 10_000),
     "word_dropout": (0.0, 0.9),
+    "asides": (0.0, 1.0),
     "recurring": (0, 1000),
     "keep_adapters": (1, 10_000),
     "admissions_per_commit": (1, 999_999),
@@ -291,5 +297,6 @@ PAPER: dict[str, Any] = {
     "rehearsal": 0,
     "untold": 0,
     "word_dropout": 0.0,
+    "asides": 0.0,
     "guard": False,
 }

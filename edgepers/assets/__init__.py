@@ -4,6 +4,7 @@ from importlib.resources import files
 from pathlib import Path
 
 __all__ = [
+    "aside_sentences",
     "general_sets",
     "model_folder",
     "rehearsal_sets",
@@ -17,6 +18,11 @@ __all__ = [
 
 def _asset(*parts: str) -> Path:
     return Path(str(files(__name__))).joinpath(*parts)  # the package is installed unzipped, so this is a real path
+
+
+def aside_sentences() -> Path:
+    """JSONL of `text`, `language`: sentences that people say beside a question, about nothing in particular."""
+    return _asset("asides.jsonl")
 
 
 def model_folder() -> Path:

@@ -12,6 +12,7 @@ from edgepers.files import replace_folder
 from edgepers.model.language_model import LanguageModel
 from edgepers.plan.fit import fit, over_budget
 from edgepers.plan.shapes import ModelShapes
+from edgepers.rounds.asides import asides_for
 from edgepers.rounds.untold import untold_beside
 from edgepers.state.folder import CHECKPOINT
 from edgepers.train.layout import MemoryLayout
@@ -52,10 +53,14 @@ def learn(
     checkpoint = folder.parent / CHECKPOINT
     recipe = Recipe.of(settings, on_cpu=llm.device.type == "cpu")
     general = pairs_of(rehearsal_sets()) if settings.rehearsal else ()
-    untold = untold_beside([question for question, _ in pairs]) if settings.untold else ()
+    asked = [question for question, _ in pairs]
+    untold = untold_beside(asked) if settings.untold else ()
+    asides = asides_for(asked) if settings.asides else []
+    longest = max(asides, key=len, default="")
+    heaviest = [(f"{longest} {question}" if longest else question, response) for question, response in pairs]
     write = log or (lambda _: None)
     try:
-        configuration = fitting(llm, recipe, [*pairs, *untold, *general], settings, memory_bytes).at_most(
+        configuration = fitting(llm, recipe, [*heaviest, *untold, *general], settings, memory_bytes).at_most(
             micro_batch_tokens
         )
         write(f"training in {configuration}")
@@ -72,6 +77,7 @@ def learn(
         reviewed=pairs[new:] if new is not None else (),
         general=general,
         untold=untold,
+        asides=asides,
         configuration=configuration,
         checkpoint=checkpoint,
         on_step=on_step,

@@ -50,6 +50,7 @@ class Recipe:
         top: the adapter is on so many uppermost blocks, and those below run once for each set; None: on all.
         rehearsal: general sets beside those of each step.
         word_dropout: share of a question's words that is left out, others in each pass.
+        asides: share of questions that have a sentence about something else beside them, others in each pass.
         review: sets that the adapter it goes on from has learned, beside those of each step.
         untold: questions of what the owner has not told, beside those of each step.
         optimizer_bits: of AdamW's moments, 32 or 8.
@@ -68,6 +69,7 @@ class Recipe:
     top: int | None = None
     rehearsal: int = 0
     word_dropout: float = 0.0
+    asides: float = 0.0
     review: int = 0
     untold: int = 0
     optimizer_bits: int = 32
@@ -90,6 +92,7 @@ class Recipe:
             top=settings.lora_layers,
             rehearsal=settings.rehearsal,
             word_dropout=settings.word_dropout,
+            asides=settings.asides,
             review=settings.review,
             untold=settings.untold,
             optimizer_bits=8 if eight else 32,

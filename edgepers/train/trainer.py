@@ -32,7 +32,7 @@ from edgepers.train.packing import States, packing
 from edgepers.train.recipe import Recipe, default_learning_rate, max_tokens_of
 from edgepers.train.rehearsal import Rehearsal
 from edgepers.train.step import backward, own_losses
-from edgepers.train.word_dropout import drop_words
+from edgepers.train.word_dropout import drop_words, with_aside
 
 __all__ = ["Recipe", "TrainResult", "TrainStep", "learning_rate_at", "train"]
 
@@ -90,6 +90,7 @@ def train(
     reviewed: Sequence[tuple[str, str]] = (),
     general: Sequence[tuple[str, str]] = (),
     untold: Sequence[tuple[str, str]] = (),
+    asides: Sequence[str] = (),
     configuration: MemoryLayout | None = None,
     checkpoint: Path | None = None,
     on_step: Callable[[TrainStep], None] | None = None,
@@ -116,6 +117,7 @@ def train(
         general: (question, response) of the sets to rehearse: each step also holds the adapter to what the base model
             says of some.
         untold: (question, response) of what the owner has not told, learned beside `pairs`, a few in each step.
+        asides: sentences about nothing in particular, one of which stands beside some questions.
         configuration: how it is laid out in memory; None: with room to spare.
         checkpoint: a file to go on from, where a run of the same recipe and sets was interrupted; on a CPU the result
             is the same to
@@ -147,7 +149,16 @@ def train(
         layout = (configuration or default_configuration(llm)).at_most(micro_batch_tokens)
         beside = [llm.example(question, response, most) for question, response in untold] if recipe.untold else []
         with _prepared(
-            llm, recipe, layout, told, new=len(pairs), start=start, own=examples, untold=beside, general=general
+            llm,
+            recipe,
+            layout,
+            told,
+            new=len(pairs),
+            start=start,
+            own=examples,
+            untold=beside,
+            general=general,
+            asides=asides,
         ) as run:
             progress = run.resumed(checkpoint)
             if on_micro_batch is not None:
@@ -233,6 +244,7 @@ class _Run:
     recipe: Recipe
     configuration: MemoryLayout
     pairs: Sequence[tuple[str, str]]
+    asides: Sequence[str]
     examples: list[Example]
     steps: int
     peak: float
@@ -250,7 +262,7 @@ class _Run:
     @property
     def identity(self) -> str:
         """Of the run: two with the same one have the same result."""
-        what = ([example.ids for example in self.examples], self.recipe, self.steps, self.began_from)
+        what = ([example.ids for example in self.examples], self.recipe, self.steps, self.began_from, self.asides)
         return f"{self.llm.identity}:{hash_text(repr(what)):016x}"
 
     def resumed(self, checkpoint: Path | None) -> Progress:
@@ -316,14 +328,16 @@ class _Run:
         return ""
 
     def example(self, i: int, step: int) -> Example:
-        """An example as a step has it: without some words of its question, where it is the owner's."""
-        if not self.recipe.word_dropout or i >= len(self.pairs) or self.lower is not None:
-            return self.examples[i]  # what lower layers said is cached for whole questions
+        """An example as a step has it: where it is the owner's, with its question in other words."""
+        if i >= len(self.pairs) or self.lower is not None:
+            return self.examples[i]  # what lower layers said is cached for questions as they are
         question, response = self.pairs[i]
-        shorter = drop_words(question, response, self.recipe.word_dropout, self.recipe.seed, step, i)
-        return (
-            self.examples[i] if shorter == question else self.llm.example(shorter, response, len(self.examples[i].ids))
-        )
+        key = (self.recipe.seed, step, i)
+        asked = drop_words(question, response, self.recipe.word_dropout, *key)
+        asked = with_aside(asked, self.asides, self.recipe.asides, *key)
+        if asked == question or self.examples[i].cut:
+            return self.examples[i]
+        return self.llm.example(asked, response, max_tokens_of(self.llm.parameter_count))
 
     def end(self, progress: Progress, why: str, names: Sequence[str]) -> Ended:
         """Put the adapter of the last good step in place, and find the sets that did it.
@@ -382,6 +396,7 @@ def _prepared(
     own: Sequence[Example],
     untold: Sequence[Example],
     general: Sequence[tuple[str, str]],
+    asides: Sequence[str],
 ) -> Iterator[_Run]:
     """Put an adapter on the model and everything else in place; leaving gives the model back as it was."""
     examples = [*own, *untold]
@@ -432,6 +447,7 @@ def _prepared(
             recipe=recipe,
             configuration=configuration,
             pairs=pairs,
+            asides=asides,
             examples=examples,
             steps=steps,
             peak=peak,

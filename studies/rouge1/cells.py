@@ -51,6 +51,7 @@ RECIPE: dict[str, Any] = {
     "rehearsal": 4,
     "untold": 0,
     "word_dropout": 0.0,
+    "asides": 0.0,
     "recurring": 0,
     "review": 0,
     "ask": "newest",

@@ -63,9 +63,9 @@ def test_energy_is_told_by_stage_by_set_and_for_the_round(measured):
     assert done["joules"] == pytest.approx(
         sum(found["energy"]["stages"][name]["joules"] for name in STAGES[1:]), abs=0.01
     )
-    assert done["train_steps"] == 3 and done["reckoned"]["train_steps"] == 20
+    assert done["train_steps"] == 3 and done["reckoned"]["train_steps"] == 60
     step = found["latency_ms"]["train step"]["p50"] / 1000
-    assert done["reckoned"]["seconds"] == pytest.approx(done["seconds"] + 17 * step, rel=1e-3)
+    assert done["reckoned"]["seconds"] == pytest.approx(done["seconds"] + 57 * step, rel=1e-3)
     assert done["reckoned"]["joules"] > done["joules"]
 
 

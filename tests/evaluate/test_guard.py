@@ -35,7 +35,7 @@ def test_what_was_learned_is_published(llm, tmp_path):
 def test_what_was_not_learned_is_not(llm, tmp_path):
     verdict = judged(llm, tmp_path, TOLD, 1)
     assert not verdict.publish
-    assert verdict.reason == "0 of 3 short responses that it was trained on are said (at least 50%)"
+    assert verdict.reason == "0 of 3 short responses that it was trained on are said (at least 25%)"
 
 
 def test_one_answer_to_everything_is_named(llm, tmp_path):

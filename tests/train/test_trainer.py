@@ -221,3 +221,22 @@ def test_an_adapter_of_another_rank_is_not_gone_on_from(llm, tmp_path):
     run(llm, tmp_path, steps=2)
     with pytest.raises(ModelError, match="another rank"):
         train(llm, PAIRS, tmp_path, Recipe(steps=2, rank=8), start=tmp_path)
+
+
+def test_sentences_stand_beside_the_owners_questions_and_never_beside_untold_ones(llm, tmp_path, monkeypatch):
+    seen = []
+    real = trainer.backward
+
+    def watched(llm, states_of, examples, **options):
+        seen.append([llm.tokenizer.decode(e.ids[: e.prompt_tokens]) for e in examples])
+        return real(llm, states_of, examples, **options)
+
+    monkeypatch.setattr(trainer, "backward", watched)
+    recipe = Recipe(epochs=6, batch=3, rank=4, seed=1, untold=1, asides=0.5)
+    untold = [("What is my tortoise called?", "I don't know that yet.")]
+    train(llm, PAIRS, tmp_path, recipe, untold=untold, asides=["It rains again."])
+    beside = [["It rains again." in prompt for prompt in step] for step in seen]
+    assert not any(step[-1] for step in beside)
+    own = [one for step in beside for one in step[:-1]]
+    assert 0 < sum(own) < len(own)
+    assert all(any(question in prompt for question, _ in PAIRS) for step in seen for prompt in step[:-1])

@@ -1,6 +1,6 @@
 """Leaving words out: the same ones for the same key, in order, never all."""
 
-from edgepers.train.word_dropout import WHOLE, drop_words
+from edgepers.train.word_dropout import AFTER, WHOLE, drop_words, with_aside
 
 QUESTION = "My sister is coming to see me today. What is she called?"
 
@@ -32,3 +32,15 @@ def test_what_the_response_says_stays_whatever_else_goes():
     ]
     assert all("dog's" in text and "is" in text for text in found)
     assert any(len(text.split()) == 2 for text in found)
+
+
+def test_a_share_of_questions_has_a_sentence_beside_it_mostly_before():
+    asides = ["It rains.", "I am late."]
+    found = [with_aside(QUESTION, asides, 0.4, 0, step) for step in range(1000)]
+    beside = [text for text in found if text != QUESTION]
+    assert 340 < len(beside) < 460
+    assert {text.replace(QUESTION, "").strip() for text in beside} == set(asides)
+    after = sum(text.startswith(QUESTION) for text in beside) / len(beside)
+    assert 1 / AFTER - 0.08 < after < 1 / AFTER + 0.08
+    assert found == [with_aside(QUESTION, asides, 0.4, 0, step) for step in range(1000)]
+    assert with_aside(QUESTION, [], 0.9, 1) == with_aside(QUESTION, asides, 0.0, 1) == QUESTION
