@@ -19,7 +19,6 @@ rounds anew: what was right before is wrong then. One line a round:
 
 import argparse
 import json
-import random
 import tempfile
 import time
 from collections.abc import Sequence
@@ -28,7 +27,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import RESULTS, describe
-from edgepers.assets import sample_stream, sample_test
+from benchmarks.recipes import among_other_talk, other_talk
+from edgepers.assets import sample_test
 from edgepers.cli.demo import knows
 from edgepers.config import Settings
 from edgepers.evaluate.rouge import rouge1
@@ -68,15 +68,7 @@ def stream_of(owners: Sequence[Owner], seed: int) -> list[DialogueSet]:
         for fact in owner.facts
         for i, question in enumerate(fact.asked[:WORDINGS])
     ]
-    other = [
-        replace(dialogue, response=UNSURE)
-        for dialogue in read_dialogue_sets(sample_stream(), need_reference=True)
-        if not (dialogue.id or "").startswith("emily-")
-    ]
-    drawn = random.Random(seed)
-    both = own + drawn.sample(other, min(len(own), len(other)))
-    drawn.shuffle(both)
-    return both
+    return among_other_talk(own, [replace(dialogue, response=UNSURE) for dialogue in other_talk()], seed)
 
 
 def fact_of(name: str) -> str:

@@ -21,9 +21,10 @@ import json
 import random
 import tempfile
 import time
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from benchmarks.harness import RESULTS, describe
 from edgepers.annotate.coverage import coverage_order
@@ -35,24 +36,31 @@ from edgepers.evaluate.verdict import perplexity_rise
 from edgepers.model.language_model import LanguageModel
 from edgepers.rounds.learn import learn
 from edgepers.rounds.untold import untold_asked
-from edgepers.streams import read_dialogue_sets
+from edgepers.streams import DialogueSet, read_dialogue_sets
 from edgepers.synth.recurring import asked_again
 from studies.owners.owners import DEVELOPMENT, Owner, load_owner
 
 KEPT = 300
 Pair = tuple[str, str]
+T = TypeVar("T")
 
 
 def stream_of(owner: Owner, seed: int) -> list[Pair]:
     """(question, reference) of all that the owner asks, and as many other sets, in a seeded order."""
     own = [(question, fact.reference) for fact in owner.facts for question in fact.asked]
-    other = [
-        (dialogue.question, dialogue.reference or "")
-        for dialogue in read_dialogue_sets(sample_stream(), need_reference=True)
-        if not (dialogue.id or "").startswith("emily-")
-    ]
+    return among_other_talk(own, [(one.question, one.reference or "") for one in other_talk()], seed)
+
+
+def other_talk() -> list[DialogueSet]:
+    """Sets of the packaged sample that are about nobody's facts."""
+    sets = read_dialogue_sets(sample_stream(), need_reference=True)
+    return [dialogue for dialogue in sets if not (dialogue.id or "").startswith("emily-")]
+
+
+def among_other_talk(own: Sequence[T], other: Sequence[T], seed: int) -> list[T]:
+    """An owner's sets and as many others, in a seeded order."""
     drawn = random.Random(seed)
-    both = own + drawn.sample(other, min(len(own), len(other)))
+    both = [*own, *drawn.sample(other, min(len(own), len(other)))]
     drawn.shuffle(both)
     return both
 

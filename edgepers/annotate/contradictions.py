@@ -4,12 +4,11 @@ from collections import Counter
 from collections.abc import Sequence
 
 from edgepers.state.records import KeptSet
-from edgepers.streams.words import unicode_words
+from edgepers.streams.words import rare_words, unicode_words, word_f1
 
 __all__ = ["contradicted", "part_contradicted"]
 
 ALIKE = 0.6  # F1 of the words of two answers that differ in what they tell alone
-_RARE = 0.08  # share of the questions up to which a word that they have says what they are about
 
 
 def contradicted(verdicts: Sequence[tuple[str, str]]) -> list[int]:
@@ -24,9 +23,8 @@ def contradicted(verdicts: Sequence[tuple[str, str]]) -> list[int]:
     """
     asked = [Counter(unicode_words(question)) for question, _ in verdicts]
     answered = [Counter(unicode_words(answer)) for _, answer in verdicts]
-    counts = Counter(word for words in asked for word in words)
-    most = max(_RARE * len(asked), 2)
-    topics = [{w for w in q.keys() & a.keys() if counts[w] <= most} for q, a in zip(asked, answered, strict=True)]
+    rare = rare_words(Counter(word for words in asked for word in words), len(asked))
+    topics = [question.keys() & answer.keys() & rare for question, answer in zip(asked, answered, strict=True)]
     found = []
     for i in range(len(verdicts)):
         for j in range(i + 1, len(verdicts)):
@@ -37,7 +35,7 @@ def contradicted(verdicts: Sequence[tuple[str, str]]) -> list[int]:
                     and topics[j]
                     and topics[i] <= asked[j].keys()
                     and topics[j] <= asked[i].keys()
-                    and _f1(answered[i], answered[j]) >= ALIKE
+                    and word_f1(answered[i], answered[j]) >= ALIKE
                 )
             ):
                 found.append(i)
@@ -72,7 +70,3 @@ def _taken_back(latest_last: Sequence[KeptSet]) -> set[int]:
 def _words(text: str) -> object:
     """What two texts of the same words have in common; text without a word is itself."""
     return frozenset(Counter(unicode_words(text)).items()) or text.strip()
-
-
-def _f1(one: Counter[str], other: Counter[str]) -> float:
-    return 2 * (one & other).total() / (one.total() + other.total())

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from edgepers.hashing import hash_text
 from edgepers.state.records import KeptSet
-from edgepers.streams.words import unicode_words
+from edgepers.streams.words import unicode_words, word_f1
 
 __all__ = ["LEAST_RESERVE", "MOST_RESERVE", "split_reserve"]
 
@@ -29,12 +29,8 @@ def split_reserve(annotated: Sequence[KeptSet]) -> tuple[list[KeptSet], list[Kep
         if len(reserve) == MOST_RESERVE:
             break
         if kept.position in drawn and any(
-            other < kept.position and _same(words[other], words[kept.position]) for other in stay
+            other < kept.position and word_f1(words[other], words[kept.position]) >= SAME_RESPONSE for other in stay
         ):
             reserve.append(kept)
     held = {kept.position for kept in reserve}
     return [kept for kept in annotated if kept.position not in held], reserve[::-1]
-
-
-def _same(one: Counter[str], other: Counter[str]) -> bool:
-    return 2 * (one & other).total() >= SAME_RESPONSE * (one.total() + other.total()) > 0

@@ -45,10 +45,6 @@ class HeldOutScores:
         with self.energy.stage("evaluate"):
             return self._evaluated(test, self.buffer.progress.published if adapter else "").answers
 
-    def use_published(self) -> None:
-        """Let the model answer with what is published."""
-        self.llm.use_adapter(self.state.published_folder(self.buffer.progress.published))
-
     def base(self, test: Sequence[DialogueSet]) -> None:
         """Measure the base model once for a test set."""
         if not test or self.buffer.progress.tested_on == test_digest(test):

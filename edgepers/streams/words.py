@@ -1,8 +1,12 @@
 """Words of any script, as ROUGE-1 counts them inside the product."""
 
 import unicodedata
+from collections import Counter
+from collections.abc import Mapping
 
-__all__ = ["unicode_words"]
+__all__ = ["rare_words", "unicode_words", "word_f1"]
+
+RARE = 0.08  # share of some texts up to which a word that they have says what they are about
 
 # Scripts that put no spaces between words: each letter, with the marks on it, counts as one.
 _SPACELESS = (
@@ -55,3 +59,15 @@ def unicode_words(text: str) -> list[str]:
                 words.append(sign)
             attached = goes_on = False
     return words
+
+
+def rare_words(counts: Mapping[str, int], texts: int) -> set[str]:
+    """Words that few of so many texts have, and so tell what a text is about; `counts`: how many have each."""
+    most = max(RARE * texts, 2)
+    return {word for word, count in counts.items() if count <= most}
+
+
+def word_f1(one: Counter[str], other: Counter[str]) -> float:
+    """F1 of the words of two texts, in any order, as ROUGE-1 has it; 0 where neither has a word."""
+    words = one.total() + other.total()
+    return 2 * (one & other).total() / words if words else 0.0

@@ -15,12 +15,11 @@ from collections import Counter
 from collections.abc import Sequence
 
 from edgepers.model.language_model import LanguageModel
-from edgepers.streams.words import unicode_words
+from edgepers.streams.words import rare_words, unicode_words
 
 __all__ = ["asked_again", "recurring"]
 
 LEAST_LIKELY = -0.4  # nats a token that an answer may lose after another question
-RARE = 0.08  # share of the questions up to which a word that they have says what they are about
 RECURS = 3  # questions from which on a word is a topic of the owner's
 
 
@@ -40,8 +39,7 @@ def recurring(corrected: Sequence[tuple[str, str]], others: Sequence[str]) -> li
     asked = [frozenset(unicode_words(question)) for question, _ in corrected]
     answered = [frozenset(unicode_words(response)) for _, response in corrected]
     counts = Counter(word for one in (*asked, *theirs) for word in one)
-    most = max(RARE * (len(asked) + len(theirs)), 2)
-    rare = {word for word, count in counts.items() if count <= most}
+    rare = rare_words(counts, len(asked) + len(theirs))
     topical = {word for word in rare if counts[word] >= RECURS}
     topics = [question & response & rare for question, response in zip(asked, answered, strict=True)]
     found: list[list[int]] = [[] for _ in corrected]

@@ -51,15 +51,21 @@ def test_training_lowers_the_loss_saves_a_peft_adapter_and_leaves_the_base_model
         assert llm.tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True).strip() == answer
 
 
-def test_what_was_not_told_is_learned_beside_and_keeps_all_its_words(llm, tmp_path, monkeypatch):
-    seen = []
+@pytest.fixture
+def seen(monkeypatch):
+    """The prompts of each step."""
+    prompts = []
     real = trainer.backward
 
     def watched(llm, states_of, examples, **options):
-        seen.append([llm.tokenizer.decode(e.ids[: e.prompt_tokens]) for e in examples])
+        prompts.append([llm.tokenizer.decode(e.ids[: e.prompt_tokens]) for e in examples])
         return real(llm, states_of, examples, **options)
 
     monkeypatch.setattr(trainer, "backward", watched)
+    return prompts
+
+
+def test_what_was_not_told_is_learned_beside_and_keeps_all_its_words(llm, tmp_path, seen):
     untold = [("What is my tortoise called?", "I don't know that yet.")]
     before = llm.losses(untold)
     recipe = Recipe(epochs=8, batch=4, learning_rate=4e-3, rank=4, seed=1, untold=1, word_dropout=0.5)
@@ -223,15 +229,7 @@ def test_an_adapter_of_another_rank_is_not_gone_on_from(llm, tmp_path):
         train(llm, PAIRS, tmp_path, Recipe(steps=2, rank=8), start=tmp_path)
 
 
-def test_sentences_stand_beside_the_owners_questions_and_never_beside_untold_ones(llm, tmp_path, monkeypatch):
-    seen = []
-    real = trainer.backward
-
-    def watched(llm, states_of, examples, **options):
-        seen.append([llm.tokenizer.decode(e.ids[: e.prompt_tokens]) for e in examples])
-        return real(llm, states_of, examples, **options)
-
-    monkeypatch.setattr(trainer, "backward", watched)
+def test_sentences_stand_beside_the_owners_questions_and_never_beside_untold_ones(llm, tmp_path, seen):
     recipe = Recipe(epochs=6, batch=3, rank=4, seed=1, untold=1, asides=0.5)
     untold = [("What is my tortoise called?", "I don't know that yet.")]
     train(llm, PAIRS, tmp_path, recipe, untold=untold, asides=["It rains again."])
