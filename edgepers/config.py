@@ -164,6 +164,9 @@ class Settings:
         3,
         "questions in each step about what you have not told, to be answered so, lest one fact answer another; 0: none",
     )
+    contrast: int = option(
+        6, "answers that you called wrong, by a correction or a thumbs down, made less likely in each step; 0: none"
+    )
     guard: bool = option(True, "keep an adapter aside that is worse on annotated sets held in reserve")
     guard_perplexity: float | None = option(
         None, "most that general perplexity may rise over the base model's, as a share; unset: by the model's size"
@@ -262,6 +265,7 @@ _LIMITS: dict[str, tuple[float | None, float | None]] = {
     "rehearsal": (0, 10_000),
     "review": (0, 100_000),
     "untold": (0, 10_000),
+    "contrast": (0, 10_000),
     "word_dropout": (0.0, 0.9),
     "asides": (0.0, 1.0),
     "recurring": (0, 1000),
@@ -296,6 +300,7 @@ PAPER: dict[str, Any] = {
     "learning_rate": 3e-4,
     "rehearsal": 0,
     "untold": 0,
+    "contrast": 0,
     "word_dropout": 0.0,
     "asides": 0.0,
     "guard": False,

@@ -26,6 +26,7 @@ PROFILED = (
     "review",
     "rehearsal",
     "untold",
+    "contrast",
     "lexicons",
     "scored_text",
     "format",
@@ -50,6 +51,7 @@ PLANNED = (
     "review",
     "rehearsal",
     "untold",
+    "contrast",
     "guard",
 )
 _UNSET = "none"  # on the command line: no value

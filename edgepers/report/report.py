@@ -59,7 +59,7 @@ def round_report(
     contradicted: int,
     lora: dict[str, Any],
     reserve_sets: int,
-    rejected_sets: int,
+    rejected: list[int],
     variations: int,
     result: "TrainResult | None",
     verdict: "Verdict",
@@ -72,8 +72,8 @@ def round_report(
 
     `trained_on` are positions of annotated sets, `recurring` of sets that ask again what these ask, `inherited` of all
     that `start`, the adapter that training went on from, had learned ("": none). `new_sets` counts the pairs that were
-    learned anew, the rest was only reviewed. `rejected_sets` counts those of whose response is known only that it was
-    wrong; they are no `annotated_sets`.
+    learned anew, the rest was only reviewed. `rejected` are positions of sets of whose response is known only that it
+    was wrong; they are no `annotated_sets`, and where anything was trained it was made less likely.
 
     `energy` holds everything since the last round, selection too.
     `train_ended` is None, or where and why training ended before its last step; `train_steps` are those behind the
@@ -92,7 +92,8 @@ def round_report(
         "contradicted": contradicted,
         "lora": lora,
         "reserve_sets": reserve_sets,
-        "rejected_sets": rejected_sets,
+        "rejected": rejected,
+        "rejected_sets": len(rejected),
         "variations": variations,
         "train_steps": result.steps if result else 0,
         "train_tokens": result.tokens if result else 0,

@@ -62,6 +62,7 @@ class Job:
         settings: of the state.
         pairs: (question, response) to train on.
         names: of the set that each of `pairs` comes from.
+        rejected: (question, response) that was called wrong.
         new: so many of `pairs` are to be learned; the others `start` has learned.
         asked: what the guard asks.
         adapter: the folder to make.
@@ -76,6 +77,7 @@ class Job:
     settings: Settings
     pairs: Sequence[Pair]
     names: Sequence[str]
+    rejected: Sequence[Pair]
     new: int
     asked: Asked
     adapter: Path
@@ -104,7 +106,7 @@ class Job:
         values |= {"settings": Settings(**settings), "adapter": Path(values["adapter"])}
         for name in ("published", "start"):
             values[name] = None if values[name] is None else Path(values[name])
-        values["pairs"] = _pairs(values["pairs"])
+        values |= {name: _pairs(values[name]) for name in ("pairs", "rejected")}
         values["asked"] = Asked(**{name: _pairs(pairs) for name, pairs in values["asked"].items()})
         return cls(**values)
 
@@ -129,6 +131,7 @@ def do(llm: LanguageModel, job: Job, report: Reporter) -> Outcome:
         start=job.start,
         new=job.new,
         names=job.names,
+        rejected=job.rejected,
         log=report.log,
         memory_bytes=job.memory_bytes,
         micro_batch_tokens=job.micro_batch_tokens,

@@ -33,6 +33,7 @@ def learn(
     start: Path | None = None,
     new: int | None = None,
     names: Sequence[str] = (),
+    rejected: Sequence[tuple[str, str]] = (),
     log: Callable[[str], None] | None = None,
     memory_bytes: int | None = None,
     micro_batch_tokens: int | None = None,
@@ -44,7 +45,8 @@ def learn(
 
     `start` is the folder of an adapter to go on from, which has learned all but the first `new` pairs.
 
-    `names`, `micro_batch_tokens`, `on_micro_batch` and what is raised: as for `train`. `log` gets a line about pauses,
+    `names`, `rejected`, `micro_batch_tokens`, `on_micro_batch` and what is raised: as for `train`. `log` gets a line
+    about pauses,
     and of the configuration that was chosen: for `memory_bytes`, where given, instead of `settings.memory`.
     """
     made = folder.with_name(".training")
@@ -78,6 +80,7 @@ def learn(
         general=general,
         untold=untold,
         asides=asides,
+        rejected=rejected,
         configuration=configuration,
         checkpoint=checkpoint,
         on_step=on_step,

@@ -6,7 +6,7 @@ else counts from the one commit that ends the round.
 """
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,6 +33,7 @@ from edgepers.rounds.verdicts import nothing_to_train_on
 from edgepers.select.verdicts import Verdicts
 from edgepers.state.buffer import Buffer
 from edgepers.state.folder import State
+from edgepers.state.forget import learned_from
 from edgepers.state.variations import Variations, sum_counts
 from edgepers.streams import DialogueSet
 from edgepers.synth.synthesize import Check, digest, synthesize
@@ -171,12 +172,12 @@ class Round:
             trained_on=[kept.position for kept in data.training],
             recurring=sorted({kept.position for kept, _ in data.again}),
             start=lessons.start,
-            inherited=_positions(parent) if parent is not None and lessons.start else [],
+            inherited=learned_from(parent) if parent is not None and lessons.start else [],
             new_sets=lessons.new,
             contradicted=len(data.contradicted),
             lora=_lora(self.settings),
             reserve_sets=len(data.reserve),
-            rejected_sets=len(data.rejected),
+            rejected=[kept.position for kept in data.rejected],
             variations=data.variations_count,
             result=None if outcome is None else outcome.result,
             verdict=verdict,
@@ -230,6 +231,7 @@ class Round:
             settings=replace(self.settings, model=self.llm().name),  # a path from here means nothing where a child is
             pairs=lessons.pairs,
             names=lessons.names,
+            rejected=data.wrong(),
             new=lessons.new,
             asked=data.asked(),
             adapter=self.state.adapters / name,
@@ -256,11 +258,6 @@ class Round:
 def _lora(settings: Settings) -> dict[str, Any]:
     """What an adapter must have in common with another one that goes on from it."""
     return {"rank": settings.lora_rank, "targets": settings.lora_targets, "layers": settings.lora_layers}
-
-
-def _positions(report: Mapping[str, Any]) -> list[int]:
-    """Of all sets that an adapter has learned from, itself or by what it went on from."""
-    return sorted({*report["trained_on"], *report["recurring"], *report["inherited"]})
 
 
 class _Report:

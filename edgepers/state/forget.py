@@ -1,7 +1,7 @@
 """Forget kept sets: they go, and so does every adapter that learned from them."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgepers.errors import StateError, UsageError
@@ -9,7 +9,7 @@ from edgepers.state.buffer import Buffer
 from edgepers.state.folder import CHECKPOINT, State
 from edgepers.state.records import KeptSet
 
-__all__ = ["find", "finish_forgetting", "forget"]
+__all__ = ["find", "finish_forgetting", "forget", "learned_from"]
 
 
 def find(
@@ -50,6 +50,11 @@ def find(
     return found
 
 
+def learned_from(report: Mapping[str, Any]) -> list[int]:
+    """Positions of all sets that a round's adapter has learned from, itself or by what it went on from."""
+    return sorted({*report["trained_on"], *report["recurring"], *report["inherited"], *report["rejected"]})
+
+
 def forget(state: State, buffer: Buffer, sets: Sequence[KeptSet]) -> dict[str, Any]:
     """Delete sets with their variations, withdraw the adapters trained on them, and replace the key.
 
@@ -67,7 +72,7 @@ def forget(state: State, buffer: Buffer, sets: Sequence[KeptSet]) -> dict[str, A
         tainted = [
             done["adapter"]
             for done in state.round_reports(buffer.progress.rounds)
-            if done["adapter"] and positions.intersection(done["trained_on"] + done["recurring"] + done["inherited"])
+            if done["adapter"] and positions.intersection(learned_from(done))
         ]
         buffer.forget(sorted(positions), buffer.progress.adapters_withdrawn(tuple(tainted)))
         finish_forgetting(state, buffer)

@@ -53,6 +53,7 @@ class Recipe:
         asides: share of questions that have a sentence about something else beside them, others in each pass.
         review: sets that the adapter it goes on from has learned, beside those of each step.
         untold: questions of what the owner has not told, beside those of each step.
+        contrast: answers that were called wrong, made less likely beside those of each step.
         optimizer_bits: of AdamW's moments, 32 or 8.
         liger: norms and gated products by Liger-Kernel.
         fused: products of 4-bit weights by a kernel that dequantizes them on the way, where it is faster.
@@ -72,6 +73,7 @@ class Recipe:
     asides: float = 0.0
     review: int = 0
     untold: int = 0
+    contrast: int = 0
     optimizer_bits: int = 32
     liger: bool = False
     fused: bool = False
@@ -95,6 +97,7 @@ class Recipe:
             asides=settings.asides,
             review=settings.review,
             untold=settings.untold,
+            contrast=settings.contrast,
             optimizer_bits=8 if eight else 32,
             liger=settings.liger,
             fused=settings.fused,
@@ -126,6 +129,6 @@ class Recipe:
         return own
 
     def most_sets(self, lengths: Sequence[int]) -> int:
-        """Return the most sets of one step: own ones of these lengths, reviewed, untold and rehearsed ones."""
+        """Return the most sets of one step: own ones of these lengths, and all that stand beside them."""
         own = self.batch if self.step_tokens is None else math.ceil(self.step_tokens / min(lengths))
-        return own + self.review + self.untold + self.rehearsal
+        return own + self.review + self.untold + self.rehearsal + self.contrast

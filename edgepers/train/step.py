@@ -4,16 +4,17 @@ Its sets run in packed micro-batches of whole sets, whose losses add up to means
 """
 
 from collections.abc import Callable, Sequence
+from itertools import accumulate, chain, pairwise
 
 import torch
 from torch import Tensor
 
 from edgepers.model.weights import CausalModel, Example
+from edgepers.train.beside import Beside
 from edgepers.train.frozen_linear import InputDropout
 from edgepers.train.frozen_prefix import FrozenPrefix
 from edgepers.train.loss import cross_entropy, head_loss
 from edgepers.train.packing import Packed, bins, pack
-from edgepers.train.rehearsal import Rehearsal
 
 __all__ = ["backward", "own_losses"]
 
@@ -24,7 +25,7 @@ def backward(
     examples: Sequence[Example],
     *,
     micro_batch_tokens: int,
-    rehearsal: Rehearsal | None = None,
+    beside: Sequence[Beside] = (),
     step: int = 0,
     lower: FrozenPrefix | None = None,
     dropout: InputDropout | None = None,
@@ -33,14 +34,14 @@ def backward(
 ) -> Tensor:
     """Add the gradient of a step's loss, the mean over its sets of each set's mean over its response's tokens.
 
-    So a fact of a few words weighs what a long answer weighs. What is rehearsed beside them is added.
+    So a fact of a few words weighs what a long answer weighs. The losses of what stands beside them are added.
 
     Args:
         llm: with an adapter.
         states_of: from `packing`.
         examples: the step's own sets; what each weighs does not depend on its micro-batch.
         micro_batch_tokens: of one forward and backward pass, at most; a longer set has one of its own.
-        rehearsal: general sets beside them.
+        beside: other sets of the step, each kind with a loss of its own.
         step: from 0.
         lower: caches the states of the layers below the adapted ones.
         dropout: begins anew with each micro-batch.
@@ -48,10 +49,11 @@ def backward(
         shared: tokens that every set of the run begins with, computed once a micro-batch.
 
     Returns:
-        float32 [], the examples' loss in nats a response token, without what is rehearsed.
+        float32 [], the examples' loss in nats a response token, without what stands beside them.
     """
-    general = rehearsal.examples(step) if rehearsal is not None else []
-    everything, own = [*examples, *general], len(examples)
+    others = [one.examples(step) for one in beside]
+    everything, own = [*examples, *chain.from_iterable(others)], len(examples)
+    ends = list(accumulate(map(len, others), initial=own))
     total = torch.zeros((), device=llm.device)
     for number, group in enumerate(
         bins([len(example.ids) - 1 - shared for example in everything], micro_batch_tokens - shared)
@@ -72,9 +74,13 @@ def backward(
         rows = len(weights)
         loss = head_loss(states[:rows], llm.head, cross_entropy(packed.targets[:rows], weights), llm.vocabulary)
         total += loss.detach()
-        if rehearsal is not None and chosen[-1] >= own:
-            divergence = rehearsal.loss(step, [i - own for i in chosen if i >= own])
-            loss = loss + head_loss(states[rows:], llm.head, divergence, llm.vocabulary)
+        for kind, (first, end) in zip(beside, pairwise(ends), strict=True):
+            mine = [i for i in chosen if first <= i < end]
+            if mine:
+                more = sum(everything[i].response_tokens for i in mine)
+                of_kind = kind.loss(step, [i - first for i in mine])
+                loss = loss + head_loss(states[rows : rows + more], llm.head, of_kind, llm.vocabulary)
+                rows += more
         del states
         loss.backward()
     return total

@@ -20,6 +20,7 @@ from edgepers.model.language_model import Example, LanguageModel
 from edgepers.model.lora import hash_update, load_update
 from edgepers.train.checkpoint import Progress, load_checkpoint, save_checkpoint
 from edgepers.train.checkpointed_blocks import blocks_of, recomputed_blocks
+from edgepers.train.contrast import Contrast
 from edgepers.train.divergence import DIVERGED_STEPS, Ended, LastGood, culprits, far_above, limit_of
 from edgepers.train.frozen_linear import InputDropout, lean_layers
 from edgepers.train.frozen_prefix import FrozenPrefix, lower_layers
@@ -91,6 +92,7 @@ def train(
     general: Sequence[tuple[str, str]] = (),
     untold: Sequence[tuple[str, str]] = (),
     asides: Sequence[str] = (),
+    rejected: Sequence[tuple[str, str]] = (),
     configuration: MemoryLayout | None = None,
     checkpoint: Path | None = None,
     on_step: Callable[[TrainStep], None] | None = None,
@@ -118,6 +120,7 @@ def train(
             says of some.
         untold: (question, response) of what the owner has not told, learned beside `pairs`, a few in each step.
         asides: sentences about nothing in particular, one of which stands beside some questions.
+        rejected: (question, response) that was called wrong: each step makes some of them less likely.
         configuration: how it is laid out in memory; None: with room to spare.
         checkpoint: a file to go on from, where a run of the same recipe and sets was interrupted; on a CPU the result
             is the same to
@@ -159,6 +162,7 @@ def train(
             untold=beside,
             general=general,
             asides=asides,
+            rejected=rejected,
         ) as run:
             progress = run.resumed(checkpoint)
             if on_micro_batch is not None:
@@ -251,6 +255,7 @@ class _Run:
     plan: list[list[int]]
     states_of: States
     rehearsal: Rehearsal
+    contrast: Contrast
     began_from: str
     shared: int
     lower: FrozenPrefix | None
@@ -262,7 +267,8 @@ class _Run:
     @property
     def identity(self) -> str:
         """Of the run: two with the same one have the same result."""
-        what = ([example.ids for example in self.examples], self.recipe, self.steps, self.began_from, self.asides)
+        ids = [example.ids for example in (*self.examples, *self.contrast.all_examples)]
+        what = (ids, self.recipe, self.steps, self.began_from, self.asides)
         return f"{self.llm.identity}:{hash_text(repr(what)):016x}"
 
     def resumed(self, checkpoint: Path | None) -> Progress:
@@ -300,7 +306,7 @@ class _Run:
             self.states_of,
             chosen,
             micro_batch_tokens=progress.micro_batch_tokens,
-            rehearsal=self.rehearsal,
+            beside=(self.rehearsal, self.contrast),
             step=number,
             lower=self.lower,
             dropout=self.dropout,
@@ -324,8 +330,12 @@ class _Run:
             group["lr"] = rate
         self.optimizer.step()
         progress.step, progress.last_loss, progress.first_loss, progress.above = number + 1, loss, first, above
-        progress.tokens += sum(len(example.ids) for example in (*chosen, *self.rehearsal.examples(number)))
+        progress.tokens += sum(len(example.ids) for example in (*chosen, *self.beside(number)))
         return ""
+
+    def beside(self, step: int) -> list[Example]:
+        """What stands beside the owner's sets in a step."""
+        return [*self.rehearsal.examples(step), *self.contrast.examples(step)]
 
     def example(self, i: int, step: int) -> Example:
         """An example as a step has it: where it is the owner's, with its question in other words."""
@@ -397,6 +407,7 @@ def _prepared(
     untold: Sequence[Example],
     general: Sequence[tuple[str, str]],
     asides: Sequence[str],
+    rejected: Sequence[tuple[str, str]],
 ) -> Iterator[_Run]:
     """Put an adapter on the model and everything else in place; leaving gives the model back as it was."""
     examples = [*own, *untold]
@@ -413,12 +424,12 @@ def _prepared(
         # Packing registers its attention by name with transformers, which passes `set_lengths` through to it.
         states_of = stack.enter_context(packing(llm))
         tokens = configuration.micro_batch_tokens
-        # Both run the base model, packed, before it has an adapter: what it says of general sets, states to cache.
-        rehearsal = Rehearsal(
-            llm, states_of, general, size=recipe.rehearsal, steps=steps, seed=recipe.seed, micro_batch_tokens=tokens
-        )
+        # All run the base model, packed, before it has an adapter: what it says of other sets, states to cache.
+        how = {"steps": steps, "seed": recipe.seed, "micro_batch_tokens": tokens}
+        rehearsal = Rehearsal(llm, states_of, general, size=recipe.rehearsal, **how)
+        contrast = Contrast(llm, states_of, rejected, size=recipe.contrast, **how)
         lower = lower_layers(llm, recipe.top, configuration.state_bits) if recipe.top and states_of.packs else None
-        everything = [*examples, *rehearsal.all_examples]
+        everything = [*examples, *rehearsal.all_examples, *contrast.all_examples]
         if lower is not None:
             lower.remember(llm, states_of, everything, tokens)
         # Norms are compared with their replacements on real weights, which PEFT does not touch.
@@ -454,6 +465,7 @@ def _prepared(
             plan=recipe.plan(lengths, steps, len(own) - new, len(untold)),
             states_of=states_of,
             rehearsal=rehearsal,
+            contrast=contrast,
             began_from="" if start is None else hash_update(start),
             shared=states_of.shared(everything),
             lower=lower,

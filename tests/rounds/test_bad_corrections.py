@@ -202,6 +202,25 @@ def test_a_thumbs_down_is_exported_found_by_forget_and_learned_from_a_correction
     assert owner.verdicts() == {"dog": "corrected"}
 
 
+def test_an_adapter_that_was_told_what_is_wrong_is_withdrawn_with_it(owner):
+    done, _ = owner.run([wrong("tea"), corrected("dog", "Moon.")], guard=False)
+    assert (done["published"], done["recurring"], len(done["rejected"])) == (True, [], 1)
+    assert main(["forget", "--state", str(owner.state), "tea"]) == 0
+    with Buffer(owner.state) as buffer:
+        assert buffer.progress.published == ""
+
+
+def test_wrong_is_a_thumbs_down_and_a_response_that_lacks_what_its_correction_tells(owner):
+    owner.run([wrong("tea"), corrected("dog", "Moon."), corrected("home", "A house.")], every=9)
+    with Buffer(owner.state) as buffer:
+        data = training_data.TrainingData.of(State(owner.state), buffer)
+    assert len(data.training) == 2
+    assert data.wrong() == [
+        ("What do I drink in the morning?", "Milk."),
+        ("What is my dog called?", "I do not know."),
+    ]
+
+
 def test_what_was_called_wrong_is_not_learned_by_a_correction_that_says_the_same(owner, monkeypatch):
     monkeypatch.setattr(training_data, "asked_again", lambda llm, pairs, others, most: _all_of(pairs, others))
     asked = {"id": "name", "question": "Tell me the name of my dog.", "response": "A good dog."}

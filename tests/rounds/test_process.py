@@ -53,6 +53,7 @@ def job(folder, **changes):
         "settings": Settings(steps=3, batch=4, rehearsal=0, guard=False, generations=0),
         "pairs": PAIRS,
         "names": ["a", "b", "c", "d"],
+        "rejected": [(PAIRS[0][0], "Rex.")],
         "new": len(PAIRS),
         "asked": Asked(told=PAIRS, reserve=[], untold=[("What is my cat called?", "That I don't know yet.")]),
         "adapter": folder / "adapters" / "0001",

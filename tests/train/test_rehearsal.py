@@ -3,10 +3,11 @@ import math
 import pytest
 import torch
 
+from edgepers.train.beside import MAX_TOKENS
 from edgepers.train.loss import head_loss
 from edgepers.train.packing import pack, packing
 from edgepers.train.recipe import Recipe
-from edgepers.train.rehearsal import MAX_TOKENS, TOP, WEIGHT, Rehearsal
+from edgepers.train.rehearsal import TOP, WEIGHT, Rehearsal
 from edgepers.train.trainer import train
 
 GENERAL = [
@@ -74,7 +75,7 @@ def test_the_loss_is_the_divergence_from_the_base_model_on_response_tokens(llm):
 def test_it_rehearses_seeded_sets_in_turn_and_asks_only_about_those(llm):
     with packing(llm) as states_of:
         one, two = (Rehearsal(llm, states_of, GENERAL * 10, size=2, steps=2, seed=s) for s in (0, 0))
-    assert one._plan == two._plan and len({i for chosen in one._plan for i in chosen}) == 4 == len(one._predictions)
+    assert one._plan == two._plan and len({i for chosen in one._plan for i in chosen}) == 4 == len(one._base)
     assert one.examples(0) == [one._examples[i] for i in one._plan[0]]
 
 
