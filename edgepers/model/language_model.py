@@ -4,7 +4,7 @@ Every stage shares the instance.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import torch
@@ -15,6 +15,7 @@ from edgepers.model.batches import length_groups, retry_halved
 from edgepers.model.generation import (
     AnswerText,
     SeededSampling,
+    Stopped,
     StopStrings,
     TextStreamer,
     TokenTimer,
@@ -24,6 +25,7 @@ from edgepers.model.generation import (
 from edgepers.model.heap import malloc_trim
 from edgepers.model.lean_adapter import contiguous_head
 from edgepers.model.loading import load_pretrained
+from edgepers.model.prefix_cache import PrefixCache
 from edgepers.model.prompts import Message, Prompts
 from edgepers.model.weights import ENCODE_TOKENS, CausalModel, Example
 
@@ -61,7 +63,8 @@ class Completion:
 
     Attributes:
         text: without thoughts, stop strings and white space around it.
-        finish: "stop" where the model or a stop string ended it, "length" where `max_tokens` did.
+        finish: "stop" where the model or a stop string ended it, "length" where `max_tokens` did, "left" where `stopped`
+            did.
         prompt_tokens: that were read.
         completion_tokens: that were written, thoughts among them.
     """
@@ -88,6 +91,7 @@ class LanguageModel(CausalModel):
         identity: hash of configuration, tokenizer and weight files; embeddings of two identities are never mixed.
         prompts: how messages become text.
         stop_ids: tokens that end an answer.
+        talks: what `complete` remembers of the talks that it was asked to remember.
     """
 
     _loaded: Any  # None where it was unloaded
@@ -98,6 +102,7 @@ class LanguageModel(CausalModel):
         self.identity = identity
         self.prompts = Prompts(tokenizer, name)
         self.stop_ids = stop_ids_of(model, tokenizer, self.prompts.end_of_turn)
+        self.talks = PrefixCache()
         _prepared(model)
 
     @classmethod
@@ -147,6 +152,7 @@ class LanguageModel(CausalModel):
             if self._loaded is None:
                 return
             self.use_adapter(None)
+            self.talks.clear()
             self._loaded = None
             malloc_trim()
             if self.device.type == "cuda":
@@ -239,6 +245,8 @@ class LanguageModel(CausalModel):
         seed: int = 0,
         stop: Sequence[str] = (),
         on_text: Callable[[str], None] | None = None,
+        stopped: Callable[[], bool] | None = None,
+        remember: bool = False,
     ) -> Completion:
         """One answer to a talk: greedy, or sampled where `temperature` is above 0.
 
@@ -251,6 +259,8 @@ class LanguageModel(CausalModel):
             seed: of the draws; the same seed, the same answer.
             stop: texts that end the answer; they are no part of it.
             on_text: is given the answer in pieces as it is written; they make it up.
+            stopped: is asked after each token; True ends the answer there.
+            remember: keep what was computed of the talk, so that its next turn reads only what is new.
 
         Raises:
             ModelError: no user turn, or an unknown role.
@@ -259,8 +269,9 @@ class LanguageModel(CausalModel):
         rows = [self._prompt_ids(messages, max_tokens)]
         pieces = None if on_text is None else TextStreamer(self._answer_text(stop), on_text)
         with self.chosen(adapter=adapter):
-            (found,) = self._generate(rows, max_tokens, drawn, stop=stop, streamer=pieces)
-        return found
+            talk = None if not remember else (self._adapter or "") if adapter else ""
+            (found,) = self._generate(rows, max_tokens, drawn, stop=stop, streamer=pieces, stopped=stopped, talk=talk)
+        return replace(found, finish="left") if stopped is not None and stopped() else found
 
     def stream(self, question: Asked, on_text: Callable[[str], None], *, max_new_tokens: int = MAX_NEW_TOKENS) -> str:
         """The greedy answer to one question, given in pieces as it is written; the pieces make up the answer."""
@@ -292,11 +303,18 @@ class LanguageModel(CausalModel):
         *,
         stop: Sequence[str] = (),
         streamer: TextStreamer | TokenTimer | None = None,
+        stopped: Callable[[], bool] | None = None,
+        talk: str | None = None,
     ) -> list[Completion]:
+        """Answers to prompts of token ids; `talk`: the one row's states are kept, under the adapter of that name."""
         from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
         ids, mask = self._pad(rows, left=True)
         text = self._answer_text(stop)
+        states = None if talk is None else self.talks.take(talk, rows[0], self.config)
+        ends: list[StopStrings | Stopped] = [StopStrings(text, ids.shape[1])] if text.stop else []
+        if stopped is not None:
+            ends.append(Stopped(stopped))
         config = GenerationConfig(
             max_new_tokens=min(max_new_tokens, self.window // 2),
             do_sample=False,  # the likeliest of the scores that `sampling` gives is its draw
@@ -308,9 +326,12 @@ class LanguageModel(CausalModel):
             attention_mask=mask,
             generation_config=config,
             logits_processor=LogitsProcessorList([] if sampling is None else [sampling]),
-            stopping_criteria=StoppingCriteriaList([StopStrings(text, ids.shape[1])] if text.stop else []),
+            stopping_criteria=StoppingCriteriaList(ends),
             streamer=streamer,
+            past_key_values=states,
         )
+        if talk is not None and states is not None:
+            self.talks.put(talk, out[0].tolist(), states)
         found = []
         for row, prompt in zip(out[:, ids.shape[1] :].tolist(), rows, strict=True):
             written, stopped, used = text.read(row)
