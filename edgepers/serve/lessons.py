@@ -13,7 +13,7 @@ from edgepers.streams.reasoning import answer_of
 __all__ = ["NOT_LEARNED", "Call", "Lesson", "lesson_of"]
 
 # Why nothing is learned of a call.
-NOT_LEARNED = ("asked_not_to", "side_turn", "task", "tool", "cut", "empty", "same_again")
+NOT_LEARNED = ("asked_not_to", "side_turn", "task", "tool", "cut", "empty")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
