@@ -63,8 +63,8 @@ class Completion:
 
     Attributes:
         text: without thoughts, stop strings and white space around it.
-        finish: "stop" where the model or a stop string ended it, "length" where `max_tokens` did, "left" where `stopped`
-            did.
+        finish: "stop" where the model or a stop string ended it, "length" where `max_tokens` did, "left" where
+            `stopped` did.
         prompt_tokens: that were read.
         completion_tokens: that were written, thoughts among them.
     """
@@ -157,6 +157,11 @@ class LanguageModel(CausalModel):
             malloc_trim()
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
+
+    def forget_talks(self) -> None:
+        """Forget what `complete` remembers of talks."""
+        with self._alone:
+            self.talks.clear()
 
     def prompt(self, question: Asked) -> str:
         """The text before the answer: the model's own chat template, or a plain one."""

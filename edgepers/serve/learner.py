@@ -1,4 +1,7 @@
-"""Learn from what was said: offer it to the selector, take verdicts by the answer's name, keep out what is no lesson."""
+"""Learn from what was said: offer it to the selector, take verdicts by the answer's name, leave out what is no lesson.
+
+The same session as the chat at a terminal does it.
+"""
 
 import threading
 from collections import Counter

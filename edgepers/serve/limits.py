@@ -123,5 +123,7 @@ def _too_large(most: int) -> ApiError:
 
 def where(error: BaseException) -> str:
     """The kind of an error and the lines that it came through, without what it says."""
-    lines = [f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
+    lines = [
+        f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)
+    ]
     return f"{type(error).__name__} at {' > '.join(lines[-6:])}"

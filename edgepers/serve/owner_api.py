@@ -102,6 +102,8 @@ def owner_router(serving: Serving) -> APIRouter:
         """Forget for good; adapters that have learned from it are withdrawn."""
         if (what.id is None) == (what.matching is None):
             raise ApiError(400, "say what to forget: id, or matching", param="id")
+        if serving.proxy is None:
+            owner.llm.forget_talks()
         if what.id is None:
             return {"message": learner.session.forget(what.matching or "")}
         return {"message": learner.session.forget(position=learner.session.named(what.id).position)}
