@@ -6,6 +6,7 @@ DEMO ?= edgepers-demo
 BENCH ?= edgepers-bench
 SERVE ?= edgepers-serve
 MODEL ?=
+ROUNDS ?=
 JOBS ?= 2
 BIN := $(VENV)/bin
 
@@ -15,9 +16,9 @@ CXX_SOURCES := $(filter %.h %.cpp %.cu,$(CSRC) $(wildcard csrc/tests/*))
 
 .PHONY: demo serve test check bench wheel clean
 
-# On SmolLM2-135M; MODEL=packaged: on the packaged test model.
+# On SmolLM2-135M; MODEL=packaged: on the packaged test model. ROUNDS=3: of three rounds instead of two.
 demo: $(VENV)/.plot
-	$(BIN)/edgepers demo --out $(DEMO) $(if $(MODEL),--model $(MODEL))
+	$(BIN)/edgepers demo --out $(DEMO) $(if $(MODEL),--model $(MODEL)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 # A server with OpenAI's interface on SmolLM2-135M, or MODEL; it prints its address, and Ctrl-C ends it.
 serve: $(VENV)/.serve
