@@ -7,7 +7,7 @@ __all__ = ["own_words"]
 _QUERY = (("<user_query>", "</user_query>"), ("<user_question>", "</user_question>"))
 MOST_READ = 12_000  # characters in which blocks are looked for; longer turns were put together by a program
 _BLOCKS = re.compile(
-    r"<(context|attached_files|sources?|documents?|search_results?|files?_?(?:info|content)?|retrieved\w*|memor(?:y|ies))"
+    r"<(context|attached_files|sources?|documents?|search_results?|files?_?(?:info|content)?|retrieved\w*|memory|memories)"
     r"(?:\s[^<>]*)?>.*?</\1>"
     r"|<!--\s*SYSTEM CONTEXT.*?END SYSTEM CONTEXT\s*-->",
     re.DOTALL | re.IGNORECASE,

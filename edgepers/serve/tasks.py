@@ -23,7 +23,7 @@ _TASK = re.compile(r"\s*#{1,4}\s*task\s*:", re.IGNORECASE)
 _SPEAKS = re.compile(r"<chat_history>.*</chat_history>", re.DOTALL)
 
 _TALK = (
-    r"(?:chat|conversation|dialog(?:ue)?|discussion|exchange|talk|thread"
+    r"(?:chat|conversation|dialog|dialogue|discussion|exchange|talk|thread"
     r"|(?:user'?s )?(?:query|message|question|input))s?\b"
 )
 _COUNT = r"(?:\d+|three|four|five|six|seven|ten)"

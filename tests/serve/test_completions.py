@@ -148,7 +148,7 @@ def test_a_talk_with_parts_a_developer_and_a_tools_result_is_answered(client):
 
 
 def test_a_house_that_offers_tools_and_streams_is_answered_in_text(client):
-    tool = {"type": "function", "function": {"name": "HassTurnOn", "parameters": {"type": "object", "properties": {}}}}
+    tool = {"type": "function", "function": {"name": "TurnOn", "parameters": {"type": "object", "properties": {}}}}
     chunks = client.chat.completions.create(
         model="personal",
         messages=[{"role": "system", "content": "You are a voice assistant."}, *FRANCE],
