@@ -237,11 +237,16 @@ class Settings:
     @classmethod
     def hints(cls) -> dict[str, tuple[type, bool]]:
         """Type of each setting by name, and whether it may be unset (None)."""
-        found = {}
-        for name, hint in get_type_hints(cls).items():
-            kinds = [kind for kind in get_args(hint) or (hint,) if kind is not type(None)]
-            found[name] = (kinds[0], len(get_args(hint)) > len(kinds))
-        return found
+        return hints_of(cls)
+
+
+def hints_of(options: type) -> dict[str, tuple[type, bool]]:
+    """Type of each field of a class of options by name, and whether it may be unset (None)."""
+    found = {}
+    for name, hint in get_type_hints(options).items():
+        kinds = [kind for kind in get_args(hint) or (hint,) if kind is not type(None)]
+        found[name] = (kinds[0], len(get_args(hint)) > len(kinds))
+    return found
 
 
 def option_name(setting: str) -> str:

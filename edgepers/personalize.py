@@ -12,7 +12,7 @@ from edgepers import ops
 from edgepers.annotate.requests import requests
 from edgepers.annotate.sources import Source, from_file, source_of
 from edgepers.config import Settings
-from edgepers.errors import StateError
+from edgepers.errors import BusyError, StateError
 from edgepers.evaluate.evaluator import test_sets
 from edgepers.meter.energy import EnergyMeter
 from edgepers.meter.ledger import Ledger
@@ -114,6 +114,7 @@ class Personalizer:
         self._selector: Selector | None = None
         self._in_process = in_process or llm is not None
         self._under_way = UnderWay()
+        self._background: BackgroundRound | None = None  # the last one that was started
         self._model_lock = threading.RLock()  # one adapter at a time is on the model
 
     @property
@@ -237,11 +238,21 @@ class Personalizer:
         return HeldOutScores(self.llm, self.state, self.buffer, self.energy, self._listener)
 
     @contextlib.contextmanager
-    def _published_model(self) -> Iterator[LanguageModel]:
-        """The model with what is published over it, for this thread alone."""
-        published = self.state.published_folder(self.buffer.progress.published)
-        with self._model_lock:
-            self.llm.use_adapter(published)
+    def answering(self, adapter: str | None = None) -> Iterator[LanguageModel]:
+        """The model with an adapter over it, for this thread alone; what trains meanwhile makes way.
+
+        Args:
+            adapter: by its name; None: what is published, the base model where nothing is.
+
+        Raises:
+            BusyError: a round trains on all the memory that there is; the line says for how long.
+            StateError: the adapter is gone.
+        """
+        self._under_way.require_model()
+        folder = self.state.published_folder(self.buffer.progress.published if adapter is None else adapter)
+        with self._under_way.making_way(), self._model_lock:
+            self._under_way.require_model()  # it may have gone while this thread waited
+            self.llm.use_adapter(folder)
             yield self.llm
 
     # -- the chain
@@ -358,7 +369,7 @@ class Personalizer:
         missing = [arrival.dialogue.question for arrival in batch.arrivals if arrival.dialogue.response is None]
         if not missing or batch.end <= self.buffer.progress.position:
             return batch
-        with self._published_model() as llm:
+        with self.answering() as llm:
             answers = iter(llm.answer(missing))
         arrivals = [
             arrival
@@ -384,11 +395,32 @@ class Personalizer:
     def start_round(
         self, stream: Stream | None = None, *, test: str | Path | Sequence[DialogueSet] | None = None
     ) -> BackgroundRound:
-        """The same in a thread of its own; until it has ended, nothing but `answer` and `reply` may be called here."""
+        """The same in a thread of its own.
+
+        Meanwhile other threads may answer, offer what was said to the selector and take verdicts, which are for the
+        next round; streams and other rounds wait until it has ended.
+
+        Raises:
+            BusyError: another one is under way.
+        """
+        if self.round_is_under_way:
+            raise BusyError(f"state {self.state.folder}: a round is under way already; wait for it, or stop it")
         source, held_out = self._source_of(stream), test_sets(test)
-        return BackgroundRound(
+        self._background = BackgroundRound(
             lambda listener, under_way: self._begin_round(listener, under_way).run(source, held_out), self._listener
         )
+        return self._background
+
+    @property
+    def round_is_under_way(self) -> bool:
+        """Whether a round that was started in the background has not ended."""
+        return self._background is not None and self._background.running()
+
+    def stop_round(self) -> None:
+        """End a round in the background where nothing is lost, and wait until it has; the next one goes on from it."""
+        if self._background is not None:
+            self._background.stop()
+            self._background.join()
 
     def _begin_round(self, listener: Listener | None = None, under_way: UnderWay | None = None) -> Round:
         self._under_way = under_way or UnderWay()
@@ -415,6 +447,20 @@ class Personalizer:
     def round_number(self) -> int:
         """Of the round that is under way, or next."""
         return self.buffer.progress.rounds + 1
+
+    @property
+    def verdict_round(self) -> int:
+        """Of the round that a verdict of now is for: one that is under way has read its sets already."""
+        return self.round_number + self.round_is_under_way
+
+    def metered(self, stage: str) -> contextlib.AbstractContextManager[None]:
+        """Meter what is done inside as part of a stage; a round that is under way meters it with its own."""
+        return contextlib.nullcontext() if self.round_is_under_way else self.energy.stage(stage)
+
+    @property
+    def model_is_away(self) -> bool:
+        """Whether a round has all the memory that there is, and nothing can be answered or scored."""
+        return self._under_way.model_is_away
 
     def annotate(self, stream: Stream | None = None) -> dict[str, int]:
         """Ask about at most `annotations_per_round` kept sets; counts by outcome."""
@@ -451,20 +497,18 @@ class Personalizer:
         """The published model's greedy answers; `adapter=False`: the base model's.
 
         Raises:
-            BusyError: a round trains on all the memory that there is; the line says for how long.
+            BusyError: as `answering`.
         """
-        self._under_way.require_model()
-        with self._published_model() as llm:
+        with self.answering() as llm:
             return llm.answer(questions, adapter=adapter, max_new_tokens=max_new_tokens)
 
     def reply(self, question: str, on_text: Callable[[str], None], *, max_new_tokens: int = MAX_NEW_TOKENS) -> str:
         """The published model's greedy answer, given piece by piece to `on_text` while it is written.
 
         Raises:
-            BusyError: as `answer`.
+            BusyError: as `answering`.
         """
-        self._under_way.require_model()
-        with self._published_model() as llm:
+        with self.answering() as llm:
             return llm.stream(question, on_text, max_new_tokens=max_new_tokens)
 
     def rollback(self) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What a chat does, without a terminal: answer, offer, take verdicts."""
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -9,7 +10,7 @@ from edgepers.errors import StateError
 from edgepers.personalize import Personalizer
 from edgepers.select.selector import Decision
 from edgepers.state.forget import find, forget
-from edgepers.state.records import SPOKEN
+from edgepers.state.records import SPOKEN, KeptSet
 from edgepers.streams import Arrival, DialogueSet
 
 __all__ = ["CHAT_TOKENS", "MOST_REMEMBERED", "Exchange", "Session"]
@@ -26,6 +27,7 @@ class Exchange:
     answer: str
     decision: Decision
     verdict: str = ""  # "good", "corrected" or "bad" once the owner has said so
+    id: str = ""  # by which a program that answered calls it
 
     @property
     def position(self) -> int:
@@ -34,7 +36,7 @@ class Exchange:
 
 
 class Session:
-    """One chat over one state; every question stands alone, as it will when it is learned.
+    """What is said over one state, at a terminal or to a server, and what its owner says of it.
 
     Exchanges are known by their position in the state's order, so that several pages may speak of their own; the last
     one is meant where no position is given. Threads may share a session.
@@ -56,12 +58,16 @@ class Session:
     def ask(self, question: str, on_text: Callable[[str], None]) -> Exchange:
         """Answer, piece by piece to `on_text`, and offer the exchange to the selector, durably."""
         answer = self.owner.reply(question, on_text, max_new_tokens=CHAT_TOKENS) or "..."
+        return self.hear(question, answer)
+
+    def hear(self, question: str, answer: str, id: str = "") -> Exchange:
+        """Offer an exchange to the selector, durably, whoever has answered; `id` is the answer's name there."""
         with self.owner.buffer.lock:
-            with self.owner.energy.stage("select"):
-                decision = self.owner.selector.offer_spoken(DialogueSet(question, answer))
+            with self.owner.metered("select"):
+                decision = self.owner.selector.offer_spoken(DialogueSet(question, answer, id=id or None))
             self.exchanges += 1
             self.kept += decision.admitted
-            exchange = Exchange(question, answer, decision)
+            exchange = Exchange(question, answer, decision, id=id)
             self._remember(exchange)
             self.last = exchange
             return exchange
@@ -89,18 +95,47 @@ class Session:
             if self.last is None:
                 raise StateError("nothing has been asked yet; ask something first")
             return self.last
-        if position not in self._remembered:
-            raise StateError(
-                f"exchange {position} is not one of the last {MOST_REMEMBERED} of this chat; ask the question again"
-            )
-        return self._remembered[position]
+        with self.owner.buffer.lock:
+            if position not in self._remembered and position in self.owner.buffer.marks:
+                return self._recalled(self.owner.buffer.get(position))
+            if position not in self._remembered:
+                raise StateError(
+                    f"exchange {position} is not one of the last {MOST_REMEMBERED} of this chat, and was not kept; ask"
+                    " the question again"
+                )
+            return self._remembered[position]
+
+    def named(self, id: str) -> Exchange:
+        """The exchange whose answer has this name, also one that was kept before this session began.
+
+        Raises:
+            StateError: there is none.
+        """
+        with self.owner.buffer.lock:
+            for exchange in reversed(self._remembered.values()):
+                if id and exchange.id == id:
+                    return exchange
+            for kept in self.owner.buffer:
+                if id and kept.id == id:
+                    return self._recalled(kept)
+        raise StateError(
+            f"answer {id[:60]!r} is not one of the last {MOST_REMEMBERED}, and was not kept; ask the question again"
+        )
+
+    def _recalled(self, kept: KeptSet) -> Exchange:
+        """The exchange that a kept set is."""
+        scores = (kept.domain, kept.entropy, kept.domain_score, math.nan)
+        decision = Decision(kept.position, True, "", (), *scores, "kept before this session began", kept.question)
+        exchange = Exchange(kept.question, kept.response, decision, kept.verdict, kept.id)
+        self._remember(exchange)
+        return exchange
 
     @property
     def may_ask(self) -> bool:
         """Whether the last exchange was just kept and this round's number of requests is not used up."""
         if self.last is None or not self.last.decision.admitted or self.last.verdict:
             return False
-        asked = self.owner.buffer.marks.asked_in(self.owner.round_number)
+        asked = self.owner.buffer.marks.asked_in(self.owner.verdict_round)
         return asked < self.owner.settings.annotations_per_round
 
     def asked(self, position: int | None = None) -> None:
@@ -108,7 +143,7 @@ class Session:
         exchange = self.exchange(position)
         with self.owner.buffer.lock:
             if self.owner.verdicts.holds(exchange.position) and not exchange.verdict:
-                self.owner.verdicts.mark_asked(exchange.position, self.owner.round_number)
+                self.owner.verdicts.mark_asked(exchange.position, self.owner.verdict_round)
 
     def judge(self, reference: str | None, position: int | None = None, *, bad: bool = False) -> str:
         """Take a verdict on an exchange, the last by default, and return a line about it.
@@ -146,12 +181,12 @@ class Session:
 
     def _take(self, exchange: Exchange, reference: str | None, *, bad: bool) -> tuple[str, Decision]:
         """Why a verdict could not be kept, "" where it was, and what became of the exchange."""
-        selector, number, decision = self.owner.selector, self.owner.round_number, exchange.decision
+        selector, number, decision = self.owner.selector, self.owner.verdict_round, exchange.decision
         if selector.holds(exchange.position):
             return selector.annotate(exchange.position, reference, number, bad=bad), decision
         if decision.admitted:
             return "left", decision
-        spoken = Arrival(DialogueSet(exchange.question, exchange.answer), SPOKEN, SPOKEN)
+        spoken = Arrival(DialogueSet(exchange.question, exchange.answer, id=exchange.id or None), SPOKEN, SPOKEN)
         refusal = selector.keep(spoken, decision, reference, number, bad=bad)
         if refusal:
             return refusal, decision
@@ -162,14 +197,18 @@ class Session:
         """Why an exchange was kept or dropped."""
         return self.exchange(position).decision.why
 
-    def forget(self, matching: str = "") -> str:
-        """Forget the last exchange, or everything kept that holds a text; says what was withdrawn."""
+    def forget(self, matching: str = "", position: int | None = None) -> str:
+        """Forget an exchange, the last by default, or everything kept that holds a text; says what was withdrawn.
+
+        A round that is under way in the background may have it before its eyes: it is stopped first.
+        """
         state, buffer = self.owner.state, self.owner.buffer
+        self.owner.stop_round()
         with buffer.lock:
             if matching:
                 sets = find(buffer, matching=matching)
             else:
-                position = self.exchange().position
+                position = self.exchange(position).position
                 if position not in buffer.marks:
                     return "it was not kept, so there is nothing to forget"
                 sets = [buffer.get(position)]

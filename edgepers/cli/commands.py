@@ -228,6 +228,26 @@ def chat(args: argparse.Namespace) -> Outcome:
         return Outcome(chat(owner, write=sys.stderr if args.json else None))
 
 
+def serve(args: argparse.Namespace) -> Outcome:
+    from edgepers.serve.options import ServeOptions
+
+    options = ServeOptions(**{name: value for name, value in vars(args).items() if name in ServeOptions.names()})
+    options.token()  # what is wrong with its file is said before a model is loaded
+    try:
+        from edgepers.serve.server import serve
+    except ModuleNotFoundError as error:
+        if str(error.name).partition(".")[0] not in ("fastapi", "starlette", "uvicorn", "httpx", "h11", "pydantic"):
+            raise
+        raise UsageError("serving needs FastAPI, uvicorn and httpx; pip install 'edgepers[serve]'") from None
+
+    def log(text: str) -> None:
+        print(f"edgepers: {text}", file=sys.stderr, flush=True)
+
+    with _open(args, make=True, source=lambda _: None) as owner:  # nobody is there to be asked
+        done = serve(owner, options, log)
+    return Outcome(done, _rows(done))
+
+
 def forget(args: argparse.Namespace) -> Outcome:
     from edgepers.state.forget import find, finish_forgetting, forget
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import Any
 
-from edgepers.config import Settings, Size, option_name, parse_size
+from edgepers.config import Settings, Size, hints_of, option_name, parse_size
 from edgepers.errors import UsageError
 
 __all__ = ["PLANNED", "PROFILED", "add_options", "add_settings", "count", "size"]
@@ -86,10 +86,10 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     add_options(group, [f.name for f in fields(Settings) if f.metadata["given"]])
 
 
-def add_options(group: argparse._ActionsContainer, names: Sequence[str]) -> None:
-    """One option a setting: its name, type, default and help come from `Settings`."""
-    hints = Settings.hints()
-    for f in fields(Settings):
+def add_options(group: argparse._ActionsContainer, names: Sequence[str], cls: type = Settings) -> None:
+    """One option a field of `cls`, a class of options: name, type, default and help come from there."""
+    hints = hints_of(cls)
+    for f in fields(cls):
         if f.name not in names:
             continue
         kind, may_be_unset = hints[f.name]

@@ -12,6 +12,7 @@ from edgepers.board.presets import PRESETS
 from edgepers.cli import commands
 from edgepers.cli.options import PLANNED, PROFILED, add_options, add_settings, count, size
 from edgepers.config import EXPORT_FORMATS, EXPORT_ONTO
+from edgepers.serve.options import ServeOptions
 
 __all__ = ["build_parser"]
 
@@ -170,6 +171,13 @@ def _add_owner(command: Callable[..., argparse.ArgumentParser]) -> None:
         "edgepers chat --state my-state",
         run=commands.chat,
     )
+    serve = command(
+        "serve",
+        "serve the published model to chat programs, or stand before their server; it learns from what is said",
+        "edgepers serve --state my-state",
+        run=commands.serve,
+    )
+    add_options(serve.add_argument_group("the server", "not kept in the state"), ServeOptions.names(), ServeOptions)
     forget = command(
         "forget",
         "forget kept sets; adapters that learned from them are withdrawn",

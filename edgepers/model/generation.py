@@ -15,6 +15,7 @@ __all__ = [
     "AnswerText",
     "SeededSampling",
     "StopStrings",
+    "Stopped",
     "TextStreamer",
     "TokenTimer",
     "forget_sampling",
@@ -109,6 +110,17 @@ class StopStrings(StoppingCriteria):  # type: ignore[misc]
         """Tokens [B, T] -> bool [B]: rows that are over."""
         rows = input_ids[:, self._prompt_tokens :].tolist()
         return torch.tensor([self._text.read(row)[1] for row in rows], dtype=torch.bool, device=input_ids.device)
+
+
+class Stopped(StoppingCriteria):  # type: ignore[misc]
+    """Ends a batch when it is told so, such as where nobody waits for the answer any more."""
+
+    def __init__(self, stopped: Callable[[], bool]) -> None:
+        self._stopped = stopped
+
+    def __call__(self, input_ids: Tensor, scores: Tensor, **_: Any) -> Tensor:
+        """Tokens [B, T] -> bool [B], the same for all rows."""
+        return torch.full((len(input_ids),), self._stopped(), dtype=torch.bool, device=input_ids.device)
 
 
 class TextStreamer:

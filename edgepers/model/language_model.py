@@ -4,7 +4,7 @@ Every stage shares the instance.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import torch
@@ -15,6 +15,7 @@ from edgepers.model.batches import length_groups, retry_halved
 from edgepers.model.generation import (
     AnswerText,
     SeededSampling,
+    Stopped,
     StopStrings,
     TextStreamer,
     TokenTimer,
@@ -24,6 +25,7 @@ from edgepers.model.generation import (
 from edgepers.model.heap import malloc_trim
 from edgepers.model.lean_adapter import contiguous_head
 from edgepers.model.loading import load_pretrained
+from edgepers.model.prefix_cache import PrefixCache
 from edgepers.model.prompts import Message, Prompts
 from edgepers.model.weights import ENCODE_TOKENS, CausalModel, Example
 
@@ -62,7 +64,8 @@ class Completion:
 
     Attributes:
         text: without thoughts, stop strings and white space around it.
-        finish: "stop" where the model or a stop string ended it, "length" where `max_tokens` did.
+        finish: "stop" where the model or a stop string ended it, "length" where `max_tokens` did, "left" where
+            `stopped` did.
         prompt_tokens: that were read.
         completion_tokens: that were written, thoughts among them.
     """
@@ -89,6 +92,7 @@ class LanguageModel(CausalModel):
         identity: hash of configuration, tokenizer and weight files; embeddings of two identities are never mixed.
         prompts: how messages become text.
         stop_ids: tokens that end an answer.
+        talks: what `complete` remembers of the talks that it was asked to remember.
     """
 
     _loaded: Any  # None where it was unloaded
@@ -99,6 +103,7 @@ class LanguageModel(CausalModel):
         self.identity = identity
         self.prompts = Prompts(tokenizer, name)
         self.stop_ids = stop_ids_of(model, tokenizer, self.prompts.end_of_turn)
+        self.talks = PrefixCache()
         _prepared(model)
 
     @classmethod
@@ -148,10 +153,16 @@ class LanguageModel(CausalModel):
             if self._loaded is None:
                 return
             self.use_adapter(None)
+            self.talks.clear()
             self._loaded = None
             malloc_trim()
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
+
+    def forget_talks(self) -> None:
+        """Forget what `complete` remembers of talks."""
+        with self._alone:
+            self.talks.clear()
 
     def prompt(self, question: Asked) -> str:
         """The text before the answer: the model's own chat template, or a plain one."""
@@ -240,6 +251,8 @@ class LanguageModel(CausalModel):
         seed: int = 0,
         stop: Sequence[str] = (),
         on_text: Callable[[str], None] | None = None,
+        stopped: Callable[[], bool] | None = None,
+        remember: bool = False,
     ) -> Completion:
         """One answer to a talk: greedy, or sampled where `temperature` is above 0.
 
@@ -252,6 +265,8 @@ class LanguageModel(CausalModel):
             seed: of the draws; the same seed, the same answer.
             stop: texts that end the answer; they are no part of it.
             on_text: is given the answer in pieces as it is written; they make it up.
+            stopped: is asked after each token; True ends the answer there.
+            remember: keep what was computed of the talk, so that its next turn reads only what is new.
 
         Raises:
             ModelError: no user turn, or an unknown role.
@@ -260,8 +275,9 @@ class LanguageModel(CausalModel):
         rows = [self._prompt_ids(messages, max_tokens)]
         pieces = None if on_text is None else TextStreamer(self._answer_text(stop), on_text)
         with self.chosen(adapter=adapter):
-            (found,) = self._generate(rows, max_tokens, drawn, stop=stop, streamer=pieces)
-        return found
+            talk = None if not remember else (self._adapter or "") if adapter else ""
+            (found,) = self._generate(rows, max_tokens, drawn, stop=stop, streamer=pieces, stopped=stopped, talk=talk)
+        return replace(found, finish="left") if stopped is not None and stopped() else found
 
     def stream(self, question: Asked, on_text: Callable[[str], None], *, max_new_tokens: int = MAX_NEW_TOKENS) -> str:
         """The greedy answer to one question, given in pieces as it is written; the pieces make up the answer."""
@@ -293,7 +309,10 @@ class LanguageModel(CausalModel):
         *,
         stop: Sequence[str] = (),
         streamer: TextStreamer | TokenTimer | None = None,
+        stopped: Callable[[], bool] | None = None,
+        talk: str | None = None,
     ) -> list[Completion]:
+        """Answers to prompts of token ids; `talk`: the one row's states are kept, under the adapter of that name."""
         from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
         most = min(max_new_tokens, self.window // 2)
@@ -301,7 +320,11 @@ class LanguageModel(CausalModel):
         start = ids.shape[1]
         text = self._answer_text(stop)
         found: dict[int, Completion] = {}
-        open_rows, cache = list(range(len(rows))), None
+        open_rows = list(range(len(rows)))
+        cache = states = None if talk is None else self.talks.take(talk, rows[0], self.config)
+        ends: list[StopStrings | Stopped] = [StopStrings(text, start)] if text.stop else []
+        if stopped is not None:
+            ends.append(Stopped(stopped))
         while open_rows:
             written = ids.shape[1] - start
             stretch = most - written if len(open_rows) == 1 else min(STRETCH, most - written)
@@ -317,17 +340,17 @@ class LanguageModel(CausalModel):
                     return_dict_in_generate=True,
                 ),
                 logits_processor=LogitsProcessorList([] if sampling is None else [sampling]),
-                stopping_criteria=StoppingCriteriaList([StopStrings(text, start)] if text.stop else []),
+                stopping_criteria=StoppingCriteriaList(ends),
                 streamer=streamer,
             )
             ids, cache = out.sequences, out.past_key_values
             stay = []
             for at, (i, row) in enumerate(zip(open_rows, ids[:, start:].tolist(), strict=True)):
-                answer, stopped, used = text.read(row)
-                if not stopped and len(row) < most:
+                answer, ended, used = text.read(row)
+                if not ended and len(row) < most and not (stopped is not None and stopped()):
                     stay.append(at)
                     continue
-                found[i] = Completion(answer.strip(), "stop" if stopped else "length", len(rows[i]), used)
+                found[i] = Completion(answer.strip(), "stop" if ended else "length", len(rows[i]), used)
             open_rows = [open_rows[at] for at in stay]
             if open_rows:  # the others are no longer computed
                 chosen = torch.tensor(stay, device=ids.device)
@@ -336,6 +359,8 @@ class LanguageModel(CausalModel):
                 cache.batch_select_indices(chosen)
                 if sampling is not None:
                     sampling.keep(stay)
+        if talk is not None and states is not None:
+            self.talks.put(talk, ids[0].tolist(), states)
         return [found[i] for i in range(len(rows))]
 
     @torch.no_grad()

@@ -73,6 +73,10 @@ class BackgroundRound(Listener):
             raise self._failed
         return self._report
 
+    def join(self) -> None:
+        """Wait until it has ended, however."""
+        self._thread.join()
+
     def stop(self) -> None:
         """End it where nothing is lost: at once while it trains, else when its stage ends.
 

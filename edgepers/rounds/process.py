@@ -76,6 +76,10 @@ class RoundProcess:
         """End it now; from any thread."""
         self._child.kill()
 
+    def hold(self, still: bool) -> None:
+        """Have it stand still, wherever it is, or go on; from any thread."""
+        self._child.send_signal(signal.SIGSTOP if still else signal.SIGCONT)
+
     def close(self) -> int:
         """End it, and wait until it has; its exit code, negative for a signal."""
         self._child.kill()
@@ -132,7 +136,7 @@ def work_in_child(job: Job, folder: Path, report: Reporter, meter: MemoryMeter, 
         killed_before = _killed_for_memory()
         process = RoundProcess(job, folder)
         try:
-            under_way.works_in(process.kill)
+            under_way.works_in(process.kill, process.hold)
             for record in process.records():
                 attempt.take(record)
             code = process.ended()

@@ -156,16 +156,41 @@ class Round:
             verdict = outcome.verdict
             self._tell(outcome)
         self.meter.check("the round")
+        with self.lock:
+            published = name if verdict.publish else self.buffer.progress.published
+            rouge1 = self.scores().after_round(number, published, test)
+        with self.buffer.lock:
+            return self._count(
+                data=data,
+                lessons=lessons,
+                outcome=outcome,
+                verdict=verdict,
+                parent=parent,
+                rouge1=rouge1,
+                test=test,
+            )
+
+    def _count(
+        self,
+        *,
+        data: TrainingData,
+        lessons: Lessons,
+        outcome: Outcome | None,
+        verdict: Verdict,
+        parent: dict[str, Any] | None,
+        rouge1: float | None,
+        test: Sequence[DialogueSet],
+    ) -> dict[str, Any]:
+        """Have the round count, whatever was said and judged since it began, and return its report."""
+        number = self.number
         new = [v for v in data.variations.values() if v.round == number]
         progress = self.buffer.progress.round_done(
             number,
             synthesized=sum(len(v.pairs) for v in new),
             refused=sum_counts(self.buffer.progress.refused, *(v.refused for v in new)),
-            published=name if verdict.publish else None,
+            published=f"{number:04}" if verdict.publish else None,
             keep=self.settings.keep_adapters,
         )
-        with self.lock:
-            rouge1 = self.scores().after_round(number, progress.published, test)
         done = round_report(
             number=number,
             seen=progress.position,

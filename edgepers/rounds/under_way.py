@@ -24,6 +24,9 @@ class UnderWay:
         self.model_is_away = False
         self._stopped = threading.Event()
         self._kill: Callable[[], None] | None = None
+        self._hold: Callable[[bool], None] | None = None
+        self._ahead = 0  # how many others it makes way for
+        self._lock = threading.Lock()
         self._seen: TrainStep | None = None
         self._first: tuple[int, float] | None = None
         self._at = 0.0
@@ -61,11 +64,30 @@ class UnderWay:
             when = "it has just begun" if left is None else f"about {left:.0f} s left"
             raise BusyError(f"training, {when}; ask again then")
 
-    def works_in(self, kill: Callable[[], None]) -> None:
-        """A child process does the work now; stopping kills it."""
+    def works_in(self, kill: Callable[[], None], hold: Callable[[bool], None] | None = None) -> None:
+        """A child process does the work now: stopping kills it, and `hold` holds it where it is or lets it go on."""
         self._kill = kill
+        with self._lock:
+            self._hold = hold
+            if hold is not None and self._ahead:
+                hold(True)
         if self._stopped.is_set():
             kill()
+
+    @contextlib.contextmanager
+    def making_way(self) -> Iterator[None]:
+        """Inside, a child process that does the work stands still; several threads may be inside."""
+        self._wait(1)
+        try:
+            yield
+        finally:
+            self._wait(-1)
+
+    def _wait(self, more: int) -> None:
+        with self._lock:
+            before, self._ahead = self._ahead, self._ahead + more
+            if self._hold is not None and bool(before) != bool(self._ahead):
+                self._hold(bool(self._ahead))
 
     def stop(self) -> None:
         """End the round at the next moment where nothing is lost: at once in training, else when the stage ends."""

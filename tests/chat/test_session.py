@@ -155,3 +155,22 @@ def test_a_stream_goes_on_where_it_was_after_a_chat_came_between(llm, tmp_path):
         plain = [k.id for k in owner.buffer]
     assert report["seen"] == 43
     assert [name for name in kept if name] == plain and len(said) == 3
+
+
+def test_a_kept_answer_is_known_by_its_name_and_its_position_after_a_restart(session):
+    said = session.hear("What is my dog called?", "I do not know.", "answer-1")
+    again = Session(session.owner)
+    assert again.named("answer-1").position == said.position == again.exchange(said.position).position
+    assert again.judge("Your dog is called Moon.", said.position) == "noted: it will learn that"
+    assert session.owner.buffer.get(said.position).verdict == "corrected"
+    assert again.forget(position=said.position).startswith("forgot 1")
+    with pytest.raises(StateError, match="answer 'answer-1' is not one of the last 256, and was not kept"):
+        again.named("answer-1")
+
+
+def test_a_dropped_answer_keeps_its_name_when_it_is_corrected(session):
+    session.owner.selector._policy = lambda newcomer, kept, room: None
+    said = session.hear("What is my dog called?", "I do not know.", "answer-1")
+    assert not said.decision.admitted and session.named("answer-1") == said
+    session.judge("Moon.", said.position)
+    assert [kept.id for kept in session.owner.buffer] == ["answer-1"]

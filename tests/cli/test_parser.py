@@ -22,6 +22,7 @@ COMMANDS = [
     "round",
     "evaluate",
     "chat",
+    "serve",
     "forget",
     "export-data",
     "status",

@@ -5,6 +5,7 @@ import re
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -222,6 +223,40 @@ def test_a_stop_from_another_thread_ends_the_child_at_once(tmp_path, monkeypatch
     heard = Heard(lambda: threading.Thread(target=under_way.stop).start())
     with pytest.raises(RoundStoppedError, match="goes on from its last checkpoint"):
         acted(monkeypatch, tmp_path, "step(1, 9); time.sleep(600)", heard, under_way)
+    assert not children()
+
+
+def test_the_child_stands_still_while_others_go_first(tmp_path, monkeypatch):
+    under_way = UnderWay()
+    states = []
+
+    def look():
+        (child,) = children()
+        with under_way.making_way(), under_way.making_way():
+            states.append(state_of(child, "T"))
+        states.append(state_of(child, "S"))
+
+    body = "step(1, 2); time.sleep(0.5); say('done', outcome=DONE)"
+    acted(monkeypatch, tmp_path, body, Heard(look), under_way)
+    assert states == ["T", "S"]
+
+
+def state_of(pid, wanted):
+    """The state of a process, as Linux has it, once it is the wanted one; a signal takes a moment."""
+    for _ in range(500):
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        if state == wanted:
+            break
+        time.sleep(0.01)
+    return state
+
+
+def test_a_child_that_begins_while_others_go_first_waits_and_can_be_stopped(tmp_path, monkeypatch):
+    under_way = UnderWay()
+    with under_way.making_way():
+        threading.Timer(0.5, under_way.stop).start()
+        with pytest.raises(RoundStoppedError):
+            acted(monkeypatch, tmp_path, "time.sleep(600)", None, under_way)
     assert not children()
 
 

@@ -1,0 +1,113 @@
+"""Learn from what was said: offer it to the selector, take verdicts by the answer's name, leave out what is no lesson.
+
+The same session as the chat at a terminal does it.
+"""
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from edgepers.chat.session import Session
+from edgepers.errors import BusyError, EdgepersError
+from edgepers.personalize import Personalizer
+from edgepers.serve.heard import Exchanged, heard_in
+from edgepers.serve.hints import hints_of
+from edgepers.serve.lessons import Call, Lesson, lesson_of
+from edgepers.serve.quiet import QuietTalks
+from edgepers.serve.talks import Talks
+
+__all__ = ["Learner"]
+
+
+class Learner:
+    """What is learned over one state; threads may share it.
+
+    Args:
+        owner: open.
+        log: gets one line of what could not be kept.
+        quiet: talks from which nothing is learned.
+        learn: False: nothing is, but verdicts are taken.
+
+    Attributes:
+        session: that it speaks through.
+        outcomes: calls by what became of them: "kept", "dropped", or why they were no lesson.
+        verdicts: by kind, "good", "corrected", "bad", and answers that were "rejected" by asking again.
+    """
+
+    def __init__(
+        self, owner: Personalizer, log: Callable[[str], None], quiet: QuietTalks, *, learn: bool = True
+    ) -> None:
+        self.owner = owner
+        self._log = log
+        self._quiet = quiet
+        self.session = Session(owner)
+        self.outcomes: Counter[str] = Counter()
+        self.verdicts: Counter[str] = Counter()
+        self._learns = learn
+        self._talks = Talks()
+        self._lock = threading.Lock()
+
+    def hear(self, call: Call, answer: str, name: str, *, whole: bool) -> None:
+        """A call was answered: learn from it what may be learned, durably.
+
+        Args:
+            call: what was asked.
+            answer: what was said.
+            name: of the answer.
+            whole: False where it was cut, or nobody waited for it.
+        """
+        learns = self._learns and call.hints.session not in self._quiet
+        lesson = lesson_of(call, answer, whole=whole) if learns else "asked_not_to"
+        with self._lock:
+            try:
+                outcome = lesson if isinstance(lesson, str) else self._offer(lesson, call.hints.session, name)
+            except EdgepersError as error:
+                self._log(f"not learned: {error}")
+                outcome = "failed"
+            self.outcomes[outcome] += 1
+            if call.hints.done and call.hints.session:
+                self._talks.done(call.hints.session)
+
+    def overhear(self, exchanged: Exchanged) -> None:
+        """What has passed through to an upstream and back: learn from it in the same way."""
+        heard = heard_in(exchanged)
+        if heard is None:
+            self.outcomes["unreadable"] += 1
+            return
+        call = Call(messages=heard.messages, hints=hints_of(heard.headers), calls_tools=heard.calls_tools)
+        self.hear(call, heard.answer, heard.name, whole=heard.whole)
+
+    def _offer(self, lesson: Lesson, session: str, name: str) -> str:
+        for position in self._talks.replaced(session, lesson.turns, lesson.answer):
+            self._reject(position)
+        exchange = self.session.hear(lesson.question, lesson.answer, name)
+        self._talks.note(session, lesson.turns, lesson.answer, exchange.position)
+        return "kept" if exchange.decision.admitted else "dropped"
+
+    def _reject(self, position: int) -> None:
+        """Its owner did not keep an answer; where it is still there, and nobody has judged it, it was wrong."""
+        if self.owner.verdicts.holds(position) and not self.session.exchange(position).verdict:
+            self.session.judge(None, position, bad=True)
+            self.verdicts["rejected"] += 1
+
+    def judge(self, name: str, reference: str | None, *, bad: bool = False) -> dict[str, Any]:
+        """Take a verdict on an answer by its name; what was noted.
+
+        Args:
+            name: of the answer.
+            reference: what it should have said; None: see `bad`.
+            bad: it was wrong, not fine.
+
+        Raises:
+            StateError: no such answer is known.
+            UsageError: the reference is empty.
+            BusyError: it was not kept, and to keep it now takes the model, which a round has.
+        """
+        exchange = self.session.named(name)
+        if self.owner.model_is_away and not self.owner.verdicts.holds(exchange.position):
+            raise BusyError("a round has all the memory; send the verdict again when it has ended")
+        said = self.session.judge(reference, exchange.position, bad=bad)
+        verdict = self.session.exchange(exchange.position).verdict
+        self.verdicts[verdict or "refused"] += 1
+        return {"id": name, "verdict": verdict or None, "message": said}

@@ -1,0 +1,120 @@
+import socket
+import time
+
+import pytest
+
+from tests.serve.running import running
+
+TOKEN = "0123456789abcdef0123456789abcdef"
+CHAT = {"model": "personal", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 2}
+
+
+@pytest.fixture
+def token_file(tmp_path):
+    file = tmp_path / "token"
+    file.write_text(TOKEN + "\n")
+    return str(file)
+
+
+def test_with_a_token_nobody_enters_without_it(owner, token_file):
+    with running(owner, token_file=token_file) as server:
+        for given in ("", "Bearer", "Bearer wrong", f"Basic {TOKEN}", f"Bearer {TOKEN[:-1]}", "Bearer \udcff\udcfe"):
+            with server.http(**({"authorization": given.encode("utf-8", "surrogateescape")} if given else {})) as http:
+                got = http.get("/v1/models")
+                assert got.status_code == 401 and got.json()["error"]["code"] == "token", given
+                assert got.headers["www-authenticate"] == "Bearer"
+                assert http.get("/metrics").status_code == http.post("/edgepers/rounds").status_code == 401
+                assert http.get("/healthz").status_code == 200
+        with server.http(authorization=f"Bearer {TOKEN}") as http:
+            assert http.get("/v1/models").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost", 200),
+        ("LOCALHOST:8000", 200),
+        ("127.0.0.1:1", 200),
+        ("[::1]:8000", 200),
+        ("192.168.1.7:8000", 200),
+        ("evil.example", 403),
+        ("127.0.0.1.evil.example", 403),
+        ("", 403),
+        ("a:b:c", 403),
+        ("[::1", 403),
+    ],
+)
+def test_a_name_that_is_not_its_own_is_refused(server, host, status):
+    with server.http(host=host) as http:
+        assert http.get("/v1/models").status_code == status
+
+
+def test_a_name_may_be_allowed(owner):
+    with running(owner, allow_host="my-box") as server, server.http(host="My-Box:8000") as http:
+        assert http.get("/v1/models").status_code == 200
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:1"])
+def test_a_page_of_another_server_changes_nothing(server, origin):
+    with server.http(origin=origin) as http:
+        got = http.post("/v1/chat/completions", json=CHAT)
+        assert got.status_code == 403 and got.json()["error"]["code"] == "origin"
+        read = http.get("/v1/models")
+        assert read.status_code == 200 and "access-control-allow-origin" not in read.headers
+
+
+def test_a_page_of_this_server_and_an_allowed_one_may(owner):
+    with running(owner, allow_origin="http://my-page:3000") as server:
+        with server.http(origin=server.address) as http:
+            assert http.post("/v1/chat/completions", json=CHAT).status_code == 200
+        with server.http(origin="http://my-page:3000") as http:
+            got = http.post("/v1/chat/completions", json=CHAT)
+            assert got.status_code == 200 and got.headers["access-control-allow-origin"] == "http://my-page:3000"
+            asked = {"access-control-request-method": "POST", "access-control-request-headers": "authorization"}
+            assert http.options("/v1/chat/completions", headers=asked).status_code == 200
+
+
+def test_browsers_are_told_to_do_nothing_with_it(server):
+    with server.http() as http:
+        headers = http.get("/").headers
+    assert headers["content-security-policy"].startswith("default-src 'none'")
+    assert headers["x-content-type-options"] == "nosniff" and "server" not in headers
+
+
+def test_a_body_too_large_is_413_whether_its_length_is_told_or_not(server):
+    with server.http() as http:
+        big = b"x" * 1_100_000
+        assert http.post("/v1/chat/completions", content=big).status_code == 413
+        assert http.post("/v1/chat/completions", content=iter([big])).status_code == 413
+        assert http.post("/v1/feedback", content=b"{}", headers={"content-length": "2"}).status_code == 400
+        assert http.get("/v1/models").status_code == 200
+
+
+def answer_to(server, data, wait=10.0):
+    host, _, port = server.address.rpartition("/")[2].partition(":")
+    with socket.create_connection((host, int(port)), timeout=wait) as client:
+        client.sendall(data)
+        found = b""
+        while part := client.recv(4096):
+            found += part
+        return found
+
+
+def test_a_client_that_never_sends_its_head_is_cut_off(server_with_short_patience):
+    began = time.monotonic()
+    assert answer_to(server_with_short_patience, b"GET / HT") == b""
+    assert answer_to(server_with_short_patience, b"") == b""
+    assert time.monotonic() - began < 9
+
+
+def test_a_client_that_never_sends_its_body_is_told_and_cut_off(server_with_short_patience):
+    head = b"POST /v1/feedback HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n{"
+    assert answer_to(server_with_short_patience, head).startswith(b"HTTP/1.1 408")
+
+
+@pytest.fixture
+def server_with_short_patience(owner, monkeypatch):
+    monkeypatch.setattr("edgepers.serve.limits.HEAD_SECONDS", 0.5)
+    monkeypatch.setattr("edgepers.serve.limits.BODY_SECONDS", 0.5)
+    with running(owner) as server:
+        yield server
