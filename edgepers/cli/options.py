@@ -29,6 +29,8 @@ PROFILED = (
     "lexicons",
     "scored_text",
     "format",
+    "encoding",
+    "me",
     "seed",
 )
 PLANNED = (

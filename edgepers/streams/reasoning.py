@@ -25,7 +25,7 @@ def _tag(name: str) -> _Form:
     return _Form(rf"(?<!`)<{name}(?:\s[^<>]*)?>", rf"</{name}\s*>(?!`)", f"</{name}>")
 
 
-_TAGS = ("think", "thinking", "reasoning", "thought", "thoughts", "reflection", "seed:think")
+_TAGS = ("think", "thinking", "reasoning", "thought", "thoughts", "reflection", "seed:think", "antThinking")
 _FORMS = (
     *map(_tag, _TAGS),
     _Form(r"\[THINK\]", r"\[/THINK\]", "[/THINK]"),  # Mistral's
