@@ -181,7 +181,7 @@ def _single(
 
 def _columns(record: JsonObject, way: Way) -> list[DialogueSet]:
     record = lower_names(record)
-    question = next(name for name in QUESTIONS if name in record)
+    question = next((name for name in QUESTIONS if name in record), QUESTIONS[0])
     return read(record, way, question=question, answers=ANSWERS, said=said_in(record))
 
 

@@ -39,15 +39,15 @@ def _parted(record: JsonObject, field: str, way: Way) -> tuple[list[Turn], str]:
 def _preference(record: JsonObject, way: Way) -> list[DialogueSet]:
     """One set: the question, what was rejected as a bad response, what was chosen as the reference."""
     chosen = next((name for name in _PREFERRED if record.get(name)), "chosen")
+    if not any(record.get(name) for name in (chosen, "rejected")):
+        raise ValueError("'chosen' is missing, and 'rejected' too")
     wanted_after, wanted = _parted(record, chosen, way)
     refused_after, refused = _parted(record, "rejected", way)
     before = wanted_after or refused_after or _before(record, way)
     while before and before[-1].role != USER:
         before = before[:-1]
     if not before or before[-1].lost or not before[-1].text.strip():
-        raise ValueError("no question stands before 'chosen' and 'rejected'")
-    if not wanted and not refused:
-        raise ValueError("'chosen' and 'rejected' are empty")
+        raise ValueError("'prompt' is missing, and no question stands in 'chosen' or 'rejected'")
     earlier = [turn for turn in before[:-1] if turn.role in (USER, ASSISTANT) and turn.text.strip()]
     question = with_context(earlier, before[-1].text.strip())
     verdict = "bad" if refused else ""

@@ -18,7 +18,7 @@ def _sets(record: JsonObject, way: Way) -> list[DialogueSet]:
     times = [row.get("time") for row in rows]
     if all(isinstance(time, str) and time[:4].isdigit() for time in times):  # the newest may stand first
         rows = sorted(rows, key=lambda row: row["time"])
-    turns = [message_turn({"author": row["author"], "message": row["message"]}, "row") for row in rows]
+    turns = [message_turn(row, "row") for row in rows]
     return sets_of(turns, "Message", rows[0].get("conversation") or None, way.notes)
 
 

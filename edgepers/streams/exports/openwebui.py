@@ -14,7 +14,9 @@ __all__ = ["OPENWEBUI", "OPENWEBUI_FEEDBACK"]
 def _tree(chat: JsonObject, current: object, way: Way) -> tuple[list[Turn], str] | None:
     """The turns of the branch that ends at `current`, and the field that they are from."""
     history = chat.get("history")
-    if not isinstance(history, dict) or not isinstance(history.get("messages"), dict) or not history["messages"]:
+    if not isinstance(history, dict) or not isinstance(history.get("messages"), dict):
+        return None
+    if not history["messages"] and isinstance(chat.get("messages"), list):
         return None
     field = "chat.history.messages"
     nodes = branch(
