@@ -133,10 +133,8 @@ def sets_of(
             sets.append(_set(with_context(context, asked.text), run, name, known))
         elif asked is not None and why:
             lost.append(why)
-        if asked is not None and not asked.lost:
-            context.append(asked)
         if run.text and (asked is None or not asked.lost):
-            context.append(run)
+            context += (run,) if asked is None else (asked, run)
         asked = None
     if not sets:
         raise ValueError(

@@ -35,7 +35,7 @@ from edgepers.streams.exports.textgen import TEXTGEN
 from edgepers.streams.exports.whatsapp import WHATSAPP
 from edgepers.streams.form import Form, JsonObject
 
-__all__ = ["FORMS", "Form", "as_record", "detect", "inner_records", "parse_dialogue_set"]
+__all__ = ["FORMS", "Form", "as_record", "detect", "inner_records", "may_hold_records", "parse_dialogue_set"]
 
 # A form whose fields are another's and more comes first.
 _ALL = (
@@ -79,6 +79,11 @@ def inner_records(value: object, depth: int = _MOST_INNER) -> list[JsonObject]:
             conversation = _is_form(inner) and detect(inner) not in _ROWS
             found += [inner] if conversation else inner_records(inner, depth - 1)
     return found
+
+
+def may_hold_records(form: Form) -> bool:
+    """Whether what has this form may be no record but a list of them: `conversations` is ShareGPT's, and others'."""
+    return form is SHAREGPT
 
 
 def _row(item: object) -> object:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 __all__ = ["Complaints", "Notes"]
 
 _PLACE = re.compile(r"^.*?(?::\d+|: record \d+)(?=: )")  # of a record in its stream, before what is wrong with it
+_MOST_NAMED = 12
 
 
 class Notes:
@@ -14,6 +15,11 @@ class Notes:
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
+        self._columns: dict[str, None] = {}
+
+    def not_read(self, column: str) -> None:
+        """Note that a column is not understood."""
+        self._columns[column[:40]] = None
 
     def add(self, kind: str, count: int = 1) -> None:
         """Note that something happened, so many times."""
@@ -28,6 +34,9 @@ class Notes:
         """Each kind once, in the order in which they were first met."""
         for kind, count in self._counts.items():
             yield kind if count == 1 else f"{kind} ({count} times)"
+        if self._columns:
+            named, more = list(self._columns)[:_MOST_NAMED], len(self._columns) - _MOST_NAMED
+            yield f"columns that are not read: {', '.join(named)}" + (f", and {more} more" if more > 0 else "")
 
 
 class Complaints:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from edgepers.errors import StreamError
 from edgepers.streams.form import Form, JsonObject, Way
-from edgepers.streams.forms import FORMS, as_record, detect, inner_records
+from edgepers.streams.forms import FORMS, as_record, detect, inner_records, may_hold_records
 from edgepers.streams.framing import Record
 from edgepers.streams.json_values import Values
 from edgepers.streams.notes import Notes
@@ -68,14 +68,15 @@ class Reading:
         """The form of the first record that has one, once it is known."""
         return self._form
 
-    def _form_of(self, value: object, place: str) -> tuple[Form, JsonObject]:
+    def _form_of(self, value: object, found: Form | None, place: str) -> tuple[Form, JsonObject]:
         """The form to read a record by, and the record.
+
+        `found` is the form that it was detected to have.
 
         Raises:
             ValueError: it is no object, or none of a known form.
             StreamError: the forced form does not fit the first record, and another does.
         """
-        found = detect(value)
         if not isinstance(value, dict):
             own = self._form is None or self._form.name == "question"
             fields = "'question'" if self._form is None or own else f"the fields of {self._form.name}"
@@ -128,16 +129,22 @@ class Reading:
         values = value.values if isinstance(value, Values) else (value,)
         items: list[Item | ValueError] = []
         for one in map(as_record, values):
-            inner: list[object] = [*inner_records(one)] if self._forced is None or not self._fits(one) else []
-            for held in inner or [one]:
+            found = detect(one)
+            for held in self._inner(one, found) or [one]:
                 try:
-                    items.append(held if isinstance(held, ValueError) else self._form_of(held, record.place))
+                    if isinstance(held, ValueError):
+                        raise held
+                    items.append(self._form_of(held, found if held is one else detect(held), record.place))
                 except ValueError as error:
                     items.append(error)
         return items
 
-    def _fits(self, value: object) -> bool:
-        return self._form is not None and isinstance(value, dict) and self._form.matches(value)
+    def _inner(self, value: object, found: Form | None) -> Sequence[object]:
+        """The records that a file's one object holds, unless it is a record of the form that is forced."""
+        if found is not None and not may_hold_records(found):
+            return ()
+        fits = self._form is not None and isinstance(value, dict) and self._form.matches(value)
+        return () if self._forced is not None and fits else inner_records(value)
 
     def arrivals(
         self, records: Iterator[Record], start: Cursor, on_warning: OnWarning, log: Callable[[str], None] | None = None

@@ -37,6 +37,7 @@ _FORMS = (
 _MARKER = re.compile(
     "|".join(f"(?P<o{i}>{form.opening})|(?P<e{i}>{form.end})" for i, form in enumerate(_FORMS)), re.IGNORECASE
 )
+_SIGN = re.compile(r"[<\[◁]")  # with which every marker begins: most answers have none, and need no closer look
 # Harmony (gpt-oss): <|start|>assistant<|channel|>analysis<|message|>...<|end|>, of which the channel "final" is the
 # answer
 _CHANNEL = re.compile(
@@ -98,6 +99,8 @@ def closing_of(prompt: str) -> str:
 
 def _without_thoughts(text: str) -> tuple[str, bool]:
     """The text outside of thoughts, and whether one is still open at its end."""
+    if _SIGN.search(text) is None:
+        return text, False
     kept, at = "", 0
     inside: str | None = None  # number of the form whose thought this is
     for marker in _MARKER.finditer(text):

@@ -28,6 +28,7 @@ _BESIDE = {
     "category", "source", "dataset", "date", "turn", "title", "lang", "language", "split", "topic", "tags", "url",
     "created_at", "timestamp", "model", "system", "system_prompt", "history", "good", "verdict",
 }  # fmt: skip
+_KNOWN = _BESIDE.union(_NAMES, ABOUT)
 
 
 def text_in(record: JsonObject, field: str, *, required: bool = True) -> str:
@@ -127,11 +128,10 @@ def read(
             found = name
             break
     verdict = verdict_of(record.get("good")) if isinstance(record.get("good"), bool) else ""
-    read_here = {question, said, found, *ABOUT, *_NAMES, *_BESIDE, *ignored}
-    empty = {name for name, value in record.items() if value in (None, "", [])}
-    for name in record:
-        if name not in read_here | empty:
-            way.notes.add(f"a column that is not read: {name[:40]!r}")
+    read_here = _KNOWN | {question, said, found, *ignored}
+    for name, value in record.items():
+        if name not in read_here and value not in (None, "", []):
+            way.notes.not_read(name)
     return [DialogueSet(text, response, reference or None, _name(record), verdict if response else "")]
 
 

@@ -9,8 +9,10 @@ from edgepers.streams.types import DialogueSet
 
 __all__ = ["TEXT", "answer_turns", "is_transcript", "transcript"]
 
-_HEADING = re.compile(
-    r"^###\s*(Instruction|Input|Response|Human|User|Assistant|Output|System|Context)\s*:[ \t]*", re.M | re.I
+_HEADING = re.compile(  # the last two also where one turn follows the other without a new line
+    r"(?:^###|###(?=\s*(?:Human|Assistant)\s*:))"
+    r"\s*(Instruction|Input|Response|Human|User|Assistant|Output|System|Context)\s*:[ \t]*",
+    re.M | re.I,
 )
 _SPEAKER = re.compile(r"(?:^|\n\n)[ \t]*(Human|Assistant|User|System)\s*:[ \t]*", re.I)
 _CHATML = re.compile(r"<\|im_start\|>(\w+)[ \t]*\n?(.*?)(?:<\|im_end\|>|(?=<\|im_start\|>)|\Z)", re.S)

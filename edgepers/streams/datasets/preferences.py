@@ -15,7 +15,7 @@ _PREFERRED = ("chosen", "reference", "answer", "output", "completion", "response
 
 def _before(record: JsonObject, way: Way) -> list[Turn]:
     """What was asked: a text in one of the usual columns, or a list of messages."""
-    for name in ("messages", *QUESTIONS):
+    for name in ("messages", "conversations", "conversation", *QUESTIONS):
         value = record.get(name)
         if isinstance(value, list):
             return turns_of(value, name)
