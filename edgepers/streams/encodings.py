@@ -34,12 +34,9 @@ def encoding_of(head: bytes) -> str | None:
     for mark, encoding in _MARKS:
         if head.startswith(mark):
             return encoding
-    even, odd = head[0:64:2], head[1:64:2]
-    if len(head) >= 4 and len(odd) and b"\0" in head[:64]:
-        if odd.count(0) > 0.7 * len(odd) and not even.count(0):
-            return "utf-16-le"
-        if even.count(0) > 0.7 * len(even) and not odd.count(0):
-            return "utf-16-be"
+    for encoding, words, zeros in (("utf-16-le", head[0:4:2], head[1:4:2]), ("utf-16-be", head[1:4:2], head[0:4:2])):
+        if zeros == b"\0\0" and all(sign in b"\t\n\r" or 32 <= sign < 127 for sign in words):
+            return encoding
     return None
 
 

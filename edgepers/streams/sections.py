@@ -47,8 +47,10 @@ def framing_of(head: bytes, name: str) -> Framing:
     """How the records of a text that begins like this are told apart.
 
     Raises:
-        StreamError: it is a table, and no column of it is known.
+        StreamError: it is a page, or a table of which no column is known.
     """
+    if head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<"):
+        raise StreamError(f"stream {name}: a page (HTML or XML); export it again as JSON, which most programs offer")
     if is_whatsapp(head):
         return messages
     table = table_of(head)
