@@ -15,7 +15,8 @@ __all__ = ["is_message", "message_turn", "said", "turns_of", "verdict_of"]
 
 ROLE_FIELDS = ("role", "from", "sender", "speaker", "author", "message_type")
 TEXT_FIELDS = (
-    "content", "value", "text", "message", "parts", "contentParts", "content_parts", "utterance", "raw_content", "mes",
+    "content", "value", "text", "message", "parts", "contentParts", "content_parts", "contentChunks", "utterance",
+    "raw_content", "mes",
 )  # fmt: skip
 ERROR = "an error message as an answer"
 REFUSAL = "a refusal"

@@ -186,7 +186,9 @@ LMSTUDIO = {
     "name": "t",
     "messages": [
         {
-            "versions": [{"type": "singleStep", "role": "user", "content": [{"type": "text", "text": "Name a river."}]}],
+            "versions": [
+                {"type": "singleStep", "role": "user", "content": [{"type": "text", "text": "Name a river."}]}
+            ],
             "currentlySelected": 0,
         },
         {

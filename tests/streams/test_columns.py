@@ -20,7 +20,11 @@ from tests.streams.test_exports import messages, read
         ({"question": "Q", "answer": 42}, "Q", "42"),
         ({"prompt": "Q", "completion": "A"}, "Q", "A"),
         ({"prompt": "### Instruction:\nQ\n\n### Response:\n", "completion": "A"}, "Q", "A"),
-        ({"prompt": [{"role": "user", "content": "Q"}], "completion": [{"role": "assistant", "content": "A"}]}, "Q", "A"),
+        (
+            {"prompt": [{"role": "user", "content": "Q"}], "completion": [{"role": "assistant", "content": "A"}]},
+            "Q",
+            "A",
+        ),
         ({"instruction": "Q", "input": "C", "response": "A"}, "Q\n\nC", "A"),
         ({"instruction": "Q", "context": "C", "response": "A"}, "Q\n\nC", "A"),
         ({"instruction": "Q", "input": "", "output": "A", "history": [["q", "a"]]}, "User: q\nAssistant: a\n\nQ", "A"),
@@ -80,7 +84,11 @@ def test_a_table_of_unknown_columns_is_one_line(tmp_path, capsys):
 
 
 HUMAN = "\n\nHuman: Q\n\nAssistant: "
-Q, A, R = ({"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}, {"role": "assistant", "content": "R"})
+Q, A, R = (
+    {"role": "user", "content": "Q"},
+    {"role": "assistant", "content": "A"},
+    {"role": "assistant", "content": "R"},
+)
 
 
 @pytest.mark.parametrize(

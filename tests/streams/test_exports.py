@@ -25,7 +25,11 @@ def river(identity, response="The Elbe.", verdict="", question="Name a river."):
 
 
 EXPORTS = {
-    "openwebui-feedback": (exports.OPENWEBUI_FEEDBACK, [river("f1-0", verdict="good")], ["left out: a comment on a thumb"]),
+    "openwebui-feedback": (
+        exports.OPENWEBUI_FEEDBACK,
+        [river("f1-0", verdict="good")],
+        ["left out: a comment on a thumb"],
+    ),
     "claude": (exports.CLAUDE, [river("u1-0")], [NO_WORDS]),
     "gemini": (exports.GEMINI, [river(None)], [NO_WORDS]),
     "aistudio": (exports.AISTUDIO, [river(None)], [NO_WORDS, "left out: an answer that was never finished"]),
@@ -141,8 +145,8 @@ def chatgpt(*messages, current="last"):
     names = ["root", *(f"n{i}" for i in range(len(messages) - 1)), "last"]
     mapping = {"root": {"id": "root", "parent": None, "message": None}}
     for above, name, (role, content, more) in zip(names, names[1:], messages, strict=False):
-        content = content if isinstance(content, dict) else {"content_type": "text", "parts": [content]}
-        said = {"author": {"role": role}, "content": content, "recipient": "all", "metadata": {}, **more}
+        parts = content if isinstance(content, dict) else {"content_type": "text", "parts": [content]}
+        said = {"author": {"role": role}, "content": parts, "recipient": "all", "metadata": {}, **more}
         mapping[name] = {"id": name, "parent": above, "message": said}
     return {"id": "c", "current_node": current, "mapping": mapping}
 
@@ -221,6 +225,34 @@ def test_what_open_webui_folds_away_is_no_part_of_the_answer(tmp_path, content, 
     wanted = content if answer is None else answer
     assert [s.response for s in sets] == ([wanted] if wanted else [])
     assert len(complaints) == (not wanted)
+
+
+def test_le_chats_lists_and_jans_lines_are_conversations(tmp_path):
+    chat = [
+        {"id": "1", "chatId": "c", "role": "user", "content": "Name a river.", "contentChunks": None},
+        {
+            "id": "2",
+            "chatId": "c",
+            "role": "assistant",
+            "content": "",
+            "contentChunks": [{"type": "tool_call", "name": "web"}, {"type": "text", "text": "The Elbe."}],
+            "reaction": "like",
+        },
+    ]
+    path = tmp_path / "chat-c.json"
+    path.write_text(json.dumps(chat, indent=2))
+    assert read(path)[0] == [river(None, verdict="good")]
+    text = {"value": "The Elbe.", "annotations": []}
+    jan = [
+        {"object": "thread.message", "thread_id": "t", "role": "user", "content": "Name a river.", "status": "ready"},
+        {"thread_id": "t", "role": "assistant", "content": [{"type": "text", "text": text}], "status": "ready"},
+        {"thread_id": "t", "role": "user", "content": "More.", "status": "ready"},
+        {"thread_id": "t", "role": "assistant", "content": [{"type": "text", "text": text}], "status": "stopped"},
+    ]
+    sets, said, complaints = messages(tmp_path / "messages.jsonl", *jan)
+    assert sets == [river("t-0")]
+    assert said[1:] == ["left out: an answer that was never finished"]
+    assert complaints == []
 
 
 def test_qwens_phases_are_told_apart(tmp_path):

@@ -19,7 +19,12 @@ from tests.streams.test_exports import EXPORTS
 
 MESSAGE_ROWS = [
     {"role": role, "content": text}
-    for role, text in (("user", "Name a river."), ("assistant", "The Elbe."), ("user", "A lake?"), ("assistant", "Como."))
+    for role, text in (
+        ("user", "Name a river."),
+        ("assistant", "The Elbe."),
+        ("user", "A lake?"),
+        ("assistant", "Como."),
+    )
 ]
 FORM_OF = {
     "message": MESSAGE_ROWS,

@@ -77,12 +77,16 @@ def test_numbers_are_as_they_are_written_and_what_is_no_number_is_missing(tmp_pa
     path = tmp_path / "s.jsonl"
     long = "9" * 5000
     path.write_text(
-        '{"question": "Q", "response": "R", "score": NaN, "id": %s}\n' % long
+        f'{{"question": "Q", "response": "R", "score": NaN, "id": {long}}}\n'
         + '{"question": "Q", "response": "R", "score": -Infinity, "id": 1e400}\n'
         + '{"question": "Q", "response": NaN, "id": -1.5}\n'
     )
     sets, said, complaints = read(path)
-    assert sets == [DialogueSet("Q", "R", None, long), DialogueSet("Q", "R", None, "1e400"), DialogueSet("Q", id="-1.5")]
+    assert sets == [
+        DialogueSet("Q", "R", None, long),
+        DialogueSet("Q", "R", None, "1e400"),
+        DialogueSet("Q", id="-1.5"),
+    ]
     assert (said, complaints) == ([], [])
 
 
@@ -113,5 +117,5 @@ def test_several_values_are_told_from_one():
     assert decode(b'{"a": "x,}"},') == {"a": "x,}"}
     assert decode(b'{"a": [1, 2,], "b": ",]",}') == {"a": [1, 2], "b": ",]"}
     for text in (b"oops", b"", b'{"a": }', b'{"a": 1,, "b": 2}', b"\xff"):
-        with pytest.raises(ValueError, match="not JSON|not UTF-8"):
+        with pytest.raises(ValueError, match=r"not JSON|not UTF-8"):
             decode(text)
