@@ -32,6 +32,8 @@ _PAIRS = (
     ("human", "assistant"), ("user", "assistant"), ("input", "output"), ("question", "answer"), ("prompt", "response"),
     ("user", "bot"), ("human", "bot"), ("human", "gpt"), ("user", "model"), ("instruction", "output"), ("q", "a"),
 )  # fmt: skip
+_NOT_TRAINED_FLAGS = ("train", "training", "trainable", "train_on_turn", "loss", "loss_weight")
+_BY_USER_FLAGS = ("is_user", "isUser", "is_human", "isHuman", "isCreatedByUser", "from_user")
 _UNFINISHED_FLAGS = ("unfinished", "interrupted", "partial", "generating", "isStreaming", "is_partial")
 _UNFINISHED_STATES = {
     "in_progress", "incomplete", "stopped", "interrupted", "pending", "length", "max_tokens", "max_output_tokens",
@@ -101,14 +103,9 @@ def message_turn(message: JsonObject, where: str, role: str | None = None) -> Tu
     Raises:
         ValueError: names the field.
     """
-    if role is None:
-        name = next((name for name in ROLE_FIELDS if name in message), "role")
-        who = message.get(name)
-        if isinstance(who, dict):
-            who, name = who.get("role"), f"{name}.role"
-        if who is None and str(message.get("type")) in _TOOL_PARTS:
-            return Turn(TOOL, "")
-        role = role_of(who, f"{where}.{name}")
+    if isinstance(message.get("data"), dict) and "content" in message["data"]:  # as LangChain stores it
+        message = {**message, **message["data"]}
+    role = role or _role_in(message, where)
     if role in (ASIDE, TOOL):
         return Turn(role, "")
     name = next((name for name in TEXT_FIELDS if message.get(name) not in (None, "", [])), "")
@@ -121,6 +118,20 @@ def message_turn(message: JsonObject, where: str, role: str | None = None) -> Tu
         return Turn(TOOL, "")
     lost = unusable(message) or lost
     return Turn(ASSISTANT, text, lost, verdict_in(message))
+
+
+def _role_in(message: JsonObject, where: str) -> str:
+    """Who a message says that it is from: by a name, a flag, or its type."""
+    name = next((name for name in ROLE_FIELDS if name in message), "")
+    if not name and (flag := next((flag for flag in _BY_USER_FLAGS if isinstance(message.get(flag), bool)), "")):
+        return USER if message[flag] else ASSISTANT
+    name = name or ("type" if isinstance(message.get("type"), str) else "role")
+    who = message.get(name)
+    if isinstance(who, dict):
+        who, name = who.get("role"), f"{name}.role"
+    if name == "type" and who in _TOOL_PARTS:
+        return TOOL
+    return role_of(who, f"{where}.{name}")
 
 
 def said(content: object, field: str) -> tuple[str, str]:
@@ -184,10 +195,8 @@ def unusable(message: Mapping[str, Any]) -> str:
         return UNFINISHED
     if any(message.get(flag) is True for flag in _UNFINISHED_FLAGS):
         return UNFINISHED
-    weight = message.get("weight")
-    if isinstance(weight, (int, float)) and weight == 0:
-        return WEIGHT_0
-    return ""
+    weights = (message[name] for name in ("weight", *_NOT_TRAINED_FLAGS) if name in message)
+    return WEIGHT_0 if any(isinstance(weight, (int, float)) and weight == 0 for weight in weights) else ""
 
 
 def verdict_in(message: Mapping[str, Any]) -> str:

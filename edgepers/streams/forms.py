@@ -96,6 +96,8 @@ def _is_form(record: JsonObject) -> bool:
     form = detect(record)
     if form is SHAREGPT:
         inner = record.get("conversations", record.get("conversation"))
+        if isinstance(inner, dict):
+            return not _is_form(inner)
         first = inner[0] if isinstance(inner, list) and inner else None
         return not isinstance(first, dict) or is_message(first) or detect(first) in (None, *_ROWS)
     return form is not None

@@ -5,13 +5,17 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["MAX_LINE_BYTES", "Values", "decode"]
+__all__ = ["MAX_LINE_BYTES", "NotJson", "Values", "decode"]
 
 MAX_LINE_BYTES = 64 << 20  # a longer record is malformed; it bounds what one bad record can cost in memory
 _MOST_DIGITS = 4000  # Python converts no more than 4300 in one number
 _BOM = b"\xef\xbb\xbf"
 _BETWEEN = re.compile(r"[\s,]*")
 _TRAILING = re.compile(r'("(?:[^"\\]|\\.)*")|,(?=\s*[}\]])')
+
+
+class NotJson(ValueError):
+    """What stands there is no JSON at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,7 @@ def _several(text: str, first: json.JSONDecodeError) -> object:
         again = _read(_TRAILING.sub(lambda found: found[1] or "", text)) if first.pos and "," in text else []
         values = again if again and not isinstance(again[-1], json.JSONDecodeError) else values
     if not values or isinstance(values[0], json.JSONDecodeError):
-        raise ValueError(_said(first)) from None
+        raise NotJson(_said(first)) from None
     if len(values) > 1:
         return Values(
             tuple(ValueError(_said(value)) if isinstance(value, json.JSONDecodeError) else value for value in values)

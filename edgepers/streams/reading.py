@@ -1,23 +1,25 @@
 """Turn records into dialogue sets: find the form, split conversations, keep the cursor, warn and go on."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from edgepers.errors import StreamError
 from edgepers.streams.form import Form, JsonObject, Way
 from edgepers.streams.forms import FORMS, as_record, detect, inner_records, may_hold_records
 from edgepers.streams.framing import Record
-from edgepers.streams.json_values import Values
-from edgepers.streams.notes import Notes
+from edgepers.streams.json_values import NotJson, Values
 from edgepers.streams.types import Arrival, Cursor, DialogueSet, OnWarning
 
 __all__ = ["Reading", "no_log"]
 
 _MOST_IN_GROUP = 256  # rows of one conversation that are held at once, where it may be cut
+_MOST_UNREAD = 25  # lines at a stream's beginning of which none is JSON: it is something else
+_GIVE = "give JSON Lines with 'question', a table whose header names its columns, or a chat program's export"
 _MOST_ROWS = 4096  # and where it may not
 
 
 Item = tuple[Form, JsonObject]
+Items = Sequence[Item | ValueError]  # of one record; each that is malformed is an error
 
 
 def no_log(_: str) -> None:
@@ -154,72 +156,106 @@ class Reading:
         A record that is malformed anywhere gives no set at all, so its sets need no second look. What was left out is
         told to `log` when reading ends, whether the records did or not.
         """
-        notes = Notes()
+        way = Way(self._me)
+        arriving = _Arriving(self._name, start, on_warning, way)
         try:
-            yield from self._arrivals(records, start, on_warning, Way(self._me, notes))
+            yield from arriving.arrivals((record, self._items(record)) for record in records)
         finally:
-            for line in notes.lines():
+            for line in way.notes.lines():
                 (self._log if log is None else log)(f"stream {self._name}: {line}")
 
-    def _arrivals(self, records: Iterator[Record], start: Cursor, on_warning: OnWarning, way: Way) -> Iterator[Arrival]:
-        invalid = start.invalid
-        group: _Group | None = None
 
-        def complain(place: str, error: ValueError) -> None:
-            nonlocal invalid
-            invalid += 1
-            on_warning(f"{self._name}{place}: {error}")
+class _Arriving:
+    """One reading of a stream from a cursor on: its complaints, and the rows that are not a conversation yet."""
 
-        def grouped(done: _Group) -> Iterator[Arrival]:
-            try:
-                sets = done.form.sets({"rows": done.rows}, way)
-            except ValueError as error:
-                complain(done.place, error)
-                return
-            for i, dialogue in enumerate(sets):
-                if done.here.offset != start.offset or i >= start.turn:
-                    yield Arrival(dialogue, replace(done.here, turn=i), replace(done.here, turn=i + 1))
+    def __init__(self, name: str, start: Cursor, on_warning: OnWarning, way: Way) -> None:
+        self._name = name
+        self._start = start
+        self._on_warning = on_warning
+        self._way = way
+        self._invalid = start.invalid
+        self._group: _Group | None = None
 
-        for record in records:
-            here = Cursor(record.offset, record.line, invalid)
-            items = self._items(record)
+    def arrivals(self, read: Iterable[tuple[Record, Items]]) -> Iterator[Arrival]:
+        """The sets of records, each with what it holds."""
+        for record, items in self._from_the_first_json(read):
             row = _only_row(items)
-            if row is not None:
-                form, value = row
-                try:
-                    key = form.key(value) if form.key is not None else None
-                except ValueError as error:
-                    complain(record.place, error)
-                    continue
-                if group is None or not group.takes(form, key, value):
-                    if group is not None:
-                        yield from grouped(group)
-                    group = _Group(form, key, Cursor(record.offset, record.line, invalid), record.place)
-                group.rows.append(value)
+            yield from self._whole(record, items) if row is None else self._row(record, *row)
+        yield from self._end_of_group()
+
+    def _complain(self, place: str, error: ValueError) -> None:
+        self._invalid += 1
+        self._on_warning(f"{self._name}{place}: {error}")
+
+    def _from_the_first_json(self, read: Iterable[tuple[Record, Items]]) -> Iterator[tuple[Record, Items]]:
+        """The same; a stream of which nothing at the beginning is JSON is something else, and no line of it is read.
+
+        Raises:
+            StreamError: it is.
+        """
+        unread: list[tuple[str, ValueError]] = []
+        found = bool(self._start.offset)
+        for record, items in read:
+            if not found and isinstance(items[0], NotJson):
+                unread.append((record.place, items[0]))
+                if len(unread) > _MOST_UNREAD:
+                    raise StreamError(f"stream {self._name}: no JSON in its first {len(unread)} lines; {_GIVE}")
                 continue
-            sets, errors = _sets_in(items, way)
-            for found in errors:
-                complain(record.place, found)
-            if sets and group is not None:
-                yield from grouped(group)
-                group = None
-            for i, dialogue in enumerate(sets):
-                if here.offset == start.offset and i < start.turn:
-                    continue
-                done = i == len(sets) - 1
-                after = Cursor(record.end, record.end_line, invalid) if done else replace(here, turn=i + 1)
-                yield Arrival(dialogue, replace(here, turn=i), after)
-        if group is not None:
-            yield from grouped(group)
+            found = True
+            while unread:
+                self._complain(*unread.pop(0))
+            yield record, items
+        for place, error in unread:
+            self._complain(place, error)
+
+    def _row(self, record: Record, form: Form, value: JsonObject) -> Iterator[Arrival]:
+        """A row joins its conversation, or ends the one before."""
+        try:
+            key = form.key(value) if form.key is not None else None
+        except ValueError as error:
+            self._complain(record.place, error)
+            return
+        if self._group is None or not self._group.takes(form, key, value):
+            yield from self._end_of_group()
+            here = Cursor(record.offset, record.line, self._invalid)
+            self._group = _Group(form, key, here, record.place)
+        self._group.rows.append(value)
+
+    def _end_of_group(self) -> Iterator[Arrival]:
+        group, self._group = self._group, None
+        if group is None:
+            return
+        try:
+            sets = group.form.sets({"rows": group.rows}, self._way)
+        except ValueError as error:
+            self._complain(group.place, error)
+            return
+        for i, dialogue in enumerate(sets):
+            if group.here.offset != self._start.offset or i >= self._start.turn:
+                yield Arrival(dialogue, replace(group.here, turn=i), replace(group.here, turn=i + 1))
+
+    def _whole(self, record: Record, items: Items) -> Iterator[Arrival]:
+        here = Cursor(record.offset, record.line, self._invalid)
+        sets, errors = _sets_in(items, self._way)
+        for error in errors:
+            self._complain(record.place, error)
+        if sets:
+            yield from self._end_of_group()
+        for i, dialogue in enumerate(sets):
+            if here.offset == self._start.offset and i < self._start.turn:
+                continue
+            done = i == len(sets) - 1
+            after = Cursor(record.end, record.end_line, self._invalid) if done else replace(here, turn=i + 1)
+            yield Arrival(dialogue, replace(here, turn=i), after)
 
 
-def _only_row(items: Sequence[Item | ValueError]) -> Item | None:
+def _only_row(items: Items) -> Item | None:
     """The row of a conversation that a record is, if it is one."""
     (item,) = items if len(items) == 1 else (None,)
     return item if isinstance(item, tuple) and item[0].key is not None else None
 
 
-def _sets_in(items: Sequence[Item | ValueError], way: Way) -> tuple[list[DialogueSet], list[ValueError]]:
+def _sets_in(items: Items, way: Way) -> tuple[list[DialogueSet], list[ValueError]]:
     """The sets of all that a record holds, and what is malformed in it; its rows are one conversation."""
     sets: list[DialogueSet] = []
     errors = [item for item in items if isinstance(item, ValueError)]

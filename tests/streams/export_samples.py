@@ -20,7 +20,7 @@ OPENWEBUI_FEEDBACK = {
                         "a": {"id": "a", "parentId": None, "role": "user", "content": "Name a river."},
                         "b": {"id": "b", "parentId": "a", "role": "assistant", "content": "The Elbe."},
                         "c": {"id": "c", "parentId": "b", "role": "user", "content": "More."},
-                        "d": {"id": "d", "parentId": "c", "role": "assistant", "content": "The Oder."},
+                        "d": {"id": "d", "parentId": "c", "role": "assistant", "content": "The Rhine."},
                     },
                 }
             },
@@ -333,6 +333,8 @@ Any.
 """
 WHATSAPP_ANDROID = """01/02/24, 10:00 am - Messages are end-to-end encrypted.
 01/02/24, 10:00\u202fam - Ada: Name a river.
-01/02/24, 10:00\u202fam - Moon: The Elbe.
+01/02/24, 10:00\u202fam - Moon: The Elbe. <This message was edited>
+01/02/24, 10:01\u202fam - Ada: Thanks.
+01/02/24, 10:02\u202fam - Moon: This message was deleted
 02/02/24, 9:00\u202fam - Moon: Good morning.
 """

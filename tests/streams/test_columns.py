@@ -31,6 +31,7 @@ from tests.streams.test_exports import messages, read
         ({"input": "Q", "output": "A"}, "Q", "A"),
         ({"query": "Q", "answer": "A"}, "Q", "A"),
         ({"problem": "Q", "solution": "A"}, "Q", "A"),
+        ({"text_input": "Q", "output": "A"}, "Q", "A"),
         ({"text": "### Instruction:\nQ\n\n### Input:\nC\n\n### Response:\nA"}, "Q\n\nC", "A"),
         ({"text": "### Human: Q### Assistant: A"}, "Q", "A"),
         ({"text": "\n\nHuman: Q\n\nAssistant: A"}, "Q", "A"),
@@ -104,6 +105,8 @@ Q, A, R = (
         {"conversations": [{"from": "human", "value": "Q"}], "chosen": {"from": "gpt", "value": "A"}, "rejected": R},
         {"chosen": HUMAN + "A", "rejected": HUMAN + "R"},
         {"prompt": HUMAN, "chosen": "A", "rejected": "R"},
+        {"question": "Q", "accepted": "A", "rejected": "R"},
+        {"prompt": "Q", "chosen_response": "A", "rejected_response": "R"},
     ],
     ids=lambda value: json.dumps(value)[:50],
 )
@@ -118,7 +121,7 @@ def test_a_rejected_answer_alone_is_a_bad_response(tmp_path):
     assert sets == [DialogueSet("Q", "R", verdict="bad")]
 
 
-@pytest.mark.parametrize("label", [False, "False", "false"])
+@pytest.mark.parametrize("label", [False, "False", "false", 0])
 @pytest.mark.parametrize(
     "record",
     [{"prompt": "Q", "completion": "R"}, {"prompt": [Q], "completion": [R]}, {"messages": [Q, R]}],

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from edgepers.errors import StreamError
 from edgepers.streams import DialogueSet
 from tests.streams.test_exports import messages, read
 from tests.streams.test_reasoning import FORMS as THOUGHTS
@@ -55,6 +56,8 @@ def test_a_thought_is_left_out_by_every_reader(tmp_path, record, content):
         [{"input": "Name a river.", "output": "The Elbe."}],
         [["Name a river.", "The Elbe."]],
         ["Name a river.", "The Elbe."],
+        [{"type": "human", "data": {"content": "Name a river."}}, {"type": "ai", "data": {"content": "The Elbe."}}],
+        [{"is_user": True, "text": "Name a river."}, {"is_user": False, "text": "The Elbe."}],
         [ASK, {"role": "assistant", "content": "I look."}, {"role": "ipython", "content": "x"}, ANSWER],
         [ASK, {"role": "assistant", "content": "", "function_call": {"name": "f"}}, {"role": "function"}, ANSWER],
         [ASK, {"role": "assistant", "content": [{"type": "reasoning", "text": "hm"}, {"text": "The Elbe."}]}],
@@ -97,6 +100,7 @@ def test_an_answer_to_a_turn_without_words_is_glued_to_no_other_question(tmp_pat
     [
         ({"weight": 0}, "an answer of weight 0"),
         ({"weight": 0.0}, "an answer of weight 0"),
+        ({"train": False}, "an answer of weight 0"),
         ({"done": False}, "an answer that was never finished"),
         ({"status": "incomplete"}, "an answer that was never finished"),
         ({"finish_reason": "length"}, "an answer that was never finished"),
@@ -153,3 +157,20 @@ def test_forms_may_change_within_a_file_and_each_is_said_once(tmp_path):
     assert len(sets) == 6
     assert [line.partition(" (")[0] for line in said] == ["read as messages"]
     assert complaints == []
+
+
+@pytest.mark.parametrize("beside", ["completion", "answer", "ground_truth"])
+def test_the_answer_to_a_conversation_may_stand_beside_it(tmp_path, beside):
+    sets, _, complaints = messages(tmp_path / "s.jsonl", {"messages": [ASK, ANSWER, ASK], beside: "The Rhine."})
+    assert [(s.response, s.reference) for s in sets] == [(None, "The Rhine.")]
+    assert complaints == []
+
+
+def test_a_text_that_is_no_json_is_refused_at_its_beginning_and_a_line_of_it_is_not(tmp_path):
+    path = tmp_path / "s.txt"
+    path.write_text("Dear diary,\n" * 30)
+    with pytest.raises(StreamError, match="no JSON in its first 26 lines; give JSON Lines"):
+        read(path)
+    path.write_text("Dear diary,\n" * 20 + json.dumps({"question": "Q"}))
+    sets, _, complaints = read(path)
+    assert (len(sets), len(complaints)) == (1, 20)

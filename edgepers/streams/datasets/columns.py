@@ -11,15 +11,17 @@ from edgepers.streams.form import Form, JsonObject, Way, has
 from edgepers.streams.types import DialogueSet
 
 __all__ = [
-    "ANSWERS", "COLUMNS", "DOLLY", "INSTRUCTION", "OPENORCA", "PROSOCIAL", "QUESTION", "QUESTIONS", "asked",
+    "ANSWERS", "COLUMNS", "DOLLY", "INSTRUCTION", "OPENORCA", "PROSOCIAL", "QUESTION", "QUESTIONS", "SAID", "asked",
     "lower_names", "parse_dialogue_set", "read", "said_in", "text_in",
 ]  # fmt: skip
 
-QUESTIONS = ("question", "prompt", "instruction", "query", "problem", "input", "user", "human")
+QUESTIONS = (
+    "question", "prompt", "instruction", "query", "problem", "input", "text_input", "input_text", "user", "human",
+)  # fmt: skip
 ABOUT = ("input", "context", "passage", "document")
 ANSWERS = (
     "reference", "answer", "output", "completion", "chosen", "answers", "target", "solution", "ideal", "best_answer",
-    "correct_answer", "expected_output", "expected", "ground_truth", "gold", "label_text",
+    "correct_answer", "expected_output", "output_text", "expected", "ground_truth", "gold", "label_text",
 )  # fmt: skip
 SAID = ("response", "assistant", "bot", "model_answer", "generated")
 _NAMES = ("id", "dialogue_id", "dialogue-id", "uuid", "question_id", "prompt_id", "_id", "idx", "index")

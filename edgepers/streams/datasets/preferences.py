@@ -10,10 +10,13 @@ from edgepers.streams.types import DialogueSet
 
 __all__ = ["KTO", "PREFERENCE"]
 
-_PREFERRED = ("chosen", "reference", "answer", "output", "completion", "response")
+_CHOSEN = ("chosen", "chosen_response", "response_chosen", "accepted", "preferred_response", "winner")
+_REJECTED = ("rejected", "rejected_response", "response_rejected", "dispreferred_response", "loser")
+_PREFERRED = (*_CHOSEN, "reference", "answer", "output", "completion", "response")
+_LABELS = ("label", "kto_tag")
 
 
-def _before(record: JsonObject, way: Way) -> list[Turn]:
+def _before(record: JsonObject) -> list[Turn]:
     """What was asked: a text in one of the usual columns, or a list of messages."""
     for name in ("messages", "conversations", "conversation", *QUESTIONS):
         value = record.get(name)
@@ -24,7 +27,7 @@ def _before(record: JsonObject, way: Way) -> list[Turn]:
     return []
 
 
-def _parted(record: JsonObject, field: str, way: Way) -> tuple[list[Turn], str]:
+def _parted(record: JsonObject, field: str) -> tuple[list[Turn], str]:
     """The turns before an answer, and the answer alone, "" where there is none."""
     turns = answer_turns(record.get(field), field)
     if not turns:
@@ -39,11 +42,12 @@ def _parted(record: JsonObject, field: str, way: Way) -> tuple[list[Turn], str]:
 def _preference(record: JsonObject, way: Way) -> list[DialogueSet]:
     """One set: the question, what was rejected as a bad response, what was chosen as the reference."""
     chosen = next((name for name in _PREFERRED if record.get(name)), "chosen")
-    if not any(record.get(name) for name in (chosen, "rejected")):
+    rejected = next((name for name in _REJECTED if name in record), "rejected")
+    if not any(record.get(name) for name in (chosen, rejected)):
         raise ValueError("'chosen' is missing, and 'rejected' too")
-    wanted_after, wanted = _parted(record, chosen, way)
-    refused_after, refused = _parted(record, "rejected", way)
-    before = wanted_after or refused_after or _before(record, way)
+    wanted_after, wanted = _parted(record, chosen)
+    refused_after, refused = _parted(record, rejected)
+    before = wanted_after or refused_after or _before(record)
     while before and before[-1].role != USER:
         before = before[:-1]
     if not before or before[-1].lost or not before[-1].text.strip():
@@ -54,17 +58,28 @@ def _preference(record: JsonObject, way: Way) -> list[DialogueSet]:
     return [DialogueSet(question, refused or None, wanted or None, identity_of(record, "prompt_id"), verdict)]
 
 
+def _is_preference(record: JsonObject) -> bool:
+    if any(name in record for name in _REJECTED):
+        return True
+    return "chosen" in record and ("messages" in record or not any(name in record for name in QUESTIONS))
+
+
+def _label(record: JsonObject) -> str:
+    """What the label says: "good", "bad", or "" where there is none that can be a verdict."""
+    value = next((record[name] for name in _LABELS if record.get(name) is not None), None)
+    word = str(value).strip().lower() if isinstance(value, (bool, int, float, str)) else ""
+    return {"true": "good", "1": "good", "1.0": "good", "false": "bad", "0": "bad", "0.0": "bad"}.get(word, "")
+
+
 def _is_kto(record: JsonObject) -> bool:
-    label = record.get("label")
-    answered = "completion" in record or "messages" in record
-    return answered and (isinstance(label, bool) or str(label).strip().lower() in ("true", "false"))
+    return ("completion" in record or "messages" in record) and bool(_label(record))
 
 
 def _kto(record: JsonObject, way: Way) -> list[DialogueSet]:
     """The last answer with its label as a verdict; what came before it is context."""
-    verdict = "good" if str(record.get("label")).strip().lower() == "true" else "bad"
+    verdict = _label(record)
     if record.get("completion"):
-        turns = [*_before(record, way), *answer_turns(record["completion"], "completion")]
+        turns = [*_before(record), *answer_turns(record["completion"], "completion")]
         field = "completion"
     else:
         turns, field = turns_of(record.get("messages"), "messages"), "messages"
@@ -78,7 +93,7 @@ def _kto(record: JsonObject, way: Way) -> list[DialogueSet]:
 PREFERENCE = Form(
     "preference",
     "chosen and rejected, as for DPO: the chosen answer is the reference, the rejected one a bad response",
-    lambda r: "rejected" in r or ("chosen" in r and ("messages" in r or not any(name in r for name in QUESTIONS))),
+    _is_preference,
     _preference,
 )
 KTO = Form("kto", "an answer and its label, as for KTO: true is a good response, false a bad one", _is_kto, _kto)

@@ -22,9 +22,14 @@ _LINE = re.compile(
 _NO_TEXT = re.compile(
     r"<[^<>]*>|.*\((?:file attached|Datei angehängt|archivo adjunto|fichier joint)\)"
     r"|(?:image|video|audio|sticker|GIF|document|Contact card) omitted"
-    r"|(?:Bild|Video|Audio|Sticker|GIF|Dokument) weggelassen",
+    r"|(?:Bild|Video|Audio|Sticker|GIF|Dok\w+) weggelassen"
+    r"|(?:This message was deleted|You deleted this message|Diese Nachricht wurde gelöscht"
+    r"|Du hast diese Nachricht gelöscht)\.?",
     re.IGNORECASE | re.DOTALL,
 )
+
+
+_EDITED = re.compile(r"\s*\u200e?<[^<>\n]{8,60}>\s*\Z")  # that a message was edited, in any language
 
 
 def is_whatsapp(head: bytes) -> bool:
@@ -72,7 +77,8 @@ def _sets(record: JsonObject, way: Way) -> list[DialogueSet]:
     for row in rows:
         text = str(row.get("text")).strip("\u200e\u200f \n")
         role = role_for(str(row["who"]).strip("\u200e\u200f "), way.me, names)
-        days.append((str(row["whatsapp"]), Turn(role, text, NO_WORDS if _NO_TEXT.fullmatch(text) else "")))
+        lost = NO_WORDS if _NO_TEXT.fullmatch(text) else ""
+        days.append((str(row["whatsapp"]), Turn(role, _EDITED.sub("", text), lost)))
     return sets_by_day(days, "who", None, way)
 
 
