@@ -26,6 +26,12 @@ _SOURCE = re.compile(r"[ \t]*【\d+(?::\d+)?†[^】]{0,400}】")
 _STRAY = re.compile("[\ue200-\ue206]")
 _LABELLED = {"entity", "product_entity", "product"}
 _LINKS = {"url", "link_title"}
+# Reasoning models write the answer between marks of its own.
+_WRAPPED = re.compile(
+    r"\s*(?:<(?P<tag>answer|response|final_answer|solution)>(?P<tagged>.*)</(?P=tag)>"
+    r"|<\|(?:begin_of_solution|START_RESPONSE)\|>(?P<marked>.*?)(?:<\|(?:end_of_solution|END_RESPONSE)\|>)?)\s*",
+    re.DOTALL,
+)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -37,13 +43,19 @@ def alone(text: str) -> tuple[str, str]:
     answer = answer_of(text)
     if answer is None:
         return "", UNFINISHED
-    answer = _without_marks(answer)
+    answer = _unwrapped(_without_marks(answer))
     return ("", f"an answer with {HALF_CHARACTER}") if half_character(answer) else (answer, "")
 
 
 def half_character(text: str) -> bool:
     """Whether a text was cut in the middle of a character."""
     return _SURROGATE.search(text) is not None
+
+
+def _unwrapped(text: str) -> str:
+    """The answer inside of what marks it as the answer, where nothing stands outside."""
+    found = _WRAPPED.fullmatch(text) if text[:1] == "<" else None
+    return (found["tagged"] or found["marked"] or "").strip() if found else text
 
 
 def _without_folds(text: str) -> tuple[str, str]:

@@ -25,7 +25,18 @@ def _tag(name: str) -> _Form:
     return _Form(rf"(?<!`)<{name}(?:\s[^<>]*)?>", rf"</{name}\s*>(?!`)", f"</{name}>")
 
 
-_TAGS = ("think", "thinking", "reasoning", "thought", "thoughts", "reflection", "seed:think", "antThinking")
+_TAGS = (
+    "think",
+    "thinking",
+    "reasoning",
+    "thought",
+    "thoughts",
+    "reflection",
+    "seed:think",
+    "antThinking",
+    "scratchpad",
+    "inner_monologue",
+)
 _FORMS = (
     *map(_tag, _TAGS),
     _Form(r"\[THINK\]", r"\[/THINK\]", "[/THINK]"),  # Mistral's
@@ -33,6 +44,8 @@ _FORMS = (
     _Form(r"<\|channel>\s*thought", r"<channel\|>", "<channel|>"),  # Gemma's
     _Form(r"<\|begin_of_thought\|>", r"<\|end_of_thought\|>", "<|end_of_thought|>"),
     _Form(r"<\|thinking\|>", r"<\|/thinking\|>", "<|/thinking|>"),
+    _Form(r"<\|START_THINKING\|>", r"<\|END_THINKING\|>", "<|END_THINKING|>"),  # Cohere's
+    _Form(r"<\|inner_prefix\|>", r"<\|inner_suffix\|>", "<|inner_suffix|>"),  # Apertus'
 )
 _MARKER = re.compile(
     "|".join(f"(?P<o{i}>{form.opening})|(?P<e{i}>{form.end})" for i, form in enumerate(_FORMS)), re.IGNORECASE
@@ -52,7 +65,7 @@ _BEGUN = re.compile(
 
 REASONING_TOKENS = re.compile(  # tokens of a vocabulary that mark thoughts; some tokenizers call them special
     rf"</?(?:{'|'.join(_TAGS)})>|\[/?THINK\]|◁/?think▷|<\|channel>|<channel\|>|<\|(?:begin|end)_of_thought\|>"
-    r"|<\|/?thinking\|>|<\|(?:channel|message)\|>",
+    r"|<\|/?thinking\|>|<\|(?:START|END)_THINKING\|>|<\|inner_(?:prefix|suffix)\|>|<\|(?:channel|message)\|>",
     re.IGNORECASE,
 )
 
