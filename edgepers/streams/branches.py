@@ -6,7 +6,7 @@ from typing import Any
 from edgepers.streams.form import JsonObject
 from edgepers.streams.notes import Notes
 
-__all__ = ["branch", "made_anew", "newest"]
+__all__ = ["ANEW", "branch", "made_anew", "named_in", "newest"]
 
 ANEW = "an answer beside the branch that was last seen (made anew, or of another model)"
 
@@ -62,6 +62,11 @@ def branch(
     return found[::-1]
 
 
+def named_in(nodes: Nodes, name: object) -> str | None:
+    """The name of a node that is there; None for any other value."""
+    return name if isinstance(name, str) and name in nodes else None
+
+
 def _parents(nodes: Nodes, parent: str, children: str) -> dict[str, object]:
     above: dict[str, object] = {}
     for name, node in nodes.items():
@@ -92,10 +97,6 @@ def made_anew(
 ) -> None:
     """Note the answers that were given to a question of the branch and are not in it."""
     on_it = {id(node) for node in found}
-    names = {name for name, node in nodes.items() if id(node) in on_it}
+    names = {name: None for name, node in nodes.items() if id(node) in on_it}
     beside = (node for node in nodes.values() if isinstance(node, dict) and id(node) not in on_it)
-    notes.left_out(ANEW, sum(node.get(parent) in names and is_answer(node) for node in beside if _named(node, parent)))
-
-
-def _named(node: JsonObject, parent: str) -> bool:
-    return isinstance(node.get(parent), str)
+    notes.left_out(ANEW, sum(named_in(names, node.get(parent)) is not None and is_answer(node) for node in beside))

@@ -9,8 +9,8 @@ from edgepers.streams.notes import Notes
 from edgepers.streams.types import DialogueSet
 
 __all__ = [
-    "ASIDE", "ASSISTANT", "CONTEXT_CHARS", "NO_WORDS", "TOOL", "USER", "WEIGHT_0", "Turn", "role_of", "sets_of",
-    "with_context",
+    "ASIDE", "ASSISTANT", "CONTEXT_CHARS", "NO_WORDS", "THOUGHT_ALONE", "TOOL", "USER", "WEIGHT_0", "Turn", "role_of",
+    "sets_of", "with_context",
 ]  # fmt: skip
 
 CONTEXT_CHARS = 600  # of earlier turns before a question: about 150 tokens, of the 512 that scoring and training read

@@ -129,7 +129,7 @@ def _role_in(message: JsonObject, where: str) -> str:
     who = message.get(name)
     if isinstance(who, dict):
         who, name = who.get("role"), f"{name}.role"
-    if name == "type" and who in _TOOL_PARTS:
+    if name == "type" and str(who) in _TOOL_PARTS:
         return TOOL
     return role_of(who, f"{where}.{name}")
 

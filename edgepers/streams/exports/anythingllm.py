@@ -1,8 +1,9 @@
 """AnythingLLM's chat log: a row a question with its answer, and the thumb that it was given."""
 
 from edgepers.streams.answers import alone
-from edgepers.streams.chats import EMPTY
+from edgepers.streams.chats import THOUGHT_ALONE
 from edgepers.streams.contents import verdict_of
+from edgepers.streams.datasets.columns import text_in
 from edgepers.streams.form import Form, JsonObject, Way, identity_of
 from edgepers.streams.types import DialogueSet
 
@@ -12,17 +13,16 @@ _BESIDE = ("sent_at", "workspace", "username", "feedbackScore", "rating")
 
 
 def _sets(record: JsonObject, way: Way) -> list[DialogueSet]:
-    prompt, response = record.get("prompt"), record.get("response")
+    response = record.get("response")
     if isinstance(response, dict):
         response = response.get("text")
-    if not isinstance(prompt, str) or not isinstance(response, str):
-        raise ValueError(f"'{'prompt' if not isinstance(prompt, str) else 'response'}' is missing or no text")
-    answer, lost = alone(response)
-    if lost or not prompt.strip() or not answer:
-        raise ValueError(lost or (EMPTY if not prompt.strip() else "'response' is empty"))
+    asked = text_in(record, "prompt").strip()
+    answer, lost = alone(text_in({"response": response}, "response"))
+    if lost or not answer:
+        raise ValueError(f"'response' has nothing to learn: {lost or THOUGHT_ALONE}")
     rating = record.get("feedbackScore", record.get("rating"))
-    verdict = "bad" if rating in (0, "0") and rating is not None else verdict_of(rating)
-    return [DialogueSet(prompt.strip(), answer, id=identity_of(record), verdict=verdict)]
+    verdict = "bad" if rating in (0, "0") else verdict_of(rating)
+    return [DialogueSet(asked, answer, id=identity_of(record), verdict=verdict)]
 
 
 ANYTHINGLLM = Form(

@@ -52,7 +52,7 @@ def _turn(message: object) -> Turn:
         return Turn(ASIDE, "")
     if role in (ASIDE, TOOL):
         return Turn(role, "")
-    kind = content.get("content_type", "text")
+    kind = str(content.get("content_type", "text"))
     if kind not in _WORDS:
         return Turn(TOOL if kind in _TOOL_CONTENTS and role == ASSISTANT else ASIDE, "")
     aside = message.get("recipient") not in (None, "all") or message.get("channel") in ("analysis", "commentary")
@@ -68,7 +68,7 @@ def _turn(message: object) -> Turn:
 def _why(lost: str, role: str, metadata: JsonObject, message: JsonObject) -> dict[str, Any]:
     """What replaces a turn's `lost`, where more is known than the message says."""
     finish = metadata.get("finish_details")
-    cut = isinstance(finish, dict) and finish.get("type") in _CUT
+    cut = isinstance(finish, dict) and str(finish.get("type")) in _CUT
     if role == ASSISTANT and cut:
         return {"lost": UNFINISHED}
     return {"lost": lost} if lost else {}

@@ -1,6 +1,6 @@
 """Claude's conversations.json: messages in parts, of which the text counts."""
 
-from edgepers.streams.branches import branch
+from edgepers.streams.branches import branch, named_in
 from edgepers.streams.chats import sets_of
 from edgepers.streams.contents import message_turn
 from edgepers.streams.form import Form, JsonObject, Way, has, identity_of
@@ -23,18 +23,15 @@ def _seen(record: JsonObject, messages: list[JsonObject], way: Way) -> list[Json
     """The messages of the branch that was last seen, where messages say which they answer."""
     nodes = {str(message.get("uuid")): message for message in messages}
     parents = [message.get(_PARENT) for message in messages]
-    if not any(parent in nodes for parent in parents):
+    if not any(named_in(nodes, parent) for parent in parents):
         return messages
-    rooted = {
-        name: {**node, _PARENT: node.get(_PARENT) if node.get(_PARENT) in nodes else None}
-        for name, node in nodes.items()
-    }
+    rooted = {name: {**node, _PARENT: named_in(nodes, node.get(_PARENT))} for name, node in nodes.items()}
     current = record.get("current_leaf_message_uuid")
     if current is None and len(set(map(str, parents))) == len(parents):
         current = str(messages[-1].get("uuid"))  # no message was answered twice
     return branch(
         rooted,
-        current if current in rooted else None,
+        named_in(rooted, current),
         "chat_messages",
         way.notes,
         parent=_PARENT,

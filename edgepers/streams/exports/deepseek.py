@@ -46,7 +46,7 @@ def _turns(node: JsonObject) -> list[Turn]:
     fragments = message.get("fragments") if isinstance(message, dict) else None
     turns: list[Turn] = []
     for fragment in fragments if isinstance(fragments, list) else ():
-        if not isinstance(fragment, dict) or fragment.get("type") in _THOUGHTS:
+        if not isinstance(fragment, dict) or str(fragment.get("type")) in _THOUGHTS:
             continue
         role = _ROLES.get(str(fragment.get("type")), TOOL)
         text = fragment.get("content")

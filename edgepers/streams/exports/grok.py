@@ -1,6 +1,6 @@
 """Grok's prod-grok-backend.json: conversations with their responses beside them."""
 
-from edgepers.streams.branches import branch, made_anew
+from edgepers.streams.branches import branch, made_anew, named_in
 from edgepers.streams.chats import sets_of
 from edgepers.streams.contents import message_turn
 from edgepers.streams.form import Form, JsonObject, Way, identity_of
@@ -31,8 +31,7 @@ def _seen(messages: list[JsonObject], way: Way) -> list[JsonObject]:
         return messages
     nodes = {str(message.get("_id")): dict(message) for message in messages}
     for node in nodes.values():
-        if node.get("parent_response_id") not in nodes:
-            node["parent_response_id"] = None
+        node["parent_response_id"] = named_in(nodes, node.get("parent_response_id"))
     found = branch(
         nodes, None, "responses", way.notes, parent="parent_response_id", named="current response", time=_time
     )

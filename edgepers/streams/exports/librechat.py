@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from edgepers.streams.branches import branch, made_anew
+from edgepers.streams.branches import branch, made_anew, named_in
 from edgepers.streams.chats import ASSISTANT, USER, Turn, sets_of
 from edgepers.streams.contents import message_turn
 from edgepers.streams.form import Form, JsonObject, Way, identity_of
@@ -33,8 +33,7 @@ def _sets(record: JsonObject, way: Way) -> list[DialogueSet]:
         below = message.get("children")
         stack += [(name, child) for child in reversed(below if isinstance(below, list) else [])]
     for node in nodes.values():
-        if node[_PARENT] not in nodes:
-            node[_PARENT] = None
+        node[_PARENT] = named_in(nodes, node[_PARENT])
     answered = [node[_PARENT] for node in nodes.values()]
     linear = len(set(answered)) == len(answered)
     last = next(reversed(nodes), None) if linear else None

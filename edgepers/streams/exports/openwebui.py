@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from edgepers.streams.branches import branch, made_anew
+from edgepers.streams.branches import branch, made_anew, named_in
 from edgepers.streams.chats import ASSISTANT, Turn, sets_of
 from edgepers.streams.contents import message_turn, turns_of, verdict_of
 from edgepers.streams.form import Form, JsonObject, Way, identity_of
@@ -70,7 +70,7 @@ def _feedback(record: JsonObject, way: Way) -> list[DialogueSet]:
     chat = inner.get("chat", inner)
     history = _object(_object(chat).get("history"))
     messages = _object(history.get("messages"))
-    judged = meta.get("message_id") if meta.get("message_id") in messages else history.get("currentId")
+    judged = named_in(messages, meta.get("message_id")) or history.get("currentId")
     tree = _tree({"history": history}, judged, way)
     if tree is None:
         raise ValueError("'snapshot.chat' holds no messages")
