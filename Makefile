@@ -5,6 +5,7 @@ TORCH ?=
 DEMO ?= edgepers-demo
 BENCH ?= edgepers-bench
 MODEL ?=
+ROUNDS ?=
 JOBS ?= 2
 BIN := $(VENV)/bin
 
@@ -14,9 +15,9 @@ CXX_SOURCES := $(filter %.h %.cpp %.cu,$(CSRC) $(wildcard csrc/tests/*))
 
 .PHONY: demo test check bench wheel clean
 
-# On SmolLM2-135M; MODEL=packaged: on the packaged test model.
+# On SmolLM2-135M; MODEL=packaged: on the packaged test model. ROUNDS=3: of three rounds instead of two.
 demo: $(VENV)/.plot
-	$(BIN)/edgepers demo --out $(DEMO) $(if $(MODEL),--model $(MODEL))
+	$(BIN)/edgepers demo --out $(DEMO) $(if $(MODEL),--model $(MODEL)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 # Files of tests go to JOBS processes, which share the cores.
 test: $(VENV)/.dev
