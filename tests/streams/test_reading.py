@@ -208,11 +208,11 @@ def test_a_live_pipe_gives_each_set_as_its_line_arrives():
 
 def test_a_redirected_file_is_read_in_batches_and_an_array_on_a_pipe_is_read_too(tmp_path, monkeypatch):
     path = tmp_path / "s.jsonl"
-    path.write_text("".join(json.dumps({"question": f"Q{i}"}) + "\n" for i in range(20)))
+    path.write_text("".join(json.dumps({"question": f"Q{i}"}) + "\n" for i in range(40)))
     with path.open() as file:
         monkeypatch.setattr(sys, "stdin", file)
         feed = MicroBatches(open_stream("-"), Progress(), strict=False, log=print)
-        assert [len(feed.next()), len(feed.next())] == [16, 4]
+        assert [len(feed.next()), len(feed.next())] == [32, 8]
     array = io.BytesIO(b' [{"question": "a"}, {"question": "b"}]')
     monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=array, fileno=lambda: -1))
     assert [a.dialogue.question for a in open_stream("-").read(Cursor(), print)] == ["a", "b"]
