@@ -53,15 +53,14 @@ def table_of(head: bytes) -> Table | None:
 
 def rows(file: BinaryIO, offset: int, line: int, table: Table) -> Iterator[Record]:
     """The rows of a file that stands at `offset`, the header passed over; a quoted field may run over several lines."""
-    while data := file.readline(MAX_LINE_BYTES + 1):
-        end_line = line + 1
-        while (
-            table.quoted
-            and data.count(b'"') % 2
-            and len(data) <= MAX_LINE_BYTES
-            and (more := file.readline(MAX_LINE_BYTES + 1))
-        ):
-            data, end_line = data + more, end_line + 1
+    while first := file.readline(MAX_LINE_BYTES + 1):
+        lines, size = [first], len(first)
+        inside = table.quoted and first.count(b'"') % 2 == 1
+        while inside and size <= MAX_LINE_BYTES and (more := file.readline(MAX_LINE_BYTES + 1)):
+            inside = more.count(b'"') % 2 == 0
+            lines.append(more)
+            size += len(more)
+        data, end_line = b"".join(lines), line + len(lines)
         end = offset + len(data)
         if data.strip() and offset > 0:
             yield Record(offset, line, end, end_line, functools.partial(_row, data, table), f":{line + 1}")

@@ -76,3 +76,21 @@ def test_a_sample_with_any_json_in_any_place_is_read_or_refused(tmp_path_factory
     path = tmp_path_factory.mktemp("s") / "s.json"
     path.write_text(json.dumps(damaged(SAMPLES[name], place, data.draw(json_values))))
     read_whole(path)
+
+
+def test_a_quote_that_is_never_closed_costs_the_rows_behind_it_and_one_line(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text('question,answer\nQ,A\nQ,"A\n' + "Q,A\n" * 100_000)
+    complaints: list[str] = []
+    found = list(open_stream(path).read(Cursor(), complaints.append))
+    assert [arrival.dialogue.reference for arrival in found] == ["A"]
+    assert len(complaints) == 1
+    assert "no row of a table" in complaints[0]
+
+
+def test_a_message_between_people_that_never_ends_is_bounded(tmp_path):
+    path = tmp_path / "chat.txt"
+    path.write_text(exports.WHATSAPP_ANDROID.splitlines()[1] + "\nmore" * 500_000 + "\n" + exports.WHATSAPP_ANDROID)
+    found = list(open_stream(path, me="Moon").read(Cursor(), print))
+    assert len(found) == 1
+    assert len(found[0].dialogue.question) < 1_100_000

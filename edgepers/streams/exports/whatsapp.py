@@ -7,13 +7,14 @@ from typing import BinaryIO
 from edgepers.streams.chats import NO_WORDS, Turn
 from edgepers.streams.exports.people import role_for, sets_by_day
 from edgepers.streams.form import Form, JsonObject, Way
-from edgepers.streams.framing import MAX_LINE_BYTES, Record
+from edgepers.streams.framing import Record
 from edgepers.streams.types import DialogueSet
 
 __all__ = ["WHATSAPP", "is_whatsapp", "messages"]
 
 _DATE = r"(?P<date>\d{1,4}[./-]\d{1,2}[./-]\d{1,4})"
 _TIME = r"\d{1,2}[:.]\d{2}(?:[:.]\d{2})?(?:\s?[apAP]\.?\s?[mM]\.?)?"
+_MOST_BYTES = 1 << 20  # of one message; WhatsApp itself allows 64 KiB
 _LINE = re.compile(
     rf"[\u200e\u200f]*(?:\[{_DATE},?\s{_TIME}\]|{_DATE.replace('date', 'day')},?\s{_TIME}\s-)\s"
     r"(?:(?P<who>[^:\n]{1,80}):\s)?(?P<text>.*)",
@@ -40,15 +41,17 @@ def is_whatsapp(head: bytes) -> bool:
 
 def messages(file: BinaryIO, offset: int, line: int) -> Iterator[Record]:
     """The messages of a file that stands at `offset`; a line without a date goes on with the message before it."""
-    begin, number, data = offset, line, b""
-    while read := file.readline(MAX_LINE_BYTES):
-        if data and _LINE.match(read.decode("utf-8", errors="replace")):
-            yield _record(begin, number, offset, line, data)
-            begin, number, data = offset, line, b""
-        data += read if len(data) < MAX_LINE_BYTES else b""
+    begin, number = offset, line
+    lines: list[bytes] = []
+    while read := file.readline(_MOST_BYTES):
+        if lines and _LINE.match(read.decode("utf-8", errors="replace")):
+            yield _record(begin, number, offset, line, b"".join(lines))
+            begin, number, lines = offset, line, []
+        if offset - begin < _MOST_BYTES:
+            lines.append(read)
         offset, line = offset + len(read), line + 1
-    if data.strip():
-        yield _record(begin, number, offset, line, data)
+    if b"".join(lines).strip():
+        yield _record(begin, number, offset, line, b"".join(lines))
 
 
 def _record(begin: int, line: int, end: int, end_line: int, data: bytes) -> Record:
