@@ -268,7 +268,7 @@ DATA = Path(__file__).parents[2].parent / "shared" / "data"
 @pytest.mark.parametrize("path", sorted(DATA.glob("*.jsonl")) or [DATA], ids=lambda path: path.stem)
 def test_the_data_sets_at_hand_are_read_whole(path):
     sets, said, complaints = read(path)
-    assert said == []
+    assert all(": columns that are not read: " in line for line in said)
     assert len(sets) + len(complaints) == sum(1 for line in path.read_bytes().split(b"\n") if line.strip())
     assert len(complaints) <= len(sets) / 100
     assert all(s.reference for s in sets[:100])
