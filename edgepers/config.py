@@ -27,8 +27,11 @@ MIN_STORAGE_BYTES = 48_000  # below it the journal's reserve leaves no room for 
 POLICIES = ("quality", "aging", "density", "random", "fifo", "kcenter", "longest", "loss")
 ENTROPIES = ("windowed", "collision", "spectral", "token", "histogram")
 FORMATS = (
-    "question", "openorca", "chatgpt", "openwebui", "messages", "sharegpt",
-    "empathetic", "prosocial", "dolly", "instruction", "meddialog",
+    "question", "messages", "sharegpt", "message", "columns", "prompt", "text", "preference", "kto",
+    "openorca", "empathetic", "prosocial", "dolly", "instruction", "meddialog", "ultrachat",
+    "chatgpt", "openwebui", "openwebui-feedback", "claude", "gemini", "aistudio", "takeout", "deepseek", "grok",
+    "copilot", "librechat", "lmstudio", "chatbox", "huggingchat", "anythingllm", "sillytavern", "characterai",
+    "textgen", "whatsapp", "telegram",
 )  # fmt: skip
 ASKED = ("coverage", "newest")
 EXPORT_FORMATS = ("peft", "gguf", "merged")
@@ -174,7 +177,13 @@ class Settings:
     keep_adapters: int = option(3, "newest adapters kept on disk, the published one always among them")
     seed: int = option(0, "seed of every random choice")
     format: str | None = option(
-        None, "form of the stream's records; unset: detected from the first of them", choices=FORMATS
+        None, "form of the stream's records; unset: detected from each of them", choices=FORMATS
+    )
+    encoding: str | None = option(
+        None, "encoding of the stream's text, such as latin-1; unset: UTF-8, or UTF-16 where the file begins so"
+    )
+    me: str | None = option(
+        None, "your name in a chat between people (WhatsApp, Telegram), whose answers are then the wanted ones"
     )
     key_file: str | None = option(
         None, "file outside the state that holds its key; unset: in your configuration folder"

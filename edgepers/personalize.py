@@ -265,7 +265,8 @@ class Personalizer:
         Raises:
             StreamError: it cannot be read.
         """
-        return open_stream(stream, self.settings.format, self._listener.log)
+        given = self.settings
+        return open_stream(stream, given.format, self._listener.log, encoding=given.encoding, me=given.me)
 
     def read_answers(self) -> None:
         """Parse the file of answers that the settings name, if any, before anything is locked, made or loaded.
@@ -335,14 +336,17 @@ class Personalizer:
         """Decide on the rest of the stream; `on_round` is called where a round is due."""
         batches = MicroBatches(stream, self.buffer.progress, strict=strict, log=self._listener.log)
         ends = [] if limit is None else [limit]
-        if on_round is None:
-            while batch := batches.next(*ends):
-                self._decide(batch)
-        else:
-            self._round_if_due(on_round)  # one that was interrupted
-            while batch := batches.next(self.next_round, *ends):
-                self._decide(batch)
-                self._round_if_due(on_round)
+        try:
+            if on_round is None:
+                while batch := batches.next(*ends):
+                    self._decide(batch)
+            else:
+                self._round_if_due(on_round)  # one that was interrupted
+                while batch := batches.next(self.next_round, *ends):
+                    self._decide(batch)
+                    self._round_if_due(on_round)
+        finally:
+            batches.close()
         batches.require_some()
         self.buffer.save(self.buffer.progress.stream_read(batches.invalid))
 

@@ -52,7 +52,8 @@ def source_of(settings: Settings, stream: Stream | None) -> Source:
             "--annotations gold needs the stream's file again, and this state has read none; give ask or a file of"
             " answers"
         )
-    return gold(stream or open_stream(str(settings.stream), settings.format))
+    given = settings
+    return gold(stream or open_stream(str(given.stream), given.format, encoding=given.encoding, me=given.me))
 
 
 def gold(stream: Stream) -> Source:

@@ -268,33 +268,32 @@ def lexicon(args: argparse.Namespace) -> Outcome:
 
     from edgepers.select.lexicon import PACKAGED, load_lexicons
     from edgepers.select.suggest import suggest, write_suggestions
-    from edgepers.streams import open_stream
+    from edgepers.streams import Complaints, open_stream
 
     if args.with_packaged and args.out is None:
         raise UsageError("--with-packaged copies lexicons to --out; give --out DIR")
-    invalid, first = 0, ""
+    complaints = Complaints()
 
-    def on_warning(message: str) -> None:
-        nonlocal invalid, first
-        invalid, first = invalid + 1, first or message
+    def say(line: str) -> None:
+        print(f"edgepers: {line}", file=sys.stderr)
 
     found = suggest(
-        open_stream(args.stream),
+        open_stream(args.stream, log=say),
         load_lexicons(args.lexicons),
         domains=args.domains,
         words_each=args.words,
         limit=args.limit,
         references=args.references,
-        on_warning=on_warning,
+        on_warning=complaints.add,
     )
     beside = (args.lexicons or PACKAGED) if args.with_packaged else None
     files = write_suggestions(args.out, found, args.stream, beside) if args.out else []
-    if invalid:
-        print(f"edgepers: skipped {invalid} malformed lines; first: {first}", file=sys.stderr)
+    for line in complaints.lines():
+        say(f"skipped: {line}")
     text = found.summary()
     if found.domains and files:
         text += f"\nwritten to {args.out}; edit and rename them, then give --lexicons {args.out}"
-    return Outcome({**asdict(found), "invalid": invalid, "files": [str(file) for file in files]}, text)
+    return Outcome({**asdict(found), "invalid": complaints.total, "files": [str(file) for file in files]}, text)
 
 
 def export(args: argparse.Namespace) -> Outcome:

@@ -30,6 +30,8 @@ PROFILED = (
     "lexicons",
     "scored_text",
     "format",
+    "encoding",
+    "me",
     "seed",
 )
 PLANNED = (

@@ -36,7 +36,7 @@ from edgepers.select.lexicon import load_lexicons
 from edgepers.select.selector import Selector
 from edgepers.state.buffer import Buffer
 from edgepers.state.records import KeptSet
-from edgepers.streams import Arrival, Cursor, DialogueSet, open_stream
+from edgepers.streams import Arrival, Complaints, Cursor, DialogueSet, open_stream
 from edgepers.text import table
 from edgepers.train.recipe import Recipe
 from edgepers.train.trainer import TrainStep
@@ -73,11 +73,11 @@ def profile(stream: str | Path | None, settings: Settings, *, sets: int, log: Lo
 
 
 def _first(stream: str | Path, settings: Settings, sets: int, log: Log) -> list[DialogueSet]:
-    opened = open_stream(stream, settings.format, log)
-    chosen = [
-        arrival.dialogue
-        for arrival in itertools.islice(opened.read(Cursor(), lambda line: log(f"skipped: {line}")), sets)
-    ]
+    opened = open_stream(stream, settings.format, log, encoding=settings.encoding, me=settings.me)
+    complaints = Complaints()
+    chosen = [arrival.dialogue for arrival in itertools.islice(opened.read(Cursor(), complaints.add), sets)]
+    for line in complaints.lines():
+        log(f"skipped: {line}")
     if not chosen:
         raise StreamError(
             f"stream {opened.name}: no valid set in it; give JSON Lines with 'question' (--format names other forms)"

@@ -6,12 +6,11 @@ from itertools import islice
 
 from edgepers.errors import StreamError
 from edgepers.state.progress import Progress
-from edgepers.streams import Arrival, Cursor, Stream
+from edgepers.streams import Arrival, Complaints, Cursor, Stream
 
 __all__ = ["MICRO_BATCH", "MicroBatch", "MicroBatches"]
 
 MICRO_BATCH = 32  # sets answered and scored together; 16 took 1.7 times as long a set (benchmarks/LOG.md)
-_SHOWN = 10  # malformed lines told one by one
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +37,7 @@ class MicroBatches:
         stream: what to read.
         progress: of the buffer.
         strict: a malformed line is an error.
-        log: told of malformed lines, the first ten.
+        log: told of malformed lines when it is closed, once a kind.
 
     Attributes:
         position: of the next set.
@@ -53,18 +52,16 @@ class MicroBatches:
         self._name, self._fingerprint = stream.name, stream.fingerprint or ""
         self._strict = strict
         self._log = log
-        self._complaints: list[str] = []
+        self._complaints = Complaints()
         # what was decided before it, when something else (a chat) came between, is read again and passed over
-        self._arrivals = islice(stream.read(start, self._complain), progress.batch_skip, None)
+        self._reading = stream.read(start, self._complain)
+        self._arrivals = islice(self._reading, progress.batch_skip, None)
 
     def _complain(self, message: str) -> None:
         if self._strict:
             raise StreamError(f"{message} (--strict)")
         self.invalid += 1
-        if len(self._complaints) < _SHOWN:
-            self._complaints.append(message)
-            more = " (further ones are counted, not shown)" if len(self._complaints) == _SHOWN else ""
-            self._log(f"skipped: {message}{more}")
+        self._complaints.add(message)
 
     def next(self, *ends: int) -> MicroBatch:
         """Return the sets up to the next multiple of 32, or to the nearest of `ends`; none at the stream's end.
@@ -77,11 +74,19 @@ class MicroBatches:
         self.position += len(arrivals)
         return MicroBatch(first, arrivals, self._fingerprint)
 
+    def close(self) -> None:
+        """Read no further, and tell what was malformed and, as the stream does then, what was left out."""
+        close = getattr(self._reading, "close", None)  # of a generator; any other iterator has nothing to tell
+        if close is not None:
+            close()
+        for line in self._complaints.lines():
+            self._log(f"skipped: {line}")
+
     def require_some(self) -> None:
         """Raises StreamError where the whole stream has given no valid set."""
         if self.position == 0:
             what = (
-                f"{self.invalid} malformed lines and no valid one; first: {self._complaints[0]}"
+                f"{self.invalid} malformed lines and no valid one; first: {self._complaints.first}"
                 if self._complaints
                 else "empty"
             )

@@ -214,6 +214,7 @@ class Selector(Verdicts):
             embedding=scored.embedding[i],
             where=arrival.here,
             loss=float(np.float32(loss)),
+            verdict=arrival.dialogue.verdict,  # of its source, given before any round asked
         )
         packed = pack_record(kept)
         return replace(kept, stored_bytes=self.buffer.row_bytes(packed)), packed
@@ -248,6 +249,7 @@ class Selector(Verdicts):
             self.buffer.advance(progress.set_dropped(reason))  # a resumed stream decides it again, the same way
         else:
             gone = tuple(int(position) for position in index.position[list(evict)])
+            progress = progress.verdict_given() if kept.annotated else progress
             self.buffer.admit(kept, gone, progress, packed)
             self._index.remove(gone)
             self._index.add(kept)

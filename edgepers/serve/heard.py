@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edgepers.model.prompts import Message
-from edgepers.streams.chats import plain_text
+from edgepers.streams.answers import half_character
+from edgepers.streams.contents import said
 
 __all__ = ["LEARNED_PATHS", "MOST_BYTES", "Exchanged", "Heard", "heard_in"]
 
@@ -101,7 +102,9 @@ def _messages(messages: list[Any]) -> Iterator[Message]:
     for message in messages:
         role = message.get("role") if isinstance(message, dict) else None
         if isinstance(role, str):
-            text = plain_text(message.get("content"), "content")
+            text = said(message.get("content"), "content")[0].strip()
+            if half_character(text):
+                raise ValueError("'content' holds half a character")
             if text or role != "assistant":
                 yield {"role": "system" if role == "developer" else role, "content": text}
 

@@ -7,8 +7,9 @@ from edgepers.model.prompts import Message
 from edgepers.serve.hints import Hints
 from edgepers.serve.own_words import own_words
 from edgepers.serve.tasks import is_task
+from edgepers.streams.answers import alone
 from edgepers.streams.chats import Turn, sets_of
-from edgepers.streams.reasoning import answer_of
+from edgepers.streams.notes import Notes
 
 __all__ = ["NOT_LEARNED", "Call", "Lesson", "lesson_of"]
 
@@ -60,11 +61,14 @@ def lesson_of(call: Call, answer: str, *, whole: bool) -> Lesson | str:
         return why
     if not whole:
         return "cut"
-    said = answer_of(answer)
+    said, _ = alone(answer)
     turns = tuple(filter(None, map(_turn, call.messages)))
     if not said or not turns or call.messages[-1]["role"] != "user" or turns[-1].role != "user":
         return "empty"
-    sets = sets_of([*turns, Turn("assistant", said)], "messages", None)
+    try:
+        sets = sets_of([*turns, Turn("assistant", said)], "messages", None, Notes())
+    except ValueError:  # nothing in it may be learned
+        return "empty"
     return Lesson(turns, sets[-1].question, said)
 
 
@@ -86,7 +90,7 @@ def _turn(message: Message) -> Turn | None:
     if role == "user":
         text: str | None = own_words(message["content"])
     elif role == "assistant":
-        text = answer_of(message["content"])
+        text, _ = alone(message["content"])
     else:
         return None
     return Turn(role, text) if text and text.strip() else None

@@ -1,7 +1,5 @@
 """Streams of files and of standard input."""
 
-import functools
-import hashlib
 import io
 import os
 import stat
@@ -11,34 +9,47 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from edgepers.errors import StreamError
-from edgepers.streams.csv_rows import columns_of, rows
-from edgepers.streams.framing import Record, frame, is_array
+from edgepers.streams.encodings import decoder_of, encoding_of, recoded_pipe
+from edgepers.streams.framing import Record
+from edgepers.streams.packed import is_packed
 from edgepers.streams.reading import Reading, no_log
+from edgepers.streams.sections import framing_of, sections_of
 from edgepers.streams.types import Arrival, Cursor, OnWarning
 
 __all__ = ["FileStream"]
 
-_PREFIX_BYTES = 4096  # enough to tell two streams apart; appending to a file must not change it
-
 
 class FileStream:
-    """JSON Lines, one JSON array or CSV rows of a known form in a file; on standard input (`-`) the first two.
+    """JSON Lines, one JSON array, a table or a chat program's export in a file, packed or not; or on standard input.
 
     Args:
         path: of the file, or `-`.
-        form: a name of `edgepers.streams.forms`; "" detects it.
-        log: gets one line about the form that was detected.
+        form: a name of `edgepers.streams.forms`; None detects it.
+        log: gets a line about each form that was detected, and about each kind of what was left out.
+        encoding: of the text by name; None: UTF-8, or what its first bytes tell.
+        me: the owner's name in chats between people.
 
     Raises:
         StreamError: no such file, or not text.
     """
 
-    def __init__(self, path: str | Path, form: str | None = None, log: Callable[[str], None] = no_log) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        form: str | None = None,
+        log: Callable[[str], None] = no_log,
+        *,
+        encoding: str | None = None,
+        me: str | None = None,
+    ) -> None:
         self.name = str(path)
         self.live = False
         self._path = None if self.name == "-" else Path(path)
-        self._reading = Reading("standard input" if self._path is None else self.name, form, log)
+        self._reading = Reading("standard input" if self._path is None else self.name, form, log, me)
+        self._encoding = encoding
         self.fingerprint: str | None = None
+        if encoding is not None:
+            decoder_of(encoding, self.name)
         if self._path is None:
             self.live = _is_pipe()
             return
@@ -47,39 +58,28 @@ class FileStream:
             raise StreamError(
                 f"stream {self.name}: {kind}; give a JSON Lines file, a chat export, or - for standard input"
             )
-        try:
-            with self._path.open("rb") as file:
-                head = file.read(_PREFIX_BYTES)
-        except OSError as error:
-            raise StreamError(f"stream {self.name}: {error.strerror}") from None
-        if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-            raise StreamError(f"stream {self.name}: UTF-16 text; save it as UTF-8")
-        if b"\0" in head:
-            raise StreamError(
-                f"stream {self.name}: a binary file (zero bytes at its start); give JSON Lines, one object with"
-                " 'question' a line"
-            )
-        columns, array = columns_of(head), is_array(head)
-        self._frame: Callable[[BinaryIO, int, int], Iterator[Record]] = (
-            functools.partial(frame, array=array) if columns is None else functools.partial(rows, columns=columns)
-        )
-        headers = 0 if columns is None else 1
-        first = _first_element(head) if array else b"\n".join(head.split(b"\n", headers + 1)[: headers + 1])
-        self.fingerprint = hashlib.sha256(first).hexdigest()[:32]  # of the first record: a file may grow
+        self._sections, self.fingerprint = sections_of(self._path, encoding, log)
 
     def read(self, start: Cursor, on_warning: OnWarning) -> Iterator[Arrival]:
         """Yield sets from a cursor on; see `Stream.read`."""
+        return self._read(start, on_warning, None)
+
+    def _read(self, start: Cursor, on_warning: OnWarning, log: Callable[[str], None] | None) -> Iterator[Arrival]:
         if self._path is None:
-            yield from self._reading.arrivals(
-                _standard_input(start), Cursor(start.offset, start.line, start.invalid), on_warning
-            )
+            pipe, begin = _standard_input(start, self._encoding), Cursor(start.offset, start.line, start.invalid)
+            yield from self._reading.arrivals(pipe, begin, on_warning, log)
             return
         if start.offset and self._reading.form is None:
-            with self._path.open("rb") as file:
-                self._reading.detect_in(self._frame(file, 0, 0))
-        with self._path.open("rb") as file:
-            file.seek(start.offset)
-            yield from self._reading.arrivals(self._frame(file, start.offset, start.line), start, on_warning)
+            self._reading.detect_in(self._records(0, 0))
+        yield from self._reading.arrivals(self._records(start.offset, start.line), start, on_warning, log)
+
+    def _records(self, offset: int, line: int) -> Iterator[Record]:
+        for section in self._sections:
+            if section.size is not None and offset >= section.begin + section.size:
+                continue
+            for record in section.records(offset, line):
+                line = record.end_line
+                yield record
 
     def reference_at(self, here: Cursor) -> str | None:
         """See `Stream.reference_at`; standard input cannot be read twice."""
@@ -87,18 +87,12 @@ class FileStream:
             raise StreamError(
                 "gold annotation looks references up in the stream again, which standard input cannot do; give a file"
             )
-        found = next(self.read(here, no_log), None)
+        found = next(self._read(here, no_log, no_log), None)
         if found is None or (found.here.offset, found.here.turn) != (here.offset, here.turn):
             raise StreamError(
                 f"stream {self.name}: changed at line {here.line + 1} since it was read; restore the file"
             )
         return found.dialogue.reference
-
-
-def _first_element(head: bytes) -> bytes:
-    """The first element of an array, or as much of it as the head holds."""
-    record = next(frame(io.BytesIO(head), 0, 0, array=True), None)
-    return b"" if record is None else head[record.offset : record.end].strip().rstrip(b",]").strip()
 
 
 def _is_pipe() -> bool:
@@ -109,15 +103,20 @@ def _is_pipe() -> bool:
         return True
 
 
-def _standard_input(start: Cursor) -> Iterator[Record]:
+def _standard_input(start: Cursor, encoding: str | None) -> Iterator[Record]:
     """Records as they come; the cursor counts on from where an earlier pipe ended."""
     given = sys.stdin.buffer
-    file = given if hasattr(given, "peek") else io.BufferedReader(cast(io.RawIOBase, given))
+    file = cast(BinaryIO, given if hasattr(given, "peek") else io.BufferedReader(cast(io.RawIOBase, given)))
+    head = file.peek(1)  # type: ignore[attr-defined]
+    if is_packed(head):
+        raise StreamError("standard input is a packed file; give the file's name, or unpack it into the pipe")
+    encoding = encoding or encoding_of(head)
+    if encoding is not None:
+        file = recoded_pipe(file, encoding, "standard input")
     offset, line = start.offset, start.line
-    while (head := file.peek(1)) and not head.strip():
+    while (head := file.peek(1)) and not head.strip():  # type: ignore[attr-defined]
         blank = file.read(len(head))
         offset, line = offset + len(blank), line + blank.count(b"\n")
-    if is_array(head):
-        yield from frame(file, 0, line, array=True)
-    else:
-        yield from frame(file, offset, line, array=False)
+    framing = framing_of(head, "standard input")
+    array = getattr(framing, "keywords", {}).get("array") or "table" in getattr(framing, "keywords", {})
+    yield from framing(file, 0 if array else offset, line)

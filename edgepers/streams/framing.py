@@ -1,20 +1,23 @@
-"""Where one record ends and the next begins: JSON Lines, or the elements of one JSON array, however large the file."""
+"""Where one record ends and the next begins: JSON Lines, objects over several lines, or the elements of one array.
 
-import json
+However large the file.
+"""
+
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-__all__ = ["MAX_LINE_BYTES", "Record", "decode", "frame", "is_array"]
+from edgepers.streams.json_values import MAX_LINE_BYTES, decode
 
-MAX_LINE_BYTES = 16 << 20  # a longer record is malformed; it bounds what one bad record can cost in memory
+__all__ = ["MAX_LINE_BYTES", "Record", "first_names", "frame", "is_array", "is_spread"]
+
 _CHUNK_BYTES = 1 << 18
-_BOM = b"\xef\xbb\xbf"
 
-_ARRAY = re.compile(
-    rb"(?:\xef\xbb\xbf)?\s*\[\s*(?:[{\]]|\Z)"
-)  # `["text"]` is a malformed line, not an array of records
+# `["text"]` is a malformed line, not an array of records
+_ARRAY = re.compile(rb"(?:\xef\xbb\xbf)?\s*\[\s*(?:[{\]]|\[\s*\{|\Z)")
+_NAME = re.compile(rb'"((?:[^"\\]|\\.)*)"\s*:')
+_OPEN_BEFORE = b",[:{"  # what may stand before a value inside an object or a list
 _BRACKET = re.compile(rb'["\[\]{}]')
 _TOP = re.compile(rb'["\[\]{},]')
 _IN_STRING = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*', re.DOTALL)
@@ -32,49 +35,105 @@ class Record:
     place: str  # what a complaint calls it, after the stream's name
 
 
-def decode(data: bytes) -> object:
-    """The JSON value of one record's bytes.
-
-    Raises:
-        ValueError: says what is wrong and where.
-    """
-    if len(data) > MAX_LINE_BYTES:
-        raise ValueError(f"longer than {MAX_LINE_BYTES >> 20} MiB")
-    try:
-        text = data.removeprefix(_BOM).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"byte {error.start + 1} is not UTF-8") from None
-    try:
-        value: object = json.loads(text)
-    except json.JSONDecodeError as error:
-        line = f"line {error.lineno} of the record, " if error.lineno > 1 else ""
-        raise ValueError(f"not JSON at {line}column {error.colno}: {error.msg}") from None
-    except RecursionError:
-        raise ValueError("not JSON: nested too deeply") from None
-    except ValueError as error:  # a number with more digits than Python converts
-        raise ValueError(f"not JSON: {str(error).split(';', maxsplit=1)[0]}") from None
-    return value
+def first_names(head: bytes) -> set[str]:
+    """The names of the first object of a file that begins like this, as far as it goes; not those of objects inside."""
+    names: set[str] = set()
+    depth, at = 0, head.find(b"{")
+    while 0 <= at < len(head):
+        sign = head[at : at + 1]
+        if sign == b'"':
+            named = _NAME.match(head, at) if depth == 1 else None
+            inside = _IN_STRING.match(head, at + 1)
+            if named:
+                names.add(named[1].decode("utf-8", errors="replace"))
+            at = named.end() if named else (inside.end() + 1 if inside else len(head))
+            continue
+        depth += (sign in b"[{") - (sign in b"]}")
+        if depth <= 0:
+            break
+        found = _BRACKET.search(head, at + 1)
+        at = found.start() if found else len(head)
+    return names
 
 
 def is_array(head: bytes) -> bool:
-    """Whether a file that begins like this is one JSON array of objects; everything else is read as JSON Lines."""
-    return _ARRAY.match(head) is not None
+    """Whether a file that begins like this is one JSON array of records.
+
+    An array of messages is a record itself: one conversation. Everything else is read as JSON Lines.
+    """
+    if _ARRAY.match(head) is None:
+        return False
+    names = first_names(head)
+    message = ("role" in names or "from" in names) and not names & {"messages", "conversations", "mapping", "prompt"}
+    return not message or head.split(b"{", 1)[0].count(b"[") > 1
 
 
-def frame(file: BinaryIO, offset: int, line: int, *, array: bool) -> Iterator[Record]:
+def is_spread(head: bytes) -> bool:
+    """Whether the first record of a file that begins like this goes over several lines, as people print JSON."""
+    first = head.removeprefix(b"\xef\xbb\xbf").lstrip().split(b"\n", 1)[0]
+    if first[:1] not in (b"{", b"[") or first == head.lstrip():
+        return False
+    depth, in_string = _depth(first, 0)
+    return depth > 0 and not in_string
+
+
+def frame(file: BinaryIO, offset: int, line: int, *, array: bool, spread: bool = False) -> Iterator[Record]:
     """The records of a file that stands at `offset`, with `line` records before it."""
-    return _elements(file, offset, line) if array else _lines(file, offset, line)
+    return _elements(file, offset, line) if array else (_spread if spread else _lines)(file, offset, line)
+
+
+def _depth(line: bytes, depth: int) -> tuple[int, bool]:
+    """How deep a line leaves off, and whether inside a string, which no line of JSON does."""
+    at = 0
+    while found := _BRACKET.search(line, at):
+        at, sign = found.end(), found[0]
+        if sign == b'"':
+            inside = _IN_STRING.match(line, at)
+            at = inside.end() if inside else at
+            if line[at : at + 1] != b'"':
+                return depth, True
+            at += 1
+        else:
+            depth += (sign in b"[{") - (sign in b"]}")
+    return depth, False
 
 
 def _lines(file: BinaryIO, offset: int, line: int) -> Iterator[Record]:
+    for data, size in _read_lines(file):
+        if data.strip():
+            yield Record(offset, line, offset + size, line + 1, _parser(data), f":{line + 1}")
+        offset, line = offset + size, line + 1
+
+
+def _read_lines(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
+    """Each line as far as the limit, and its size."""
     while data := file.readline(MAX_LINE_BYTES + 1):
         size = len(data)
         tail = data  # a line past the limit is cut just behind it
         while not tail.endswith(b"\n") and (tail := file.readline(MAX_LINE_BYTES)):
             size += len(tail)
-        if data.strip():
-            yield Record(offset, line, offset + size, line + 1, _parser(data), f":{line + 1}")
+        yield data, size
+
+
+def _spread(file: BinaryIO, offset: int, line: int) -> Iterator[Record]:
+    """Records over several lines. One that is not closed before the next begins costs itself alone."""
+    begin, number, depth = offset, line, 0
+    held = bytearray()
+    for data, size in _read_lines(file):
+        text = data.strip()
+        if held and text[:1] == b"{" and depth > 0 and held.rstrip()[-1] not in _OPEN_BEFORE:
+            yield Record(begin, number, offset, line, _parser(bytes(held)), f":{number + 1}")
+            held.clear()
+        if not held:
+            begin, number, depth = offset, line, 0
+        depth, _ = _depth(text, depth)
         offset, line = offset + size, line + 1
+        held += data[: MAX_LINE_BYTES + 1 - len(held)] if text else b""
+        if held and depth <= 0:
+            yield Record(begin, number, offset, line, _parser(bytes(held)), f":{number + 1}")
+            held.clear()
+    if held:
+        yield Record(begin, number, offset, line, _cut_off, f":{number + 1}")
 
 
 def _parser(data: bytes) -> Callable[[], object]:

@@ -66,9 +66,12 @@ class HubStream:
 
     def read(self, start: Cursor, on_warning: OnWarning) -> Iterator[Arrival]:
         """Yield sets from a cursor on; see `Stream.read`."""
+        return self._read(start, on_warning, None)
+
+    def _read(self, start: Cursor, on_warning: OnWarning, log: Callable[[str], None] | None) -> Iterator[Arrival]:
         if start.offset and self._reading.form is None:
             self._reading.detect_in(self._records(Cursor()))
-        yield from self._reading.arrivals(self._records(start), start, on_warning)
+        yield from self._reading.arrivals(self._records(start), start, on_warning, log)
 
     def _records(self, start: Cursor) -> Iterator[Record]:
         for i, row in enumerate(self._rows.skip(start.offset) if start.offset else self._rows, start.offset):
@@ -76,7 +79,7 @@ class HubStream:
 
     def reference_at(self, here: Cursor) -> str | None:
         """See `Stream.reference_at`: reads up to the record again."""
-        found = next(self.read(here, no_log), None)
+        found = next(self._read(here, no_log, no_log), None)
         if found is None or (found.here.offset, found.here.turn) != (here.offset, here.turn):
             raise StreamError(f"stream {self.name}: changed at record {here.line + 1} since it was read")
         return found.dialogue.reference

@@ -17,16 +17,23 @@ def open_stream(
     source: str | Path | Stream | Iterable[DialogueSet],
     form: str | None = None,
     log: Callable[[str], None] = no_log,
+    *,
+    encoding: str | None = None,
+    me: str | None = None,
 ) -> Stream:
     """A stream from a path, `-`, a Hugging Face data set's name, dialogue sets, or a stream.
 
     Args:
         source: what to read.
         form: the form of its records by name; None detects it.
-        log: gets one line about the form that was detected.
+        log: gets a line about each form that was detected, and about each kind of what was left out.
+        encoding: of a file's text by name; None: UTF-8, or what its first bytes tell.
+        me: the owner's name in chats between people.
     """
     if isinstance(source, (str, Path)):
-        return HubStream(str(source), form, log) if is_hub_name(str(source)) else FileStream(source, form, log)
+        if is_hub_name(str(source)):
+            return HubStream(str(source), form, log)
+        return FileStream(source, form, log, encoding=encoding, me=me)
     return source if isinstance(source, Stream) else IterableStream(source)
 
 

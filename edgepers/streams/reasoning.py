@@ -25,7 +25,18 @@ def _tag(name: str) -> _Form:
     return _Form(rf"(?<!`)<{name}(?:\s[^<>]*)?>", rf"</{name}\s*>(?!`)", f"</{name}>")
 
 
-_TAGS = ("think", "thinking", "reasoning", "thought", "thoughts", "reflection", "seed:think")
+_TAGS = (
+    "think",
+    "thinking",
+    "reasoning",
+    "thought",
+    "thoughts",
+    "reflection",
+    "seed:think",
+    "antThinking",
+    "scratchpad",
+    "inner_monologue",
+)
 _FORMS = (
     *map(_tag, _TAGS),
     _Form(r"\[THINK\]", r"\[/THINK\]", "[/THINK]"),  # Mistral's
@@ -33,10 +44,13 @@ _FORMS = (
     _Form(r"<\|channel>\s*thought", r"<channel\|>", "<channel|>"),  # Gemma's
     _Form(r"<\|begin_of_thought\|>", r"<\|end_of_thought\|>", "<|end_of_thought|>"),
     _Form(r"<\|thinking\|>", r"<\|/thinking\|>", "<|/thinking|>"),
+    _Form(r"<\|START_THINKING\|>", r"<\|END_THINKING\|>", "<|END_THINKING|>"),  # Cohere's
+    _Form(r"<\|inner_prefix\|>", r"<\|inner_suffix\|>", "<|inner_suffix|>"),  # Apertus'
 )
 _MARKER = re.compile(
     "|".join(f"(?P<o{i}>{form.opening})|(?P<e{i}>{form.end})" for i, form in enumerate(_FORMS)), re.IGNORECASE
 )
+_SIGN = re.compile(r"[<\[◁]")  # with which every marker begins: most answers have none, and need no closer look
 # Harmony (gpt-oss): <|start|>assistant<|channel|>analysis<|message|>...<|end|>, of which the channel "final" is the
 # answer
 _CHANNEL = re.compile(
@@ -51,7 +65,7 @@ _BEGUN = re.compile(
 
 REASONING_TOKENS = re.compile(  # tokens of a vocabulary that mark thoughts; some tokenizers call them special
     rf"</?(?:{'|'.join(_TAGS)})>|\[/?THINK\]|◁/?think▷|<\|channel>|<channel\|>|<\|(?:begin|end)_of_thought\|>"
-    r"|<\|/?thinking\|>|<\|(?:channel|message)\|>",
+    r"|<\|/?thinking\|>|<\|(?:START|END)_THINKING\|>|<\|inner_(?:prefix|suffix)\|>|<\|(?:channel|message)\|>",
     re.IGNORECASE,
 )
 
@@ -98,6 +112,8 @@ def closing_of(prompt: str) -> str:
 
 def _without_thoughts(text: str) -> tuple[str, bool]:
     """The text outside of thoughts, and whether one is still open at its end."""
+    if _SIGN.search(text) is None:
+        return text, False
     kept, at = "", 0
     inside: str | None = None  # number of the form whose thought this is
     for marker in _MARKER.finditer(text):

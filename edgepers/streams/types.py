@@ -12,13 +12,15 @@ class DialogueSet:
     """One user turn and the assistant's turn: what is scored, kept and trained on.
 
     `response` is None where the published model is to answer; `reference` is what the owner would have wanted, known
-    only from an annotation or from a data set. Earlier turns of a conversation stand at the head of `question`.
+    only from an annotation or from a data set. `verdict` is what the source says of the response: "good", "bad" (wrong;
+    it is never learned), or "" where it says nothing. Earlier turns of a conversation stand at the head of `question`.
     """
 
     question: str
     response: str | None = None
     reference: str | None = None
     id: str | None = None
+    verdict: str = ""
 
 
 @dataclass(frozen=True, slots=True)

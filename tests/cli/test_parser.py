@@ -257,7 +257,7 @@ def test_lexicon_suggest_prints_writes_and_loads_no_torch(tmp_path, edgepers):
     assert set(found["domains"][0]["words"]) == set(bees)
     assert (out / "suggested-1.txt").exists()
     assert (out / "food.txt").exists()
-    assert "skipped 1 malformed lines; first: " in done.stderr
+    assert f"skipped: {stream}:1: not JSON" in done.stderr
     assert "1. 20 sets: " in edgepers("lexicon", "suggest", stream).stdout
     again = edgepers("lexicon", "suggest", stream, "--out", out)
     assert (again.returncode, len(again.stderr.splitlines())) == (2, 1)

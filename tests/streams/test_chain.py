@@ -6,6 +6,8 @@ import pytest
 
 from edgepers import Personalizer
 from edgepers.config import Settings
+from edgepers.rounds.listener import Listener
+from edgepers.rounds.verdicts import part
 from tests.streams.test_forms import FORM_OF
 
 TURNS = [
@@ -60,3 +62,54 @@ def test_a_run_that_stops_inside_a_conversation_goes_on_there(tmp_path, llm, mon
     else:
         assert outcomes == {"corrected": 5}
         assert all(k.reference and k.reference.endswith(f"({k.position // 2})") for k in revealed)
+
+
+class Said(Listener):
+    """Keeps what is said."""
+
+    def __init__(self):
+        self.lines = []
+
+    def log(self, text):
+        self.lines.append(text)
+
+
+def test_a_verdict_of_the_source_comes_with_the_set_and_what_was_rejected_is_never_taught(tmp_path, llm):
+    path = tmp_path / "s.jsonl"
+    rows = [
+        {"prompt": "Name a river.", "completion": "A lake, you fool.", "label": False},
+        {"prompt": "Name a lake.", "completion": "Como.", "label": True},
+        {"prompt": "Name a sea.", "chosen": "The Baltic.", "rejected": "A pond."},
+        {"question": "Name a hill.", "response": "Everest."},
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    with Personalizer(tmp_path / "state", Settings(annotations="gold"), llm=llm) as owner:
+        report = owner.select(path)
+        assert (report["seen"], report["annotated"]) == (4, 3)
+        assert [(k.response, k.verdict) for k in owner.buffer] == [
+            ("A lake, you fool.", "bad"), ("Como.", "good"), ("A pond.", "bad"), ("Everest.", ""),
+        ]  # fmt: skip
+        parted = part(owner.buffer.annotated())
+        assert [k.response for k in parted.rejected] == ["A lake, you fool.", "A pond."]
+        assert [k.wanted for k in (*parted.training, *parted.reserve)] == ["Como."]
+        assert owner.annotate() == {"corrected": 1}  # the data set knows what was wanted in place of the pond
+        wanted = [k.wanted for k in owner.buffer.annotated() if not k.rejected]
+        assert wanted == ["Como.", "The Baltic."]
+
+
+def test_what_is_skipped_and_left_out_is_said_once_a_kind(tmp_path, llm):
+    path = tmp_path / "s.jsonl"
+    picture = {"role": "user", "content": [{"type": "image_url"}]}
+    good = {"messages": [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]}
+    glued = {"messages": [*good["messages"], picture, {"role": "assistant", "content": "A cat."}]}
+    lines = ["oops", *[json.dumps(glued)] * 5, "oops", json.dumps({"messages": []}), "oops"]
+    path.write_text("\n".join(lines))
+    listener = Said()
+    with Personalizer(tmp_path / "state", Settings(), llm=llm, listener=listener) as owner:
+        assert owner.select(path)["invalid"] == 4
+    assert [line.replace(str(path), "s") for line in listener.lines] == [
+        "stream s: read as messages (chat messages: each assistant turn is one set)",
+        "stream s: left out: an answer to a picture, a file or a voice message without words (5 times)",
+        "skipped: s:1: not JSON at column 1: Expecting value (and 2 more like it)",
+        "skipped: s:8: 'messages' is empty",
+    ]

@@ -11,11 +11,29 @@ from edgepers.config import FORMATS
 from edgepers.errors import StreamError
 from edgepers.streams.chats import CONTEXT_CHARS, Turn, with_context
 from edgepers.streams.file import FileStream
+from edgepers.streams.form import Way
 from edgepers.streams.forms import FORMS, detect
 from edgepers.streams.types import Cursor, DialogueSet
 from tests.streams import samples
+from tests.streams.test_exports import EXPORTS
 
+MESSAGE_ROWS = [
+    {"role": role, "content": text}
+    for role, text in (
+        ("user", "Name a river."),
+        ("assistant", "The Elbe."),
+        ("user", "A lake?"),
+        ("assistant", "Como."),
+    )
+]
 FORM_OF = {
+    "message": MESSAGE_ROWS,
+    "columns": [{"query": "Name a river.", "answer": "The Elbe.", "id": 3}],
+    "prompt": [{"prompt": "Name a river.", "completion": "The Elbe."}, {"prompt": "Hi.", "response": "Hello."}],
+    "text": [{"text": "### Instruction:\nName a river.\n\n### Response:\nThe Elbe."}],
+    "preference": [{"prompt": "Name a river.", "chosen": "The Elbe.", "rejected": "A lake."}],
+    "kto": [{"prompt": "Name a river.", "completion": "A lake.", "label": False}],
+    "ultrachat": [{"id": "0", "data": ["Name a river.", "The Elbe.", "And a lake?", "Como."]}],
     "messages": [samples.MESSAGES],
     "sharegpt": [samples.SHAREGPT],
     "openwebui": [samples.OPENWEBUI],
@@ -29,6 +47,19 @@ FORM_OF = {
     "question": [{"question": "Q", "response": "R", "reference": "W", "id": 7}],
 }
 SETS_OF = {
+    "message": [
+        DialogueSet("Name a river.", "The Elbe."),
+        DialogueSet("User: Name a river.\nAssistant: The Elbe.\n\nA lake?", "Como."),
+    ],
+    "columns": [DialogueSet("Name a river.", None, "The Elbe.", "3")],
+    "prompt": [DialogueSet("Name a river.", None, "The Elbe."), DialogueSet("Hi.", "Hello.")],
+    "text": [DialogueSet("Name a river.", None, "The Elbe.")],
+    "preference": [DialogueSet("Name a river.", "A lake.", "The Elbe.", None, "bad")],
+    "kto": [DialogueSet("Name a river.", "A lake.", verdict="bad")],
+    "ultrachat": [
+        DialogueSet("Name a river.", "The Elbe.", None, "0-0"),
+        DialogueSet("User: Name a river.\nAssistant: The Elbe.\n\nAnd a lake?", "Como.", None, "0-1"),
+    ],
     "messages": [
         DialogueSet("I have a dog.", "What is she called?", None, "m1-0"),
         DialogueSet("User: I have a dog.\nAssistant: What is she called?\n\nMoon.", "A fine name.", None, "m1-1"),
@@ -75,7 +106,8 @@ def read(path, form=None):
 
 
 def test_the_settings_know_every_form():
-    assert set(FORMATS) == set(FORMS) == set(FORM_OF)
+    assert set(FORMATS) == set(FORMS)
+    assert set(FORM_OF) | {*EXPORTS, "takeout", "whatsapp", "telegram"} == set(FORMS)
 
 
 @pytest.mark.parametrize("as_array", [False, True], ids=["lines", "array"])
@@ -87,17 +119,20 @@ def test_a_form_is_detected_said_in_one_line_and_read_as_its_data_set_means(tmp_
     sets, said, complaints = read(path)
     assert sets == SETS_OF[name]
     assert complaints == []
-    assert [line.startswith(f"stream {path}: read as {name} (") for line in said] == [True] * (name != "question")
-    assert read(path, name) == (sets, [], [])  # a form that is forced needs no saying
+    whole = "messages" if name == "message" and as_array else name  # an array of messages is one conversation
+    assert [line.startswith(f"stream {path}: read as {whole} (") for line in said[:1]] == [True] * (name != "question")
+    assert all(": left out: an answer beside the branch" in line for line in said[1:])
+    if whole == name:
+        assert read(path, name) == (sets, said[1:], [])  # a form that is forced needs no saying
 
 
 @pytest.mark.parametrize("name", FORM_OF)
 def test_a_forced_form_that_is_wrong_is_one_line_with_line_and_missing_field(tmp_path, name):
     path = tmp_path / "s.jsonl"
-    other = "question" if name not in ("question", "openorca") else "chatgpt"
+    other = "chatgpt" if name in ("question", "openorca", "columns", "preference") else "question"
     path.write_text(lines(FORM_OF[other]), encoding="utf-8")
     with pytest.raises(
-        StreamError, match=rf"s.jsonl:1: '.*' is missing, which --format {name} needs; .* form {other}"
+        StreamError, match=rf"s.jsonl:1: '.*' is missing(, .*)?, which --format {name} needs; .* form {other}"
     ) as error:
         read(path, name)
     assert "\n" not in str(error.value)
@@ -113,12 +148,19 @@ def test_a_forced_form_that_is_wrong_is_one_line_with_line_and_missing_field(tmp
         ({"messages": [{"role": "wizard", "content": "hi"}]}, "'messages[0].role' is 'wizard'"),
         ({"messages": [{"role": "user", "content": 5}]}, "'messages[0].content' is int, not text"),
         ({"messages": [{"role": "assistant", "content": "hi"}]}, "no assistant turn after a user turn"),
-        ({"messages": [{"role": "user", "content": "\ud800"}]}, "'messages[0].content' holds half a surrogate pair"),
+        (
+            {"messages": [{"role": "user", "content": "\ud800"}, {"role": "assistant", "content": "Hi."}]},
+            "'messages' has nothing to learn: an answer to a question with half a character",
+        ),
         ({"conversations": [{"from": "human"}]}, "no assistant turn"),
         ({"chat": {"messages": 3}}, "'chat.messages' is int"),
-        ({"chat": {"history": {"messages": {}, "currentId": "x"}}}, "'chat.history.messages' has no message 'x'"),
+        ({"chat": {"history": {"messages": {}, "currentId": "x"}}}, "'chat.history.messages' is empty"),
+        (
+            {"chat": {"history": {"messages": {"a": {"role": "user"}}, "currentId": "x"}}},
+            "'chat.history.messages' has no message 'x'",
+        ),
         ({"mapping": 3}, "'mapping' is int, not an object"),
-        ({"mapping": {}}, "'current_node' is missing"),
+        ({"mapping": {}}, "'mapping' is empty"),
         ({"mapping": {"a": {"parent": "a"}}, "current_node": "a"}, "'mapping' runs in a circle at 'a'"),
         ({"mapping": {"a": {"message": {}}}, "current_node": "a"}, "author' is missing"),
         ({"instruction": "x", "output": ""}, "'output' is empty"),
@@ -170,12 +212,12 @@ def test_what_a_model_thought_is_no_part_of_its_answer(tmp_path, thought):
     path = tmp_path / "s.jsonl"
     turns = [
         ("user", "Is <think>a</think> a tag?"),
-        ("assistant", f"{thought}Yes: <think>a</think>."),
+        ("assistant", f"{thought}Yes: `<think>`."),
         ("user", "So?"),
         ("assistant", thought),
     ]
     path.write_text(lines([{"messages": [{"role": role, "content": text} for role, text in turns]}]))
-    assert read(path)[0] == [DialogueSet("Is <think>a</think> a tag?", "Yes: <think>a</think>.")]
+    assert read(path)[0] == [DialogueSet("Is <think>a</think> a tag?", "Yes: `<think>`.")]
 
 
 json_values = st.recursive(
@@ -193,12 +235,12 @@ def test_no_json_value_crashes_detection_or_a_form(value):
         try:
             if form.key is not None:
                 form.key(value)
-            sets = form.sets(value, ())
+            sets = form.sets({"rows": [value]} if form.key is not None else value, Way("Moon"))
         except ValueError as error:
             assert str(error)
         else:
             assert all(s.question.strip() for s in sets)
-            assert found is not None
+            assert found is not None or not sets or form.name in ("preference", "whatsapp")
 
 
 @given(
@@ -212,7 +254,7 @@ def test_no_json_value_crashes_detection_or_a_form(value):
 def test_no_list_of_turns_crashes_a_chat_form(field, turns):
     record = {field: turns}
     try:
-        sets = detect(record).sets(record, ())
+        sets = detect(record).sets(record, Way())
     except ValueError:
         return
     assert all(s.question.strip() and s.response.strip() and s.reference is None for s in sets)
@@ -226,7 +268,7 @@ DATA = Path(__file__).parents[2].parent / "shared" / "data"
 @pytest.mark.parametrize("path", sorted(DATA.glob("*.jsonl")) or [DATA], ids=lambda path: path.stem)
 def test_the_data_sets_at_hand_are_read_whole(path):
     sets, said, complaints = read(path)
-    assert said == []
+    assert all(": columns that are not read: " in line for line in said)
     assert len(sets) + len(complaints) == sum(1 for line in path.read_bytes().split(b"\n") if line.strip())
     assert len(complaints) <= len(sets) / 100
     assert all(s.reference for s in sets[:100])

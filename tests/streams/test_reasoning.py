@@ -14,6 +14,9 @@ FORMS = [
     "<thought>{}</thought>",
     "<seed:think>{}</seed:think>",
     "◁think▷{}◁/think▷",
+    "<scratchpad>{}</scratchpad>",
+    "<|START_THINKING|>{}<|END_THINKING|>",
+    "<|inner_prefix|>{}<|inner_suffix|>",
     "<|channel>thought\n{}<channel|>",
     "<|channel|>analysis<|message|>{}<|end|><|start|>assistant<|channel|>final<|message|>",
 ]

@@ -1,0 +1,1 @@
+"""Forms in which data sets for training are published."""

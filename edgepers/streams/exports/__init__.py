@@ -1,0 +1,1 @@
+"""Exports of chat programs: a file a program, with the one `Form` that reads it."""
