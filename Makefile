@@ -4,7 +4,9 @@ VENV ?= .venv
 TORCH ?=
 DEMO ?= edgepers-demo
 BENCH ?= edgepers-bench
+SERVE ?= edgepers-serve
 MODEL ?=
+ROUNDS ?=
 JOBS ?= 2
 BIN := $(VENV)/bin
 
@@ -12,11 +14,15 @@ BIN := $(VENV)/bin
 CSRC := setup.py $(wildcard csrc/*.* csrc/cpu/*)
 CXX_SOURCES := $(filter %.h %.cpp %.cu,$(CSRC) $(wildcard csrc/tests/*))
 
-.PHONY: demo test check bench wheel clean
+.PHONY: demo serve test check bench wheel clean
 
-# On SmolLM2-135M; MODEL=packaged: on the packaged test model.
+# On SmolLM2-135M; MODEL=packaged: on the packaged test model. ROUNDS=3: of three rounds instead of two.
 demo: $(VENV)/.plot
-	$(BIN)/edgepers demo --out $(DEMO) $(if $(MODEL),--model $(MODEL))
+	$(BIN)/edgepers demo --out $(DEMO) $(if $(MODEL),--model $(MODEL)) $(if $(ROUNDS),--rounds $(ROUNDS))
+
+# A server with OpenAI's interface on SmolLM2-135M, or MODEL; it prints its address, and Ctrl-C ends it.
+serve: $(VENV)/.serve
+	$(BIN)/edgepers serve --state $(SERVE) --model $(or $(MODEL),smollm2)
 
 # Files of tests go to JOBS processes, which share the cores.
 test: $(VENV)/.dev
@@ -39,6 +45,10 @@ wheel: $(VENV)/.dev
 
 $(VENV)/.plot: pyproject.toml $(CSRC) scripts/setup.sh constraints/*.txt
 	PYTHON="$(PYTHON)" TORCH="$(TORCH)" scripts/setup.sh $(VENV) plot
+	touch $@
+
+$(VENV)/.serve: pyproject.toml $(CSRC) scripts/setup.sh constraints/*.txt
+	PYTHON="$(PYTHON)" TORCH="$(TORCH)" scripts/setup.sh $(VENV) serve
 	touch $@
 
 $(VENV)/.dev: pyproject.toml $(CSRC) scripts/setup.sh constraints/*.txt

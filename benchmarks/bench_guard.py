@@ -27,14 +27,14 @@ from edgepers.evaluate.reserve import SAME_RESPONSE
 from edgepers.evaluate.rouge import rouge1_unicode
 from edgepers.evaluate.verdict import LIMITS, Evidence, Repeats, judge, perplexity_rise
 from edgepers.model.language_model import LanguageModel
-from edgepers.rounds.untold import ASKED, untold_beside
+from edgepers.rounds.asides import asides_for
+from edgepers.rounds.untold import untold_asked, untold_beside
 from edgepers.train.trainer import train
 from studies.owners.owners import load_owner
 
 __all__ = ["measured", "new_rule", "old_rule", "table"]
 
 Row = dict[str, Any]
-TRAINED_UNTOLD = 60  # of the most alike; others are asked, too
 OLD_SCALES = (0.75, 0.5, 0.35)
 
 
@@ -43,10 +43,12 @@ def measured(llm: LanguageModel, spec: Spec, folder: Path, base: Truth | None = 
     owner, every = load_owner(spec.owner), corrections(spec)
     trained, held = ([one for one in every if reserved(one) == of] for of in (False, True))
     pairs, own = ([(one.question, one.response) for one in part] for part in (trained, held))
-    untold = untold_beside([question for question, _ in pairs], most=TRAINED_UNTOLD + ASKED)
+    asked_first = [question for question, _ in pairs]
+    untold = untold_beside(asked_first)
     began = time.perf_counter()
     if spec.scale == 1:
-        train(llm, pairs, folder, spec.recipe, general=pairs_of(rehearsal_sets()), untold=untold[:TRAINED_UNTOLD])
+        asides = asides_for(asked_first) if spec.recipe.asides else ()
+        train(llm, pairs, folder, spec.recipe, general=pairs_of(rehearsal_sets()), untold=untold, asides=asides)
     row: Row = {"name": spec.name, "owner": spec.owner, "kind": spec.kind, "sets": len(pairs)}
     row["train_s"] = round(time.perf_counter() - began, 1)
     llm.use_adapter(None)
@@ -54,7 +56,7 @@ def measured(llm: LanguageModel, spec: Spec, folder: Path, base: Truth | None = 
     general = pairs_of(general_sets())
     row |= {"own_base": _rounded(llm.losses(own)), "base": without._asdict()}
     general_base = llm.losses(general)
-    asked = untold[:ASKED] + untold[TRAINED_UNTOLD:]
+    asked = untold_asked(asked_first)
     row["probes"] = [question for question, _ in (*asked, *general[:GENERAL_ASKED])]
     row["probe_base"] = llm.answer(row["probes"], max_new_tokens=ANSWER_TOKENS)
     llm.use_adapter(scaled(folder, spec.scale))
@@ -159,7 +161,7 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
         known = f"{was['known']} of {was['facts']}" if was["facts"] else "none"
         yield (f"| {row['name']} | {row['sets']} | {known} | {loss} | {never} | {row['effect']} | {old} | {now} |")
     yield ""
-    for owners in (("emily", "jonas"), ("priya", "lena")):
+    for owners in (("emily", "jonas"), ("priya", "lena"), ("omar", "sofia")):
         own = [row for row in rows if row["owner"] in owners]
         yield f"{', '.join(owners)}:"
         yield ""

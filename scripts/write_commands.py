@@ -5,7 +5,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-NOT_RUN = {"demo": "takes minutes, and has its own test", "guard": "needs a file that llama.cpp has quantized"}
+NOT_RUN = {
+    "demo": "takes minutes, and has its own test",
+    "guard": "needs a file that llama.cpp has quantized",
+    "serve": "serves until it is ended",
+}
 PAGE = Path(__file__).parent.parent / "docs" / "commands.md"
 
 

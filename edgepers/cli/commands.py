@@ -413,6 +413,5 @@ def systemd(args: argparse.Namespace) -> Outcome:
 def demo(args: argparse.Namespace) -> Outcome:
     from edgepers.cli.demo import demo
 
-    return Outcome(
-        demo(args.out, model=args.model, seed=args.seed, log=partial(print, file=sys.stderr) if args.json else print)
-    )
+    log = partial(print, file=sys.stderr) if args.json else print
+    return Outcome(demo(args.out, model=args.model, rounds=args.rounds, seed=args.seed, log=log))

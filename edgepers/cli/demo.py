@@ -49,27 +49,35 @@ def demo_model(model: str | None, log: Log) -> str | None:
     return None
 
 
-def demo(out: Path, *, model: str | None = None, seed: int = 0, log: Log = print) -> Row:
+def demo(out: Path, *, model: str | None = None, rounds: int = 2, seed: int = 0, log: Log = print) -> Row:
     """Run the demonstration in a folder and show it.
 
-    Run again in the same folder, it goes on where it stopped or shows the result again. `model` is as for `demo_model`.
+    Run again in the same folder, it goes on where it stopped or shows the result again.
+
+    Args:
+        out: the folder.
+        model: as for `demo_model`.
+        rounds: up to 3, of 200 sets each.
+        seed: of every random choice.
+        log: is told what is shown.
     """
     began = time.monotonic()
     facts: list[Row] = [json.loads(line) for line in sample_facts().read_text(encoding="utf-8").splitlines()]
     test = read_dialogue_sets(sample_test(), need_reference=True)
     out.mkdir(parents=True, exist_ok=True)
     settings = Settings.make({**SETTINGS, "seed": seed, "model": demo_model(model, log)})
+    sets = rounds * settings.every
     log(
-        f"Emily talks to {settings.model or 'the packaged model'} for a month: 600 dialogue sets, of which it may keep"
-        f" {format_size(settings.storage)}."
+        f"Emily talks to {settings.model or 'the packaged model'} for weeks: {sets} dialogue sets, of which it may"
+        f" keep {format_size(settings.storage)}."
     )
     log(
         f"After every {settings.every} she corrects {settings.annotations_per_round} answers, and it learns from those."
     )
     log(f"Held out: {len(test)} questions, and {len(facts)} facts about her.\n")
-    console = Console(total=600)
+    console = Console(total=sets)
     with Personalizer(out / "state", settings, listener=console) as owner:
-        report = owner.run(sample_stream(), test=test)
+        report = owner.run(sample_stream(), test=test, limit=sets)
         console.close()
         first_answers = owner.llm.answer([fact["question"] for fact in facts], adapter=False)
         known = [_known(first_answers, facts)]

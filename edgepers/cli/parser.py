@@ -60,7 +60,7 @@ def _add_chain(command: Callable[..., argparse.ArgumentParser]) -> None:
     """The chain and its stages."""
     demo = command(
         "demo",
-        "show the whole chain on the packaged model and sample stream",
+        "show the whole chain on a small model and the packaged sample stream",
         "edgepers demo --out my-demo",
         run=commands.demo,
         state=False,
@@ -77,6 +77,13 @@ def _add_chain(command: Callable[..., argparse.ArgumentParser]) -> None:
         "--model",
         metavar="M",
         help="packaged, or a model as other commands take it (default smollm2 where its package is installed)",
+    )
+    demo.add_argument(
+        "--rounds",
+        type=int,
+        choices=(1, 2, 3),
+        default=2,
+        help="of 200 dialogue sets and 16 corrections each (default 2)",
     )
     demo.add_argument("--seed", type=int, default=0, metavar="N", help="seed of every random choice (default 0)")
     run = command(

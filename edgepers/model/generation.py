@@ -34,6 +34,10 @@ class SeededSampling(LogitsProcessor):  # type: ignore[misc]
         self._temperature = temperature
         self._top_p = top_p
 
+    def keep(self, rows: Sequence[int]) -> None:
+        """Go on with some of the rows."""
+        self._generators = [self._generators[row] for row in rows]
+
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Scores [B, V] -> float32 [B, V], -inf outside each row's nucleus, noise inside."""
         scores = scores.float() / self._temperature

@@ -42,6 +42,7 @@ __all__ = [
 
 MAX_NEW_TOKENS = 64
 MAX_ENCODED_TOKENS = 512
+STRETCH = 16  # tokens that a batch writes before the rows that have ended leave it
 QUESTION_SHARE = 0.25  # of what is learned of a set, at least, where its question is that long
 
 T = TypeVar("T")
@@ -63,8 +64,8 @@ class Completion:
 
     Attributes:
         text: without thoughts, stop strings and white space around it.
-        finish: "stop" where the model or a stop string ended it, "length" where `max_tokens` did, "left" where `stopped`
-            did.
+        finish: "stop" where the model or a stop string ended it, "length" where `max_tokens` did, "left" where
+            `stopped` did.
         prompt_tokens: that were read.
         completion_tokens: that were written, thoughts among them.
     """
@@ -157,6 +158,11 @@ class LanguageModel(CausalModel):
             malloc_trim()
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
+
+    def forget_talks(self) -> None:
+        """Forget what `complete` remembers of talks."""
+        with self._alone:
+            self.talks.clear()
 
     def prompt(self, question: Asked) -> str:
         """The text before the answer: the model's own chat template, or a plain one."""
@@ -309,34 +315,53 @@ class LanguageModel(CausalModel):
         """Answers to prompts of token ids; `talk`: the one row's states are kept, under the adapter of that name."""
         from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
+        most = min(max_new_tokens, self.window // 2)
         ids, mask = self._pad(rows, left=True)
+        start = ids.shape[1]
         text = self._answer_text(stop)
-        states = None if talk is None else self.talks.take(talk, rows[0], self.config)
-        ends: list[StopStrings | Stopped] = [StopStrings(text, ids.shape[1])] if text.stop else []
+        found: dict[int, Completion] = {}
+        open_rows = list(range(len(rows)))
+        cache = states = None if talk is None else self.talks.take(talk, rows[0], self.config)
+        ends: list[StopStrings | Stopped] = [StopStrings(text, start)] if text.stop else []
         if stopped is not None:
             ends.append(Stopped(stopped))
-        config = GenerationConfig(
-            max_new_tokens=min(max_new_tokens, self.window // 2),
-            do_sample=False,  # the likeliest of the scores that `sampling` gives is its draw
-            eos_token_id=self.stop_ids,
-            pad_token_id=self.tokenizer.pad_token_id,
-        )
-        out = self._model.generate(
-            input_ids=ids,
-            attention_mask=mask,
-            generation_config=config,
-            logits_processor=LogitsProcessorList([] if sampling is None else [sampling]),
-            stopping_criteria=StoppingCriteriaList(ends),
-            streamer=streamer,
-            past_key_values=states,
-        )
+        while open_rows:
+            written = ids.shape[1] - start
+            stretch = most - written if len(open_rows) == 1 else min(STRETCH, most - written)
+            out = self._model.generate(
+                input_ids=ids,
+                attention_mask=mask,
+                past_key_values=cache,
+                generation_config=GenerationConfig(
+                    max_new_tokens=stretch,
+                    do_sample=False,  # the likeliest of the scores that `sampling` gives is its draw
+                    eos_token_id=self.stop_ids,
+                    pad_token_id=self.tokenizer.pad_token_id,
+                    return_dict_in_generate=True,
+                ),
+                logits_processor=LogitsProcessorList([] if sampling is None else [sampling]),
+                stopping_criteria=StoppingCriteriaList(ends),
+                streamer=streamer,
+            )
+            ids, cache = out.sequences, out.past_key_values
+            stay = []
+            for at, (i, row) in enumerate(zip(open_rows, ids[:, start:].tolist(), strict=True)):
+                answer, ended, used = text.read(row)
+                if not ended and len(row) < most and not (stopped is not None and stopped()):
+                    stay.append(at)
+                    continue
+                found[i] = Completion(answer.strip(), "stop" if ended else "length", len(rows[i]), used)
+            open_rows = [open_rows[at] for at in stay]
+            if open_rows:  # the others are no longer computed
+                chosen = torch.tensor(stay, device=ids.device)
+                ids = ids[chosen]
+                mask = F.pad(mask[chosen], (0, ids.shape[1] - mask.shape[1]), value=1)
+                cache.batch_select_indices(chosen)
+                if sampling is not None:
+                    sampling.keep(stay)
         if talk is not None and states is not None:
-            self.talks.put(talk, out[0].tolist(), states)
-        found = []
-        for row, prompt in zip(out[:, ids.shape[1] :].tolist(), rows, strict=True):
-            written, stopped, used = text.read(row)
-            found.append(Completion(written.strip(), "stop" if stopped else "length", len(prompt), used))
-        return found
+            self.talks.put(talk, ids[0].tolist(), states)
+        return [found[i] for i in range(len(rows))]
 
     @torch.no_grad()
     def losses(

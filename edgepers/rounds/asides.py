@@ -3,7 +3,8 @@
 import json
 from collections.abc import Sequence
 
-from edgepers.assets import aside_sentences, untold_questions
+from edgepers.assets import aside_sentences
+from edgepers.rounds.untold import untold_rows
 from edgepers.streams.words import unicode_words
 
 __all__ = ["asides_for"]
@@ -20,7 +21,7 @@ def asides_for(questions: Sequence[str]) -> list[str]:
         questions: of all corrected sets.
     """
     known: dict[str, set[str]] = {}
-    for row in map(json.loads, untold_questions().read_text(encoding="utf-8").splitlines()):
+    for row in untold_rows():
         known.setdefault(row["language"], set()).update(unicode_words(row["question"]))
     words = [word for question in questions for word in unicode_words(question)]
     share = {language: sum(word in some for word in words) / max(len(words), 1) for language, some in known.items()}

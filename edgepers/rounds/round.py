@@ -159,10 +159,19 @@ class Round:
             published = name if verdict.publish else self.buffer.progress.published
             rouge1 = self.scores().after_round(number, published, test)
         with self.buffer.lock:
-            return self._count(data, lessons, outcome, verdict, parent, rouge1, test)
+            return self._count(
+                data=data,
+                lessons=lessons,
+                outcome=outcome,
+                verdict=verdict,
+                parent=parent,
+                rouge1=rouge1,
+                test=test,
+            )
 
     def _count(
         self,
+        *,
         data: TrainingData,
         lessons: Lessons,
         outcome: Outcome | None,

@@ -8,15 +8,22 @@ import json
 import math
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache
 
 from edgepers.assets import untold_questions
 from edgepers.streams.words import unicode_words
 
-__all__ = ["MOST", "untold_asked", "untold_beside"]
+__all__ = ["MOST", "untold_asked", "untold_beside", "untold_rows"]
 
 MOST = 24  # questions of one round: the most alike, several times each, rather than many once
 ASKED = 12  # by the guard, of those and as many again of the others
 TOLD = 0.5  # of a question's weight, in words that one of the owner's has too: that is told
+
+
+@cache
+def untold_rows() -> tuple[dict[str, str], ...]:
+    """The packaged questions: `question`, `response`, `language`."""
+    return tuple(map(json.loads, untold_questions().read_text(encoding="utf-8").splitlines()))
 
 
 def untold_beside(told: Sequence[str], most: int = MOST) -> list[tuple[str, str]]:
@@ -29,8 +36,7 @@ def untold_beside(told: Sequence[str], most: int = MOST) -> list[tuple[str, str]
         told: the questions of all corrected sets.
         most: pairs, at most.
     """
-    lines = untold_questions().read_text(encoding="utf-8").splitlines()
-    pairs = [(row["question"], row["response"]) for row in map(json.loads, lines)]
+    pairs = [(row["question"], row["response"]) for row in untold_rows()]
     theirs = [frozenset(unicode_words(question)) for question in told]
     mine = [frozenset(unicode_words(question)) for question, _ in pairs]
     counts = Counter(word for one in (*theirs, *mine) for word in one)

@@ -10,7 +10,7 @@ from edgepers.streams import Arrival, Cursor, Stream
 
 __all__ = ["MICRO_BATCH", "MicroBatch", "MicroBatches"]
 
-MICRO_BATCH = 16  # sets answered and scored together
+MICRO_BATCH = 32  # sets answered and scored together; 16 took 1.7 times as long a set (benchmarks/LOG.md)
 _SHOWN = 10  # malformed lines told one by one
 
 
@@ -48,9 +48,7 @@ class MicroBatches:
     def __init__(self, stream: Stream, progress: Progress, *, strict: bool, log: Callable[[str], None]) -> None:
         start = Cursor(*progress.batch_cursor)
         self.position = progress.batch_position
-        self._most = (
-            1 if stream.live else MICRO_BATCH
-        )  # whoever speaks into a pipe is not kept waiting for fifteen others
+        self._most = 1 if stream.live else MICRO_BATCH  # whoever speaks into a pipe is not kept waiting for others
         self.invalid = start.invalid
         self._name, self._fingerprint = stream.name, stream.fingerprint or ""
         self._strict = strict
@@ -69,7 +67,7 @@ class MicroBatches:
             self._log(f"skipped: {message}{more}")
 
     def next(self, *ends: int) -> MicroBatch:
-        """Return the sets up to the next multiple of 16, or to the nearest of `ends`; none at the stream's end.
+        """Return the sets up to the next multiple of 32, or to the nearest of `ends`; none at the stream's end.
 
         Of a live stream it is one set.
         """

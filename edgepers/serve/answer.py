@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+import anyio
+
 from edgepers.errors import BusyError
 from edgepers.model.language_model import Completion
 from edgepers.personalize import Personalizer
@@ -97,10 +99,9 @@ class Answer:
 
     async def next(self, seconds: float | None = None) -> Event | None:
         """What comes next; None where nothing has come after so many seconds."""
-        try:
-            return await asyncio.wait_for(self._events.get(), seconds)
-        except asyncio.TimeoutError:
-            return None
+        with anyio.move_on_after(seconds):
+            return await self._events.get()
+        return None
 
     def leave(self) -> None:
         """Nobody waits for it any more; once it is whole that changes nothing."""

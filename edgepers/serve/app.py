@@ -34,7 +34,7 @@ def build_app(serving: Serving) -> ASGIApp:
     if serving.options.origins:
         own = CORSMiddleware(own, serving.options.origins, allow_methods=["*"], allow_headers=["*"])
     inner = Entry(_Routes(own, serving), serving.options)
-    return Limits(_Counting(inner, serving), serving.options.most_body_bytes, serving.log)
+    return _Counting(Limits(inner, serving.options.most_body_bytes, serving.log), serving)
 
 
 def _own_app(serving: Serving) -> FastAPI:

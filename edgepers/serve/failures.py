@@ -10,8 +10,13 @@ from edgepers.errors import BusyError, EdgepersError
 
 __all__ = ["ApiError", "failure_of", "failure_response"]
 
-_KINDS = {400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 404: "not_found_error",
-          405: "invalid_request_error", 408: "timeout_error", 413: "invalid_request_error", 429: "rate_limit_error"}  # fmt: skip
+_KINDS = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    408: "timeout_error",
+    429: "rate_limit_error",
+}
 
 
 class ApiError(Exception):

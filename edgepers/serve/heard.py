@@ -126,9 +126,12 @@ def _openai(body: bytes) -> _Parts:
     if body.lstrip()[:1] == b"{":
         _take_openai(parts, json.loads(body), "message")
         return parts
-    for line in body.splitlines():
-        if line.startswith(b"data:") and line[5:].strip() not in (b"[DONE]", b""):
-            _take_openai(parts, json.loads(line[5:]), "delta")
+    events = [line[5:].strip() for line in body.splitlines() if line.startswith(b"data:")]
+    if not events:
+        raise ValueError("neither JSON nor events")
+    for event in events:
+        if event not in (b"[DONE]", b""):
+            _take_openai(parts, json.loads(event), "delta")
     return parts
 
 

@@ -1,11 +1,14 @@
-"""Learn from what was said: offer it to the selector, take verdicts by the answer's name, keep out what is no lesson."""
+"""Learn from what was said: offer it to the selector, take verdicts by the answer's name, leave out what is no lesson.
+
+The same session as the chat at a terminal does it.
+"""
 
 import threading
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from edgepers.chat.session import Exchange, Session
+from edgepers.chat.session import Session
 from edgepers.errors import BusyError, EdgepersError
 from edgepers.personalize import Personalizer
 from edgepers.serve.heard import Exchanged, heard_in
@@ -76,15 +79,10 @@ class Learner:
         self.hear(call, heard.answer, heard.name, whole=heard.whole)
 
     def _offer(self, lesson: Lesson, session: str, name: str) -> str:
-        replaced = self._talks.replaced(session, lesson.turns, lesson.answer)
-        for position in replaced.positions:
+        for position in self._talks.replaced(session, lesson.turns, lesson.answer):
             self._reject(position)
-        exchange: Exchange | None = None
-        if not replaced.same:
-            exchange = self.session.hear(lesson.question, lesson.answer, name)
-        self._talks.note(session, lesson.turns, lesson.answer, None if exchange is None else exchange.position)
-        if exchange is None:
-            return "same_again"
+        exchange = self.session.hear(lesson.question, lesson.answer, name)
+        self._talks.note(session, lesson.turns, lesson.answer, exchange.position)
         return "kept" if exchange.decision.admitted else "dropped"
 
     def _reject(self, position: int) -> None:

@@ -13,7 +13,7 @@ from edgepers.streams.reasoning import answer_of
 __all__ = ["NOT_LEARNED", "Call", "Lesson", "lesson_of"]
 
 # Why nothing is learned of a call.
-NOT_LEARNED = ("asked_not_to", "side_turn", "task", "tool", "cut", "empty", "same_again")
+NOT_LEARNED = ("asked_not_to", "side_turn", "task", "tool", "cut", "empty")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,23 +56,28 @@ def lesson_of(call: Call, answer: str, *, whole: bool) -> Lesson | str:
         answer: what was said, thoughts and all.
         whole: False where it was cut, by its length or because the client left.
     """
-    hints, roles = call.hints, [message["role"] for message in call.messages]
-    if not hints.learn:
-        return "asked_not_to"
-    if not hints.main:
-        return "side_turn"
-    if is_task(call.messages, hints.task):
-        return "task"
-    if call.calls_tools or "user" not in roles or roles[-1] in ("tool", "function"):
-        return "tool"
+    if why := _kept_out(call):
+        return why
     if not whole:
         return "cut"
     said = answer_of(answer)
     turns = tuple(filter(None, map(_turn, call.messages)))
-    if not said or not turns or turns[-1].role != "user" or roles[-1] != "user":
+    if not said or not turns or call.messages[-1]["role"] != "user" or turns[-1].role != "user":
         return "empty"
     sets = sets_of([*turns, Turn("assistant", said)], "messages", None)
     return Lesson(turns, sets[-1].question, said)
+
+
+def _kept_out(call: Call) -> str:
+    """Why a call is not its owner's own turn, "" where it is."""
+    roles = [message["role"] for message in call.messages]
+    if not call.hints.learn:
+        return "asked_not_to"
+    if not call.hints.main:
+        return "side_turn"
+    if is_task(call.messages, call.hints.task):
+        return "task"
+    return "tool" if call.calls_tools or "user" not in roles or roles[-1] in ("tool", "function") else ""
 
 
 def _turn(message: Message) -> Turn | None:

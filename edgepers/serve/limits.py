@@ -4,6 +4,7 @@ import asyncio
 import traceback
 from collections.abc import Callable
 
+import anyio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -54,20 +55,20 @@ class Limits:
 
         async def sending(message: Message) -> None:
             nonlocal started
+            if body.refused is not None and not started:  # whoever read the body may have made another failure of it
+                raise body.refused
             started = True
-            await asyncio.wait_for(send(message), READ_SECONDS)
+            with anyio.fail_after(READ_SECONDS):
+                await send(message)
 
         try:
             self._check_length(headers_of(scope).get("content-length"))
             await self._app(scope, body.receive, sending)
-        except asyncio.TimeoutError:
-            if not started:
-                await self._fail(ApiError(408, "the request took too long to send", code="slow"), scope, receive, send)
-                return
-            raise ConnectionAbortedError("a client did not read what it was sent") from None
         except ConnectionError:
             raise
         except Exception as error:
+            if started and isinstance(error, TimeoutError):
+                raise ConnectionAbortedError("a client did not read what it was sent") from None
             refused = body.refused or (error if isinstance(error, ApiError) else None)
             if refused is None:
                 self._log(f"a request failed: {where(error)}")
@@ -101,7 +102,12 @@ class _Body:
             return await self._receive()
         now = asyncio.get_running_loop().time()
         self._until = self._until or now + BODY_SECONDS
-        message = await asyncio.wait_for(self._receive(), max(self._until - now, 0.001))
+        try:
+            with anyio.fail_after(max(self._until - now, 0.001)):
+                message = await self._receive()
+        except TimeoutError:
+            self.refused = ApiError(408, "the request took too long to send", code="slow")
+            raise self.refused from None
         if message["type"] == "http.request":
             self._left -= len(message.get("body", b""))
             self._whole = not message.get("more_body", False)
@@ -117,5 +123,7 @@ def _too_large(most: int) -> ApiError:
 
 def where(error: BaseException) -> str:
     """The kind of an error and the lines that it came through, without what it says."""
-    lines = [f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
+    lines = [
+        f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)
+    ]
     return f"{type(error).__name__} at {' > '.join(lines[-6:])}"

@@ -128,6 +128,8 @@ def owner_router(serving: Serving) -> APIRouter:
         """Forget for good; adapters that have learned from it are withdrawn."""
         if sum(value is not None for value in (what.set, what.id, what.matching)) != 1:
             raise ApiError(400, "say what to forget: set, id, or matching", param="set")
+        if serving.proxy is None:
+            owner.llm.forget_talks()
         if what.matching is not None:
             return {"message": learner.session.forget(what.matching)}
         position = learner.session.named(what.id).position if what.id is not None else what.set

@@ -55,7 +55,10 @@ class Proxy:
         """Pass one request through."""
         self.in_flight += 1
         try:
-            await _Passage(self._opened(), self._upstream, scope, receive, send, self._on_exchange).run()
+            passage = _Passage(
+                self._opened(), self._upstream, self._on_exchange, scope=scope, receive=receive, send=send
+            )
+            await passage.run()
         finally:
             self.in_flight -= 1
             self._last = time.monotonic()
@@ -77,10 +80,11 @@ class _Passage:
         self,
         client: httpx.AsyncClient,
         upstream: httpx.URL,
+        on_exchange: Callable[[Exchanged], None],
+        *,
         scope: Scope,
         receive: Receive,
         send: Send,
-        on_exchange: Callable[[Exchanged], None],
     ) -> None:
         self._client, self._upstream = client, upstream
         self._scope, self._receive, self._send = scope, receive, send

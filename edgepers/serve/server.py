@@ -91,6 +91,7 @@ def _bound(options: ServeOptions) -> socket.socket:
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((options.host, options.port))
+        listening.listen(MOST_CONNECTIONS)  # who comes before it is ready waits
     except OSError as error:
         listening.close()
         raise UsageError(
@@ -123,7 +124,9 @@ def _config(serving: Serving) -> uvicorn.Config:
         )
         config.load()
     except OSError as error:  # ssl.SSLError is one
-        raise UsageError(f"--tls-cert {options.tls_cert} --tls-key {options.tls_key}: {error}; give PEM files") from None
+        raise UsageError(
+            f"--tls-cert {options.tls_cert} --tls-key {options.tls_key}: {error}; give PEM files"
+        ) from None
     return config
 
 

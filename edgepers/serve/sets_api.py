@@ -14,6 +14,7 @@ from edgepers.serve.serving import Serving
 from edgepers.state.forget import find
 from edgepers.state.owner_data import owner_data
 from edgepers.state.records import KeptSet
+from edgepers.streams.chats import without_context
 
 __all__ = ["sets_router"]
 
@@ -99,10 +100,12 @@ def sets_router(serving: Serving) -> APIRouter:
 
 
 def _record(kept: KeptSet) -> dict[str, Any]:
+    earlier, question = without_context(kept.question)
     return {
         "set": kept.position,
-        "id": kept.name,
-        "question": kept.question,
+        "id": kept.id or str(kept.position),
+        "earlier": earlier or None,
+        "question": question,
         "response": kept.response,
         "reference": kept.reference,
         "verdict": kept.verdict or None,

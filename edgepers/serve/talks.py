@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from edgepers.streams.chats import Turn
 
-__all__ = ["Replaced", "Talks"]
+__all__ = ["Talks"]
 
 MOST_TALKS = 256
 MOST_ANSWERS = 64  # of one talk
@@ -20,21 +20,8 @@ class _Answer:
     depth: int  # turns of the user's before it
     asked: str
     said: str
-    position: int | None
+    position: int
     at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Replaced:
-    """What a new answer takes the place of.
-
-    Attributes:
-        positions: of the answers that were not kept.
-        same: the new one says what one of them has said.
-    """
-
-    positions: tuple[int, ...] = ()
-    same: bool = False
 
 
 @dataclass(slots=True)
@@ -54,25 +41,22 @@ class Talks:
     def __init__(self) -> None:
         self._talks: OrderedDict[str, _Talk] = OrderedDict()
 
-    def replaced(self, session: str, turns: Sequence[Turn], answer: str) -> Replaced:
-        """What the answer to these turns takes the place of; it is forgotten here."""
+    def replaced(self, session: str, turns: Sequence[Turn], answer: str) -> tuple[int, ...]:
+        """Positions of the answers that the one to these turns takes the place of; they are forgotten here."""
         talk = self._talks.get(_name(session, turns))
         if talk is None:
-            return Replaced()
+            return ()
         depth, asked, said = _depth(turns), _digest(*turns), _digest(answer)
         if session:
             gone = [one for one in talk.answers if one.depth >= depth]
         else:
             since = time.monotonic() - AGAIN_SECONDS
-            gone = [one for one in talk.answers if one.asked == asked and one.at >= since]
-        same = any(one.asked == asked and one.said == said for one in gone)
-        if same and not session:
-            return Replaced((), True)
+            gone = [one for one in talk.answers if one.asked == asked and one.said != said and one.at >= since]
         talk.answers = [one for one in talk.answers if one not in gone]
-        return Replaced(tuple(one.position for one in gone if one.position is not None), same)
+        return tuple(one.position for one in gone)
 
-    def note(self, session: str, turns: Sequence[Turn], answer: str, position: int | None) -> None:
-        """Remember an answer; its position among the sets, None where it is none."""
+    def note(self, session: str, turns: Sequence[Turn], answer: str, position: int) -> None:
+        """Remember an answer by its position among the sets."""
         name = _name(session, turns)
         talk = self._talks.setdefault(name, _Talk())
         self._talks.move_to_end(name)

@@ -14,7 +14,8 @@ __all__ = ["is_task"]
 
 # How Open WebUI's templates go on after "### Task:", whatever language their user has made of the rest.
 _SECTIONS = re.compile(
-    r"^\s*#{2,4}\s*\**(?:guidelines?|output|output rules|instructions?|examples?|chat history|context|response format)\b"
+    r"^[ \t]*#{2,4}[ \t]*\**(?:guidelines?|output|output rules|instructions?|examples?|chat history|context"
+    r"|response format)\b"
     r"|<chat_history>|<type>|\bJSON format:",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -22,17 +23,19 @@ _TASK = re.compile(r"\s*#{1,4}\s*task\s*:", re.IGNORECASE)
 _SPEAKS = re.compile(r"<chat_history>.*</chat_history>", re.DOTALL)
 
 _TALK = (
-    r"(?:chat|conversation|dialog(?:ue)?|discussion|exchange|talk|thread|(?:user'?s )?(?:query|message|question|input))s?\b"
+    r"(?:chat|conversation|dialog|dialogue|discussion|exchange|talk|thread"
+    r"|(?:user'?s )?(?:query|message|question|input))s?\b"
 )
+_COUNT = r"(?:\d+|three|four|five|six|seven|ten)"
 _ONLY = (
-    r"(?:\bonly\b|nothing else|without (?:any|quotation|punctuation)|no (?:quotes|quotation|punctuation|prefix|explanation)"
-    r"|do not (?:include|use|answer|respond|reply)|omit|no longer than|at most|or less|or fewer|\d+[ -](?:to[ -]\d+ )?words?"
-    r"|(?:\d+|three|four|five|six|seven|ten)[ -](?:to[ -](?:\d+|four|five|six|seven|ten)[ -])?words?"
-    r"|characters max|RESPOND|concise|succinct|brief)"
+    r"(?:\bonly\b|nothing else|without (?:any|quotation|punctuation)|concise|succinct|brief|omit|RESPOND"
+    r"|no (?:quotes|quotation|punctuation|prefix|explanation)|do not (?:include|use|answer|respond|reply)"
+    rf"|no longer than|at most|or less|or fewer|characters max|{_COUNT}[ -](?:to[ -]{_COUNT}[ -])?words?)"
 )
 _TITLE = re.compile(
-    rf"(?=.*\b(?:titles?|headings?|header|name for|a name)\b)(?=.*\b(?:this|the|our|previous|following|above|a|for|of) (?:[\w'’]+ ){{0,2}}{_TALK})"
-    rf"(?=.*\b(?:generate|create|provide|write|give|summari[sz]e\w*|suggest|reply|respond|condense|craft|come up)\b)"
+    r"\A(?=.*\b(?:titles?|headings?|header|name for|a name)\b)"
+    rf"(?=.*\b(?:this|the|our|previous|following|above|a|for|of) (?:[\w'’]+ ){{0,2}}{_TALK})"
+    r"(?=.*\b(?:generate|create|provide|write|give|summari[sz]e\w*|suggest|reply|respond|condense|craft|come up)\b)"
     rf"(?=.*{_ONLY})",
     re.IGNORECASE | re.DOTALL,
 )
@@ -47,16 +50,18 @@ _OTHERS = re.compile(
     r"|(?:rephrase|reformulate) the (?:follow[- ]?up|latest|user'?s? (?:latest )?) ?(?:question|query|message|input).*"
     r"(?:standalone|search)"
     r"|\byou are [^.\n]{0,60}\b(?:generates? (?:multiple |\d+ )?search queries|generates? titles)"
-    r"|summari[sz]e the (?:discussion|conversation|chat|dialogue)\b.*\b(?:for|as) (?:a |the )?(?:prompt|future|context|memory)"
+    r"|summari[sz]e the (?:discussion|conversation|chat|dialogue)\b.*\b(?:for|as) (?:a |the )?"
+    r"(?:prompt|future|context|memory)"
     r"|generate (?:\d+|some|a few|several|three|four|five)[\w -]{0,20}(?:search quer|follow[- ]?up|tags?\b)"
-    r"|suggest (?:\d|some|a few|several|three|four|five)[\w -]{0,20}(?:follow[- ]?up|(?:questions|replies) (?:that )?the user)",
+    r"|suggest (?:\d|some|a few|several|three|four|five)[\w -]{0,20}(?:follow[- ]?up|(?:questions|replies)"
+    r" (?:that )?the user)",
     re.IGNORECASE | re.DOTALL,
 )
 _BOTH_SIDES = re.compile(  # a talk that is quoted, after which nobody asks anything
-    r"^\s*[*\[<]*(?:user|human)\b[^\n]{0,3}:.*^\s*[*\[<]*(?:assistant|ai|bot|chatgpt)\b[^\n]{0,3}:",
+    r"^[ \t]*[*\[<]*(?:user|human)\b[^\n]{0,3}:.*^[ \t]*[*\[<]*(?:assistant|ai|bot|chatgpt)\b[^\n]{0,3}:",
     re.IGNORECASE | re.DOTALL | re.MULTILINE,
 )
-_FORMAL = re.compile(r"<[a-z_]+>|```|json|\{\s*\"|^\s*(?:user|human|assistant|ai)\s*:", re.IGNORECASE | re.MULTILINE)
+_FORMAL = re.compile(r"<[a-z_]+>|```|json|\{\s?\"|^[ \t]*(?:user|human|assistant|ai)\s*:", re.IGNORECASE | re.MULTILINE)
 _WRITER = re.compile(
     r"\byou are (?:a|an|the) [\w -]{0,40}(?:conversation (?:summari[sz]er|titles?)|title (?:generator|writer|assistant)"
     r"|conversation titles|topic (?:generator|namer)|tagging (?:assistant|system)|search query generator"

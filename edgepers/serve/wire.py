@@ -116,7 +116,9 @@ def _refuse(request: ChatRequest) -> None:
     choice = request.tool_choice
     if request.tools and (isinstance(choice, dict) or choice == "required"):
         raise ApiError(
-            400, "tool_choice asks for a call, and this model answers in text; give 'auto' or 'none'", param="tool_choice"
+            400,
+            "tool_choice asks for a call, and this model answers in text; give 'auto' or 'none'",
+            param="tool_choice",
         )
     form = (request.response_format or {}).get("type", "text")
     if form != "text":

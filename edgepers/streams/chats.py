@@ -6,12 +6,13 @@ from typing import NamedTuple
 
 from edgepers.streams.types import DialogueSet
 
-__all__ = ["CONTEXT_CHARS", "Turn", "plain_text", "role_of", "sets_of", "with_context"]
+__all__ = ["CONTEXT_CHARS", "Turn", "plain_text", "role_of", "sets_of", "with_context", "without_context"]
 
 CONTEXT_CHARS = 600  # of earlier turns before a question: about 150 tokens, of the 512 that scoring and training read
 _TURN_CHARS = 240  # of one earlier turn
 
 # What a reasoning model thought before it answered: as it writes it, and as Open WebUI folds it away.
+_CONTEXT = re.compile(r"((?:(?:User|Assistant): [^\n]*\n)+)\n")
 _THOUGHTS = re.compile(r"^\s*(?:<think>.*?</think>|<details type=\"reasoning\".*?</details>)", re.DOTALL)
 
 USER, ASSISTANT, ASIDE = "user", "assistant", ""
@@ -111,6 +112,12 @@ def with_context(earlier: Sequence[Turn], question: str) -> str:
             break
         lines.insert(0, line)
     return "\n".join(lines) + "\n\n" + question if lines else question
+
+
+def without_context(question: str) -> tuple[str, str]:
+    """What `with_context` has put together: the lines of earlier turns, "" where there are none, and the question."""
+    found = _CONTEXT.match(question)
+    return ("", question) if found is None else (found[1].rstrip("\n"), question[found.end() :])
 
 
 def sets_of(turns: Sequence[Turn], field: str, identity: object, *, known: str = "response") -> list[DialogueSet]:

@@ -1,3 +1,4 @@
+import json
 import math
 
 import pytest
@@ -5,7 +6,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from edgepers.assets import model_folder
+from edgepers.assets import model_folder, sample_test
 from edgepers.errors import BudgetError, ModelError
 from edgepers.model.language_model import LanguageModel, Sampling
 from edgepers.model.loading import check_memory
@@ -64,6 +65,25 @@ def test_sampling_is_a_pure_function_of_its_seeds(llm):
     torch.manual_seed(9)
     assert llm.answer(QUESTIONS, max_new_tokens=12, sampling=Sampling([1, 2, 3])) == first
     assert llm.answer(QUESTIONS, max_new_tokens=12, sampling=Sampling([4, 5, 6])) != first
+
+
+def test_rows_that_have_ended_leave_the_batch_and_change_no_other(llm, monkeypatch):
+    questions = [json.loads(line)["question"] for line in sample_test().read_text(encoding="utf-8").splitlines()[:24]]
+    alone = [llm.answer([question], max_new_tokens=48)[0] for question in questions]
+    seeds = range(len(questions))
+    drawn = [llm.answer([q], max_new_tokens=48, sampling=Sampling([i]))[0] for i, q in enumerate(questions)]
+    rows: list[int] = []
+    generate = type(llm._model).generate
+
+    def counted(self, **options):
+        rows.append(len(options["input_ids"]))
+        return generate(self, **options)
+
+    monkeypatch.setattr(type(llm._model), "generate", counted)
+    assert llm.answer(questions, max_new_tokens=48) == alone
+    assert len(rows) > 1
+    assert rows[-1] < rows[0]
+    assert llm.answer(questions, max_new_tokens=48, sampling=Sampling(list(seeds))) == drawn
 
 
 def test_losses_are_the_mean_negative_log_likelihood_of_the_response(llm, plain):

@@ -64,10 +64,10 @@ def test_the_longest_unused_go_first_within_the_bounds(llm):
     assert llm.talks.kept_bytes == 0
 
 
-def test_unloading_forgets_talks(llm):
+def test_talks_can_be_forgotten(llm):
     llm.complete(FIRST, max_tokens=4, remember=True)
     assert llm.talks.kept_bytes > 0
-    llm.talks.clear()
+    llm.forget_talks()
     assert llm.talks.kept_bytes == 0
 
 

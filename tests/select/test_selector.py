@@ -80,7 +80,7 @@ def test_an_interrupted_stream_decides_as_an_uninterrupted_one(tmp_path, encoder
     rng = random.Random(2)
     at = 0
     while at < 420:
-        at += rng.randrange(5, 120)  # hardly ever a multiple of 16: in the middle of a micro-batch
+        at += rng.randrange(5, 120)  # hardly ever a multiple of 32: in the middle of a micro-batch
         buffer, how = Buffer(tmp_path / "pieces", 64_000), rng.choice(["killed", "interrupted", "left", "left"])
         if at >= 420:
             feed_all(buffer, encoder, source, policy)
@@ -117,7 +117,7 @@ def test_the_center_is_frozen_after_256_sets_and_the_same_after_reopening(tmp_pa
 
 
 def test_micro_batches_are_aligned_to_the_position_whatever_came_before():
-    source = stream(50)
+    source = stream(100)
     feed = MicroBatches(
         source,
         Progress(),
@@ -125,10 +125,10 @@ def test_micro_batches_are_aligned_to_the_position_whatever_came_before():
         log=print,
     )
     ends = []
-    while batch := feed.next(20):
+    while batch := feed.next(40):
         ends.append((feed.position, len(batch)))
-    assert ends == [(16, MICRO_BATCH), (20, 4)]
-    assert [len(feed.next()) for _ in range(4)] == [12, 16, 2, 0]
+    assert ends == [(32, MICRO_BATCH), (40, 8)]
+    assert [len(feed.next()) for _ in range(4)] == [24, 32, 4, 0]
 
 
 def test_annotated_sets_leave_only_when_nothing_else_can(tmp_path, encoder):

@@ -107,8 +107,8 @@ given language.
 <text>{question}</text>
 #### Output:
 """,
-    "emoji": "Your task is to reflect the speaker's likely facial expression through a fitting emoji. Interpret emotions"
-    " from the message and reflect their facial expression using fitting, diverse emojis (e.g., 😊, 😢, 😡, 😱)."
+    "emoji": "Your task is to reflect the speaker's likely facial expression through a fitting emoji. Interpret"
+    " emotions from the message and reflect their facial expression using fitting, diverse emojis (e.g., 😊, 😢, 😡)."
     "\n\nMessage: ```{question}```",
     "several answers": 'You have been provided with a set of responses from various models to the latest user query: "'
     '{question}"\n\nYour task is to synthesize these responses into a single, high-quality response. It is crucial to'
@@ -158,8 +158,8 @@ OTHERS = [
     ("", 'Summarize in a 10-word Title. Give the title only. Here is the conversation: "{question}"'),
     (
         "You are an AI conversation titles assistant who specializes in creating expressive yet few-words chat titles.",
-        "Analyze the given short conversation (every line is truncated) and extract a concise chat title that summarizes"
-        " the conversation in as little as a couple of words.\n\n{talk}",
+        "Analyze the given short conversation (every line is truncated) and extract a concise chat title that"
+        " summarizes the conversation in as little as a couple of words.\n\n{talk}",
     ),
     (
         "",
@@ -182,9 +182,7 @@ def _user(text, system=""):
 
 def _talk_turns(talk):
     return [
-        {"role": role, "content": text}
-        for pair in talk
-        for role, text in zip(("user", "assistant"), pair, strict=True)
+        {"role": role, "content": text} for pair in talk for role, text in zip(("user", "assistant"), pair, strict=True)
     ]
 
 
@@ -252,7 +250,7 @@ TRICKY = [
     "Continue my story: The old man opened the door.",
     "What does <context> mean in linguistics?",
     "How do I write a <title> tag in HTML?",
-    "Explain this JSON to me: {\"title\": \"A day at the lake\"}",
+    'Explain this JSON to me: {"title": "A day at the lake"}',
     'Is this valid JSON? {"tags": ["a", "b"]}',
     "Write a Python function that returns the title of a web page, only the code.",
     "Answer in at most ten words: who was Ada Lovelace?",

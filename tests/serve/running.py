@@ -14,7 +14,7 @@ from edgepers.personalize import Personalizer
 from edgepers.serve.options import ServeOptions
 from edgepers.serve.server import serve
 
-WAIT_SECONDS = 60
+WAIT_SECONDS = 300
 
 
 @dataclass

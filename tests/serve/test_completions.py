@@ -80,9 +80,12 @@ def test_pieces_come_while_the_answer_is_written(client, monkeypatch):
 def test_a_client_that_leaves_frees_its_place_and_nothing_is_learned(server, client, monkeypatch, stream):
     monkeypatch.setattr(Answering, "write", slow(10_000, 0.01))
     body = {"model": "personal", "messages": FRANCE, "stream": stream}
-    with server.http() as http, contextlib.suppress(httpx.ReadTimeout):
-        with http.stream("POST", "/v1/chat/completions", json=body, timeout=1.0) as got:
-            next(got.iter_raw())  # of a stream there is a first piece, of a whole answer nothing in time
+    with (
+        server.http() as http,
+        contextlib.suppress(httpx.ReadTimeout),
+        http.stream("POST", "/v1/chat/completions", json=body, timeout=1.0) as got,
+    ):
+        next(got.iter_raw())  # of a stream there is a first piece, of a whole answer nothing in time
     monkeypatch.setattr(Answering, "write", slow(2))
     assert client.chat.completions.create(model="personal", messages=FRANCE).choices[0].message.content == "..."
     until(lambda: server.status()["outcomes"].get("cut") == 1)
@@ -145,7 +148,7 @@ def test_a_talk_with_parts_a_developer_and_a_tools_result_is_answered(client):
 
 
 def test_a_house_that_offers_tools_and_streams_is_answered_in_text(client):
-    tool = {"type": "function", "function": {"name": "HassTurnOn", "parameters": {"type": "object", "properties": {}}}}
+    tool = {"type": "function", "function": {"name": "TurnOn", "parameters": {"type": "object", "properties": {}}}}
     chunks = client.chat.completions.create(
         model="personal",
         messages=[{"role": "system", "content": "You are a voice assistant."}, *FRANCE],

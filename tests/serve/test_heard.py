@@ -31,24 +31,24 @@ def test_a_stream_of_openais():
     answered = sse(
         delta(role="assistant", content=""),
         delta(reasoning_content="The user greets."),
-        delta(content="Hel"),
-        delta(content="lo"),
+        delta(content="Good "),
+        delta(content="day"),
         delta("stop"),
         {"id": "c-1", "choices": [], "usage": {}},
     )
     heard = heard_in(exchanged(answered + b"data: [DONE]\n\n"))
-    assert (heard.answer, heard.name, heard.whole, heard.calls_tools) == ("Hello", "c-1", True, False)
+    assert (heard.answer, heard.name, heard.whole, heard.calls_tools) == ("Good day", "c-1", True, False)
     assert [message["role"] for message in heard.messages] == ["system", "user"]
     assert heard.headers == {"x-session-id": "s"}
-    assert not heard_in(exchanged(sse(delta(content="Hel")))).whole
-    assert not heard_in(exchanged(sse(delta(content="Hel"), delta("length")))).whole
-    assert heard_in(exchanged(gzip.compress(answered), encoding="gzip")).answer == "Hello"
+    assert not heard_in(exchanged(sse(delta(content="Good ")))).whole
+    assert not heard_in(exchanged(sse(delta(content="Good "), delta("length")))).whole
+    assert heard_in(exchanged(gzip.compress(answered), encoding="gzip")).answer == "Good day"
     assert heard_in(exchanged(answered, encoding="br")) is None
 
 
 def test_a_whole_answer_of_openais_and_one_that_calls_a_tool():
-    whole = {"id": "c-2", "choices": [{"message": {"content": "Hello"}, "finish_reason": "stop"}]}
-    assert heard_in(exchanged(json.dumps(whole).encode())).answer == "Hello"
+    whole = {"id": "c-2", "choices": [{"message": {"content": "Good day"}, "finish_reason": "stop"}]}
+    assert heard_in(exchanged(json.dumps(whole).encode())).answer == "Good day"
     calls = {"choices": [{"message": {"content": None, "tool_calls": [{}]}, "finish_reason": "tool_calls"}]}
     assert heard_in(exchanged(json.dumps(calls).encode())).calls_tools
     assert heard_in(exchanged(b'{"error": {"message": "no"}}')) is None
@@ -57,13 +57,13 @@ def test_a_whole_answer_of_openais_and_one_that_calls_a_tool():
 def test_ollamas_lines():
     lines = [
         {"model": "m", "message": {"role": "assistant", "content": "", "thinking": "hm"}, "done": False},
-        {"model": "m", "message": {"role": "assistant", "content": "Hel"}, "done": False},
-        {"model": "m", "message": {"role": "assistant", "content": "lo"}, "done": False},
+        {"model": "m", "message": {"role": "assistant", "content": "Good "}, "done": False},
+        {"model": "m", "message": {"role": "assistant", "content": "day"}, "done": False},
         {"model": "m", "message": {"role": "assistant", "content": ""}, "done": True, "done_reason": "stop"},
     ]
     body = "\n".join(map(json.dumps, lines)).encode()
     heard = heard_in(exchanged(body, "/api/chat"))
-    assert (heard.answer, heard.whole) == ("Hello", True) and heard.name.startswith("chat-")
+    assert (heard.answer, heard.whole) == ("Good day", True) and heard.name.startswith("chat-")
     cut = heard_in(exchanged("\n".join(map(json.dumps, lines[:-1])).encode(), "/api/chat"))
     assert not cut.whole
     assert heard_in(exchanged(b'{"error": "no such model"}', "/api/chat")) is None

@@ -51,7 +51,7 @@ def test_an_answer_that_was_asked_for_again_is_kept_as_rejected(client, owner, s
     session = {"X-Session-Id": "t1"}
     first = ask(client, "Hello", **session)
     ask(client, "Good morning, my friend", **session)  # the first turn was edited
-    assert [(name, verdict) for name, _, verdict in kept(owner)][0] == (first.id, "bad")
+    assert next((name, verdict) for name, _, verdict in kept(owner)) == (first.id, "bad")
     assert server.status()["verdicts"] == {"rejected": 1}
 
 

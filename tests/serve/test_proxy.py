@@ -21,7 +21,11 @@ def chunk(data):
 
 def sse(delta, finish=None):
     choice = {"index": 0, "delta": delta, "finish_reason": finish}
-    return b"data: " + json.dumps({"id": "up-1", "object": "chat.completion.chunk", "choices": [choice]}).encode() + b"\n\n"
+    return (
+        b"data: "
+        + json.dumps({"id": "up-1", "object": "chat.completion.chunk", "choices": [choice]}).encode()
+        + b"\n\n"
+    )
 
 
 STREAM = [

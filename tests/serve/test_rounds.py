@@ -26,25 +26,28 @@ def teach(server):
 
 def test_from_a_correction_to_a_changed_answer_and_back(llm, tmp_path):
     settings = Settings.make(QUICK | {"steps": 30, "guard": False, "learning_rate": 3e-3})
-    with Personalizer(tmp_path / "state", settings, llm=llm, source=lambda _: None) as owner:
-        with running(owner) as server, server.http() as http:
-            name = teach(server)
-            assert http.post("/edgepers/rounds").json() == {"round": 1}
-            until(lambda: server.status()["rounds"] == 1)
-            body = {"model": "personal", "messages": [{"role": "user", "content": "What is my dog called?"}]}
+    with (
+        Personalizer(tmp_path / "state", settings, llm=llm, source=lambda _: None) as owner,
+        running(owner) as server,
+        server.http() as http,
+    ):
+        name = teach(server)
+        assert http.post("/edgepers/rounds").json() == {"round": 1}
+        until(lambda: server.status()["rounds"] == 1)
+        body = {"model": "personal", "messages": [{"role": "user", "content": "What is my dog called?"}]}
 
-            def said(model):
-                got = http.post("/v1/chat/completions", json=body | {"model": model}).json()
-                return got["choices"][0]["message"]["content"], got["system_fingerprint"]
+        def said(model):
+            got = http.post("/v1/chat/completions", json=body | {"model": model}).json()
+            return got["choices"][0]["message"]["content"], got["system_fingerprint"]
 
-            assert said("personal") == (MOON, "edgepers-0001") == said("personal@0001")
-            assert said("base")[0] != MOON and said("base")[1] == "edgepers-base"
-            (done,) = http.get("/edgepers/rounds").json()["rounds"]
-            assert done["published"] and done["adapter"] == "0001"
-            assert http.post("/edgepers/rollback").json() == {"withdrawn": "0001", "published": None}
-            assert said("personal")[0] != MOON
-            assert "withdrew adapter 0001" in http.post("/edgepers/forget", json={"id": name}).json()["message"]
-            assert http.post("/v1/chat/completions", json=body | {"model": "personal@0001"}).status_code == 404
+        assert said("personal") == (MOON, "edgepers-0001") == said("personal@0001")
+        assert said("base")[0] != MOON and said("base")[1] == "edgepers-base"
+        (done,) = http.get("/edgepers/rounds").json()["rounds"]
+        assert done["published"] and done["adapter"] == "0001"
+        assert http.post("/edgepers/rollback").json() == {"withdrawn": "0001", "published": None}
+        assert said("personal")[0] != MOON
+        assert "withdrew adapter 0001" in http.post("/edgepers/forget", json={"id": name}).json()["message"]
+        assert http.post("/v1/chat/completions", json=body | {"model": "personal@0001"}).status_code == 404
 
 
 class Calm(Sensors):

@@ -43,6 +43,13 @@ def test_of_a_turn_with_retrieved_context_the_owners_words_alone_are_left():
     assert own_words(RETRIEVED) == ""
 
 
+@pytest.mark.parametrize("piece", ["<context>", "\n \n", "user:\n", "title of this chat ", "summarize the chat "])
+def test_a_long_turn_of_whatever_kind_is_read_in_no_time(piece):
+    """Rules that look back and forth in it would take minutes; this ends, or the run of the tests does not."""
+    text = piece * (1_000_000 // len(piece))
+    assert own_words(text) == "" and is_task([{"role": "user", "content": text}]) in (True, False)
+
+
 @pytest.mark.parametrize(
     ("text", "own"),
     [

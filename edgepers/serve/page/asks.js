@@ -1,6 +1,6 @@
 // What awaits an answer: one at a time, in the order in which asking teaches most.
 
-import { $, api, capital, make, button, part } from "./lib.js";
+import { $, api, asked as question, button, capital, make, part } from "./lib.js";
 import { certain, correction, forget, judge, takeBack } from "./verbs.js";
 
 const WORDS = { good: "Noted: good.", corrected: "Noted: it will learn that.", skipped: "Skipped." };
@@ -23,9 +23,9 @@ function draw(requests, focus) {
   }
   const [asked] = requests;
   const verbs = make("div");
-  const heading = make("p", { class: "who", tabindex: "-1" }, `1 of ${requests.length} · ${capital(asked.reason)}`);
+  const heading = make("p", { class: "why", tabindex: "-1" }, `1 of ${requests.length} · ${capital(asked.reason)}`);
   $("asks-body").replaceChildren(
-    make("article", { class: "card", "aria-label": "A question to you" }, heading, part("You", asked.question), part("It said", asked.response), verbs),
+    make("article", { class: "card", "aria-label": "A question to you" }, heading, question(asked), part("It said", asked.response), verbs),
   );
   choices(asked, verbs);
   if (focus) heading.focus();

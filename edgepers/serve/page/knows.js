@@ -1,6 +1,6 @@
 // What it knows of its owner: everything kept, to search, to correct and to forget.
 
-import { $, api, button, capital, make, part } from "./lib.js";
+import { $, api, asked, button, capital, make, part } from "./lib.js";
 import { certain, correction, forget, judge, mark, takeBack } from "./verbs.js";
 
 let drawn = [];
@@ -41,7 +41,7 @@ function fill(item, kept, undo = false) {
   const verbs = make("div");
   const corrected = kept.reference !== null;
   item.replaceChildren(
-    part("You", kept.question),
+    asked(kept),
     part("It said", kept.response, corrected ? "struck" : ""),
     ...(corrected ? [part("It should have said", kept.reference)] : []),
     verbs,

@@ -19,6 +19,20 @@ export const button = (label, onclick, kind = "") => make("button", { type: "but
 export const part = (who, text, kind = "") =>
   make("div", { class: `part ${kind}` }, make("p", { class: "who" }, who), make("p", { class: "text long", tabindex: text.length > 900 ? "0" : null }, text));
 
+/** A question, with what was said before it folded away. */
+export const asked = ({ earlier, question }) => {
+  const shown = part("You", question);
+  if (earlier) shown.append(make("details", {}, make("summary", {}, "Earlier in this talk"), make("p", { class: "text long small", tabindex: "0" }, earlier)));
+  return shown;
+};
+
+export const STAGES = { annotate: "reading what you said", synthesize: "preparing", train: "training", guard: "checking what it learned" };
+
+/** What a round that is under way is doing. */
+export function doing({ round_stage: stage, round_seconds_left: left }) {
+  return `${STAGES[stage] ?? "under way"}${left === null ? "" : `, about ${Math.ceil(left)} s left`}`;
+}
+
 /** What the server refuses; `status` is HTTP's, 0 where it does not answer. */
 export class Refused extends Error {
   constructor(status, message) {

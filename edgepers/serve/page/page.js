@@ -1,6 +1,6 @@
 // Which view is shown, how the server is, and the way in.
 
-import { $, AWAY, api, notice, request } from "./lib.js";
+import { $, AWAY, api, doing, notice, request } from "./lib.js";
 import * as asks from "./asks.js";
 import * as chat from "./chat.js";
 import * as connect from "./connect.js";
@@ -9,7 +9,6 @@ import * as limits from "./limits.js";
 import * as rounds from "./rounds.js";
 
 const VIEWS = { chat, asks, knows, rounds, limits, connect };
-const STAGES = { annotate: "reading what you said", synthesize: "writing variations", train: "training", guard: "checking it" };
 const LOOK_MS = 4000;
 const ROUND_LOOK_MS = 1000;
 
@@ -76,8 +75,7 @@ async function look() {
 
 function tell(status) {
   if (status.round_under_way) {
-    const left = status.round_seconds_left === null ? "" : `, about ${Math.ceil(status.round_seconds_left)} s left`;
-    $("now").textContent = `Round ${status.rounds + 1}: ${STAGES[status.round_stage] ?? "under way"}${left}`;
+    $("now").textContent = `Round ${status.rounds + 1}: ${doing(status)}`;
   } else {
     const who = status.published ? `Adapter ${status.published} answers` : "The base model answers";
     $("now").textContent = `${who} · ${status.kept} kept`;

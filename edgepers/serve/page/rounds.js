@@ -1,10 +1,10 @@
 // Rounds of learning: the one that is under way, and what each has come to.
 
-import { $, api, button, capital, make, number } from "./lib.js";
+import { $, api, button, capital, doing, make, number } from "./lib.js";
 import { certain } from "./verbs.js";
 
 const WIDTH = 600;
-const HEIGHT = 130;
+const HEIGHT = 140;
 const curves = new Map();
 let published = null;
 
@@ -13,7 +13,7 @@ export async function refresh() {
   await Promise.all(rounds.filter((one) => one.train_steps && !curves.has(one.round)).map(read));
   if ($("rounds-list").querySelector("[role=group]")) return; // a question is being answered
   $("rounds-list").replaceChildren(...rounds.reverse().map(card));
-  if (!rounds.length) {
+  if (!rounds.length && $("rounds-now").hidden) {
     $("rounds-list").replaceChildren(make("li", { class: "empty" }, "No round yet. A round learns from what you called good or corrected; it begins by itself when enough was said and the device is idle."));
   }
 }
@@ -28,9 +28,11 @@ export function look(status) {
   $("rounds-now").hidden = !status.round_under_way;
   $("rounds-start").setAttribute("aria-disabled", status.round_under_way);
   if (status.round_under_way) {
-    const name = { annotate: "Reading what you said", train: "Training" }[status.round_stage] ?? capital(status.round_stage ?? "under way");
-    const left = status.round_seconds_left === null ? "" : `, about ${Math.ceil(status.round_seconds_left)} s left`;
-    $("rounds-now").replaceChildren(make("h2", {}, `Round ${status.rounds + 1} is under way`), make("p", { class: "small" }, `${name}${left}. You can go on talking.`), make("progress", { "aria-label": "Round under way" }));
+    $("rounds-now").replaceChildren(
+      make("h2", {}, `Round ${status.rounds + 1}`),
+      make("p", { class: "small" }, `${capital(doing(status))}. You can go on talking.`),
+      make("progress", { "aria-label": "Round under way" }),
+    );
   }
   const failed = status.last_round?.failed;
   if (failed && !status.round_under_way) $("rounds-said").textContent = `Round ${status.last_round.round} failed: ${failed}`;
@@ -44,7 +46,7 @@ function card(round) {
   if (live) rollBack(verbs);
   const facts = [
     ["Learned from", `${round.train_sets} ${round.train_sets === 1 ? "exchange" : "exchanges"}`],
-    ["Said word for word", round.recalled === null ? "–" : `${Math.round(100 * round.recalled)} % of short ones`],
+    ["Said word for word", round.recalled === null ? null : `${Math.round(100 * round.recalled)} % of short ones`],
     ["Loss in training", arrow(round.train_loss_first, round.train_loss_last)],
     ["Loss on your reserve", arrow(round.guard_loss_before, round.guard_loss_after)],
     ["Time", `${round.train_seconds.toFixed(round.train_seconds < 10 ? 1 : 0)} s, ${round.train_steps} steps`],
@@ -55,12 +57,12 @@ function card(round) {
     { class: "card" },
     make("div", { class: "titled" }, make("h2", {}, `Round ${round.round}`), make("span", { class: state[1] }, state[0]), verbs),
     round.published ? null : make("p", { class: "why" }, `${capital(round.reason)}.`),
-    round.train_steps ? make("dl", {}, ...facts.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value)))) : null,
+    round.train_steps ? make("dl", {}, ...facts.filter(([, value]) => value !== null).map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value)))) : null,
     curve(curves.get(round.round)),
   );
 }
 
-const arrow = (before, after) => (before === null || after === null ? "–" : `${number(before)} → ${number(after)}`);
+const arrow = (before, after) => (before === null || after === null ? null : `${number(before)} → ${number(after)}`);
 
 function rollBack(verbs) {
   const back = () => {
@@ -86,7 +88,7 @@ function curve(losses) {
   if (!losses || losses.length < 2) return null;
   const values = losses.map(([, loss]) => loss);
   const most = Math.max(...values);
-  const [left, right, top, bottom] = [40, 8, 10, 22];
+  const [left, right, top, bottom] = [44, 8, 12, 28];
   const x = (i) => left + (i / (values.length - 1)) * (WIDTH - left - right);
   const y = (loss) => top + (1 - loss / most) * (HEIGHT - top - bottom);
   const at = (step, loss) => `${x(step).toFixed(1)},${y(loss).toFixed(1)}`;
