@@ -25,7 +25,10 @@ def reasons(verdicts: Verdicts, asked: Sequence[KeptSet], ask: str = "coverage")
         others = [p for p in verdicts.buffer.marks.unjudged() if all(p != kept.position for kept in asked)][-MOST:]
         questions = [*(kept.question for kept in asked), *(verdicts.buffer.get(p).question for p in others)]
     like = similarities(questions) if questions else None
-    return [_known(kept) or _covers(0 if like is None else int((like[i] >= ALIKE).sum()) - 1) for i, kept in enumerate(asked)]
+    return [
+        _known(kept) or _covers(0 if like is None else int((like[i] >= ALIKE).sum()) - 1)
+        for i, kept in enumerate(asked)
+    ]
 
 
 def _known(kept: KeptSet) -> str:

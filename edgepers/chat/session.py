@@ -217,7 +217,9 @@ class Session:
             if before is None:
                 raise StateError(f"exchange {position}: no verdict of this chat to take back; judge it anew")
             if number != self.owner.verdict_round:
-                raise StateError(f"exchange {position}: a round has read the verdict since; judge it anew, or forget it")
+                raise StateError(
+                    f"exchange {position}: a round has read the verdict since; judge it anew, or forget it"
+                )
             exchange = self.exchange(position)
             if not self.owner.verdicts.take_back(before):
                 raise StateError(f"exchange {position}: it has left since, to make room for others; ask again")

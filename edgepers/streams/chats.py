@@ -10,9 +10,9 @@ __all__ = ["CONTEXT_CHARS", "Turn", "plain_text", "role_of", "sets_of", "with_co
 
 CONTEXT_CHARS = 600  # of earlier turns before a question: about 150 tokens, of the 512 that scoring and training read
 _TURN_CHARS = 240  # of one earlier turn
+_CONTEXT = re.compile(r"((?:(?:User|Assistant): [^\n]*\n)+)\n")
 
 # What a reasoning model thought before it answered: as it writes it, and as Open WebUI folds it away.
-_CONTEXT = re.compile(r"((?:(?:User|Assistant): [^\n]*\n)+)\n")
 _THOUGHTS = re.compile(r"^\s*(?:<think>.*?</think>|<details type=\"reasoning\".*?</details>)", re.DOTALL)
 
 USER, ASSISTANT, ASIDE = "user", "assistant", ""

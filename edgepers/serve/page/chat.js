@@ -135,6 +135,8 @@ async function ask(question) {
   stream = new AbortController();
   sending(true);
   try {
+    if (!talk.model) await refresh(); // asked before the models were known
+    turn.model = talk.model;
     const id = await written(turn, "answer", { model: talk.model, messages });
     turn.failed = "";
     keep();
