@@ -1,4 +1,4 @@
-"""What the owner's page asks about kept sets: those that await an answer, all of them, verdicts, and a copy of it all."""
+"""What the owner's page asks about kept sets: those that await an answer, all of them, verdicts, and a copy of all."""
 
 import json
 from typing import Any, Literal

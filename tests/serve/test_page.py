@@ -54,45 +54,44 @@ def talk(owner, *pairs):
 
 def test_from_a_first_visit_to_a_changed_answer_back_and_forgotten(llm, tmp_path, visit):
     settings = Settings.make(QUICK | {"steps": 30, "guard": False, "learning_rate": 3e-3})
-    with Personalizer(tmp_path / "state", settings, llm=llm, source=lambda _: None) as owner:
-        with running(owner) as server:
-            tab = visit(server.address)
-            page = tab.page
-            tab.sees("The base model answers")
-            turn = tab.ask(DOG)
-            first = turn.locator(".answer .text").text_content()
-            assert first and first != MOON
-            assert page.locator("#spoken").text_content()  # to who hears the page
-            tab.correct(turn, MOON)
-            tab.open("Rounds")
-            tab.sees("No round yet")
-            page.get_by_role("button", name="Start a round").click()
-            tab.sees("Answers now")
-            assert page.get_by_role("img", name="Training loss from").count() == 1
-            assert page.get_by_text("no meter").count() == 1
-            tab.open("Chat")
-            page.get_by_role("button", name="New talk").click()
-            page.get_by_label("Base model beside it").check()
-            turn = tab.ask(DOG)
-            assert turn.locator(".answer .text").text_content() == MOON
-            page.get_by_role("button", name="Send").wait_for()
-            assert turn.locator(".base .text").text_content() == first
-            tab.open("Rounds")
-            page.get_by_role("button", name="Roll back").click()
-            page.get_by_role("group").get_by_role("button", name="Roll back").click()
-            tab.sees("Rolled back. Now the base model answers.")
-            tab.sees("Published, not in use")
-            tab.open("Knows")
-            tab.sees("2 exchanges kept")
-            for _ in range(2):
-                page.get_by_role("button", name="Forget").first.click()
-                page.get_by_role("button", name="Forget for good").click()
-                tab.sees("Forgot 1 of what was kept")
-                page.get_by_role("heading", name="What it knows of you").wait_for()
-            until(lambda: server.status()["kept"] == 0)
-            tab.open("Chat")
-            assert page.locator("#chat-turns > li").count() == 0
-            assert {urlsplit(url).netloc for url in tab.asked} == {urlsplit(server.address).netloc}
+    with Personalizer(tmp_path / "state", settings, llm=llm, source=lambda _: None) as owner, running(owner) as server:
+        tab = visit(server.address)
+        page = tab.page
+        tab.sees("The base model answers")
+        turn = tab.ask(DOG)
+        first = turn.locator(".answer .text").text_content()
+        assert first and first != MOON
+        assert page.locator("#spoken").text_content()  # to who hears the page
+        tab.correct(turn, MOON)
+        tab.open("Rounds")
+        tab.sees("No round yet")
+        page.get_by_role("button", name="Start a round").click()
+        tab.sees("Answers now")
+        assert page.get_by_role("img", name="Training loss from").count() == 1
+        assert page.get_by_text("no meter").count() == 1
+        tab.open("Chat")
+        page.get_by_role("button", name="New talk").click()
+        page.get_by_label("Base model beside it").check()
+        turn = tab.ask(DOG)
+        assert turn.locator(".answer .text").text_content() == MOON
+        page.get_by_role("button", name="Send").wait_for()
+        assert turn.locator(".base .text").text_content() == first
+        tab.open("Rounds")
+        page.get_by_role("button", name="Roll back").click()
+        page.get_by_role("group").get_by_role("button", name="Roll back").click()
+        tab.sees("Rolled back. Now the base model answers.")
+        tab.sees("Published, not in use")
+        tab.open("Knows")
+        tab.sees("2 exchanges kept")
+        for _ in range(2):
+            page.get_by_role("button", name="Forget").first.click()
+            page.get_by_role("button", name="Forget for good").click()
+            tab.sees("Forgot 1 of what was kept")
+            page.get_by_role("heading", name="What it knows of you").wait_for()
+        until(lambda: server.status()["kept"] == 0)
+        tab.open("Chat")
+        assert page.locator("#chat-turns > li").count() == 0
+        assert {urlsplit(url).netloc for url in tab.asked} == {urlsplit(server.address).netloc}
 
 
 def test_what_awaits_an_answer_comes_one_at_a_time_by_the_keyboard_alone(owner, visit):
