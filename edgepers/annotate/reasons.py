@@ -8,7 +8,7 @@ from edgepers.state.records import KeptSet
 
 __all__ = ["reasons"]
 
-ALIKE = 0.25  # a similarity from which on two questions are said to be like each other: a cosine of one half
+ALIKE = 0.16  # a similarity from which on two questions are said to be like each other: a cosine of 0.4
 
 
 def reasons(verdicts: Verdicts, asked: Sequence[KeptSet], ask: str = "coverage") -> list[str]:
