@@ -462,6 +462,16 @@ class Personalizer:
         return contextlib.nullcontext() if self.round_is_under_way else self.energy.stage(stage)
 
     @property
+    def round_stage(self) -> str:
+        """What a round in the background is doing: "annotate", "synthesize", "train" and so on; "" where none is."""
+        return self._under_way.stage if self.round_is_under_way else ""
+
+    @property
+    def round_seconds_left(self) -> float | None:
+        """Of its training, at the pace so far; None where that is not known."""
+        return self._under_way.seconds_left() if self.round_stage == "train" else None
+
+    @property
     def model_is_away(self) -> bool:
         """Whether a round has all the memory that there is, and nothing can be answered or scored."""
         return self._under_way.model_is_away
@@ -472,7 +482,7 @@ class Personalizer:
 
     def requests(self) -> list[KeptSet]:
         """What the owner would be asked about next, in that order."""
-        return requests(self.verdicts, self.round_number, self.settings.annotations_per_round, self.settings.ask)
+        return requests(self.verdicts, self.verdict_round, self.settings.annotations_per_round, self.settings.ask)
 
     def synthesize(self) -> dict[str, Any]:
         """Write the variations that annotated sets still lack; those of sets that have left are deleted."""

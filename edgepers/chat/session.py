@@ -53,6 +53,7 @@ class Session:
         self.last: Exchange | None = None
         self.exchanges = self.kept = self.verdicts = 0
         self._remembered: OrderedDict[int, Exchange] = OrderedDict()
+        self._before: OrderedDict[int, tuple[int, KeptSet]] = OrderedDict()  # the round, and the set before its verdict
         owner.selector.explains = True  # for /why
 
     def ask(self, question: str, on_text: Callable[[str], None]) -> Exchange:
@@ -140,10 +141,12 @@ class Session:
 
     def asked(self, position: int | None = None) -> None:
         """Remember that the owner was asked about an exchange and has not answered."""
-        exchange = self.exchange(position)
         with self.owner.buffer.lock:
+            exchange = self.exchange(position)
             if self.owner.verdicts.holds(exchange.position) and not exchange.verdict:
+                before = self.owner.buffer.get(exchange.position)
                 self.owner.verdicts.mark_asked(exchange.position, self.owner.verdict_round)
+                self._note_before(before)
 
     def judge(self, reference: str | None, position: int | None = None, *, bad: bool = False) -> str:
         """Take a verdict on an exchange, the last by default, and return a line about it.
@@ -163,6 +166,8 @@ class Session:
             exchange = self.exchange(position)
             if reference is None and exchange.verdict in (("bad",) if bad else ("good", "corrected")):
                 return f"noted already: {exchange.verdict}"
+            held = self.owner.verdicts.holds(exchange.position)
+            before = self.owner.buffer.get(exchange.position) if held else None
             refusal, decision = self._take(exchange, reference, bad=bad)
             if refusal:
                 return {
@@ -171,7 +176,9 @@ class Session:
                     "left": "too late: it has left since, to make room for others; ask again",
                 }[refusal]
             self.verdicts += not exchange.verdict
-            verdict = self.owner.buffer.get(exchange.position).verdict
+            now = self.owner.buffer.get(exchange.position)
+            verdict = now.verdict
+            self._note_before(before or replace(now, verdict="", reference=None, asked=0))
             self._remember(replace(exchange, decision=decision, verdict=verdict))
         return {
             "good": "noted: fine as it was",
@@ -192,6 +199,34 @@ class Session:
             return refusal, decision
         why = f"kept since you judged it; before that: {decision.why}"
         return "", replace(decision, admitted=True, reason="", why=why)
+
+    def _note_before(self, before: KeptSet) -> None:
+        self._before[before.position] = self.owner.verdict_round, before
+        self._before.move_to_end(before.position)
+        if len(self._before) > MOST_REMEMBERED:
+            self._before.popitem(last=False)
+
+    def take_back(self, position: int) -> str:
+        """Take back the last verdict on an exchange, or that its owner passed over it, and return a line about it.
+
+        Raises:
+            StateError: none was given here, or a round has begun since, which has read it.
+        """
+        with self.owner.buffer.lock:
+            number, before = self._before.get(position, (0, None))
+            if before is None:
+                raise StateError(f"exchange {position}: no verdict of this chat to take back; judge it anew")
+            if number != self.owner.verdict_round:
+                raise StateError(
+                    f"exchange {position}: a round has read the verdict since; judge it anew, or forget it"
+                )
+            exchange = self.exchange(position)
+            if not self.owner.verdicts.take_back(before):
+                raise StateError(f"exchange {position}: it has left since, to make room for others; ask again")
+            del self._before[position]
+            self.verdicts -= bool(exchange.verdict) and not before.verdict
+            self._remember(replace(exchange, verdict=before.verdict))
+        return "taken back"
 
     def why(self, position: int | None = None) -> str:
         """Why an exchange was kept or dropped."""
@@ -216,6 +251,7 @@ class Session:
             self.owner.selector.reload()
             for position in done["forgotten"]:
                 self._remembered.pop(position, None)
+                self._before.pop(position, None)
             if self.last is not None and self.last.position in done["forgotten"]:
                 self.last = None
         gone = f"forgot {len(done['forgotten'])} of what was kept"

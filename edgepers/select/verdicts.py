@@ -62,6 +62,26 @@ class Verdicts:
                 self.buffer.replace(asked, gone, self.buffer.progress, packed)
                 self._follow(gone, asked)
 
+    def take_back(self, before: KeptSet) -> bool:
+        """Have a kept set be again what it was before a verdict, or a question, that was a slip.
+
+        Args:
+            before: the set as it was.
+
+        Returns:
+            False where it has left since, or finds no room.
+        """
+        with self.buffer.lock:
+            if not self.holds(before.position):
+                return False
+            packed = pack_record(before)
+            gone = self._room_for_verdict(packed, [before.position])
+            if isinstance(gone, str):
+                return False
+            self.buffer.replace(before, gone, self.buffer.progress, packed)
+            self._follow(gone, before)
+        return True
+
     def holds(self, position: int) -> bool:
         """Whether a set is in the buffer."""
         return position in self.buffer.marks

@@ -18,7 +18,9 @@ from edgepers.serve.entry import Entry, OwnHeaders
 from edgepers.serve.failures import ApiError, failure_of, failure_response
 from edgepers.serve.limits import Limits
 from edgepers.serve.owner_api import owner_router, plain_router
+from edgepers.serve.page_files import page_router
 from edgepers.serve.serving import Serving
+from edgepers.serve.sets_api import sets_router
 
 __all__ = ["build_app"]
 
@@ -44,6 +46,8 @@ def _own_app(serving: Serving) -> FastAPI:
 
     app = FastAPI(title="edgepers", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
     app.include_router(owner_router(serving))
+    app.include_router(sets_router(serving))
+    app.include_router(page_router(serving))
     if serving.proxy is None:
         app.include_router(completions_router(serving))
         app.include_router(plain_router(serving))

@@ -11,9 +11,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from edgepers.serve.failures import ApiError, failure_response
 from edgepers.serve.options import ServeOptions
 
-__all__ = ["Entry", "OwnHeaders", "headers_of"]
+__all__ = ["COOKIE", "Entry", "OwnHeaders", "cookie_of", "headers_of", "same_token"]
 
-_OPEN = ("/healthz", "/edgepers/healthz")  # for whoever watches whether it is up; it tells nothing
+COOKIE = "edgepers"  # what the page has in place of the token
+# For whoever watches whether it is up, and the page itself, which can then ask for the token; they tell nothing.
+_OPEN = ("/edgepers/healthz", "/edgepers/", "/edgepers/enter")
+_OPEN_FILES = "/edgepers/page/"
+_OPEN_WITHOUT_UPSTREAM = ("/healthz", "/")  # before one they are the upstream's
 _READING = ("GET", "HEAD", "OPTIONS")
 _OWN_HEADERS = (
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"),
@@ -46,7 +50,8 @@ class Entry:
         self._app = app
         self._hosts, self._origins = options.hosts, options.origins
         token = options.token()
-        self._token = None if token is None else _digest(token)
+        self._token = token
+        self._open = frozenset(_OPEN if options.upstream else (*_OPEN, *_OPEN_WITHOUT_UPSTREAM))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request, or refuse it."""
@@ -73,11 +78,18 @@ class Entry:
             raise ApiError(
                 403, f"pages of {origin[:80]!r} may not use this server; start it with --allow-origin", code="origin"
             )
-        if self._token is None or scope["path"] in _OPEN or _is_preflight(scope, headers):
-            return
-        scheme, _, given = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(_digest(given.strip()), self._token):
+        path = scope["path"]
+        is_open = path in self._open or path.startswith(_OPEN_FILES) or _is_preflight(scope, headers)
+        if self._token is not None and not is_open and not self._entitled(headers, self._token):
             raise ApiError(401, "the token is missing or wrong; send it as 'Authorization: Bearer'", code="token")
+
+    @staticmethod
+    def _entitled(headers: Mapping[str, str], token: str) -> bool:
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and same_token(given.strip(), token):
+            return True
+        pairs = (pair.strip().partition("=") for pair in headers.get("cookie", "").split(";"))
+        return any(name == COOKIE and same_token(value, cookie_of(token)) for name, _, value in pairs)
 
     def _known(self, host: str) -> bool:
         try:
@@ -97,6 +109,16 @@ class Entry:
         return low == f"{scheme}://{host.lower()}" or low in self._origins
 
 
+def cookie_of(token: str) -> str:
+    """What the page's cookie holds: it shows who knows the token, and not the token."""
+    return hmac.new(token.encode(), b"the page of edgepers", hashlib.sha256).hexdigest()
+
+
+def same_token(given: str, wanted: str) -> bool:
+    """Whether they are the same, in a time that does not tell how much of them is."""
+    return hmac.compare_digest(_digest(given), _digest(wanted))
+
+
 def _digest(text: str) -> bytes:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
 
@@ -106,7 +128,7 @@ def _is_preflight(scope: Scope, headers: Mapping[str, str]) -> bool:
 
 
 class OwnHeaders:
-    """Says of this server's own responses what browsers may do with them: nothing but read."""
+    """Says of this server's own responses what browsers may do with them: nothing but read, where they do not say."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -117,7 +139,8 @@ class OwnHeaders:
         async def adding(message: "dict[str, object]") -> None:
             if message["type"] == "http.response.start":
                 there = list(message.get("headers", []))  # type: ignore[call-overload]
-                message = {**message, "headers": [*there, *_OWN_HEADERS]}
+                said = {name for name, _ in there}
+                message = {**message, "headers": [*there, *(one for one in _OWN_HEADERS if one[0] not in said)]}
             await send(message)
 
         await self._app(scope, receive, adding if scope["type"] == "http" else send)  # type: ignore[arg-type]

@@ -104,10 +104,13 @@ class Learner:
             UsageError: the reference is empty.
             BusyError: it was not kept, and to keep it now takes the model, which a round has.
         """
-        exchange = self.session.named(name)
-        if self.owner.model_is_away and not self.owner.verdicts.holds(exchange.position):
+        return {"id": name, **self.judge_set(self.session.named(name).position, reference, bad=bad)}
+
+    def judge_set(self, position: int, reference: str | None, *, bad: bool = False) -> dict[str, Any]:
+        """The same by the set's position, which is known of every set that is kept."""
+        if self.owner.model_is_away and not self.owner.verdicts.holds(position):
             raise BusyError("a round has all the memory; send the verdict again when it has ended")
-        said = self.session.judge(reference, exchange.position, bad=bad)
-        verdict = self.session.exchange(exchange.position).verdict
+        said = self.session.judge(reference, position, bad=bad)
+        verdict = self.session.exchange(position).verdict
         self.verdicts[verdict or "refused"] += 1
-        return {"id": name, "verdict": verdict or None, "message": said}
+        return {"set": position, "verdict": verdict or None, "message": said}

@@ -1,20 +1,25 @@
-"""What only this server has: verdicts, what awaits one, rounds, roll back, forget, and what is counted."""
+"""What only this server has: verdicts, rounds, roll back, forget, budgets, and what is counted."""
 
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field
 from starlette.responses import PlainTextResponse
 
+from edgepers.board.sensors import Sensors
+from edgepers.files import folder_bytes
+from edgepers.meter.ledger import read_pending, total_energy
 from edgepers.serve.failures import ApiError
 from edgepers.serve.metrics import Samples, exposition
 from edgepers.serve.serving import Serving
+from edgepers.train.step_log import logged_losses
 
 __all__ = ["owner_router", "plain_router"]
 
 _BRIEF = ("round", "seen", "train_sets", "train_steps", "train_seconds", "published", "reason", "adapter",
-          "guard_loss_before", "guard_loss_after", "energy_joules")  # fmt: skip
+          "train_loss_first", "train_loss_last", "guard_loss_before", "guard_loss_after", "recalled",
+          "energy_joules")  # fmt: skip
 
 
 class Feedback(BaseModel):
@@ -32,8 +37,9 @@ class Switch(BaseModel):
 
 
 class Forgetting(BaseModel):
-    """What is to be forgotten: an answer by its name, or everything kept that holds a text."""
+    """What is to be forgotten: a set by its position, an answer by its name, or everything kept that holds a text."""
 
+    set: int | None = Field(default=None, ge=0, lt=2**62)
     id: str | None = Field(default=None, min_length=1, max_length=200)
     matching: str | None = Field(default=None, min_length=1, max_length=1000)
 
@@ -41,7 +47,7 @@ class Forgetting(BaseModel):
 def owner_router(serving: Serving) -> APIRouter:
     """The routes over one server's state; they run in threads of their own."""
     router = APIRouter()
-    owner, learner = serving.owner, serving.learner
+    owner, learner, sensors = serving.owner, serving.learner, Sensors()
 
     @router.post("/v1/feedback")
     def feedback(verdict: Feedback) -> dict[str, Any]:
@@ -63,28 +69,48 @@ def owner_router(serving: Serving) -> APIRouter:
             "rounds": progress.rounds,
             "next_round": owner.next_round,
             "round_under_way": owner.round_is_under_way,
+            "round_stage": owner.round_stage or None,
+            "round_seconds_left": owner.round_seconds_left,
             "published": progress.published or None,
             "outcomes": dict(learner.outcomes),
             "verdicts": dict(learner.verdicts),
             "waiting": serving.worker.waiting,
             "to_learn": serving.worker.chores,
             "last_round": serving.rounds.last,
+            "model": owner.settings.model,
+            "upstream": serving.options.upstream,
+            "began": serving.began,
         }
 
-    @router.get("/edgepers/requests")
-    def requests() -> dict[str, Any]:
-        """What its owner would be asked about next, in that order."""
-        found = [
-            {"id": kept.id or str(kept.position), "question": kept.question, "response": kept.response}
-            for kept in owner.requests()
-        ]
-        return {"requests": found}
+    @router.get("/edgepers/budgets")
+    def budgets() -> dict[str, Any]:
+        """What storage, memory and energy were taken, of what may be, and how hot the device is; null: not known."""
+        progress, settings = owner.buffer.progress, owner.settings
+        rounds = owner.state.round_reports(progress.rounds)
+        return {
+            "storage_bytes": owner.buffer.disk_bytes(),
+            "storage_peak_bytes": progress.peak_bytes,
+            "storage_budget_bytes": int(settings.storage),
+            "state_bytes": folder_bytes(owner.state.folder),
+            "memory_bytes": owner.meter.now_bytes(),
+            "memory_peak_bytes": owner.meter.peak_bytes(),
+            "memory_budget_bytes": int(settings.memory),
+            "celsius": sensors.temperature(),
+            "most_celsius": settings.busy_temperature,
+            "battery_percent": sensors.battery(),
+            **total_energy(rounds, read_pending(owner.state.pending_energy, progress.rounds + 1)),
+        }
 
     @router.get("/edgepers/rounds")
     def rounds() -> dict[str, Any]:
         """What each round has come to."""
         reports = owner.state.round_reports(owner.buffer.progress.rounds)
         return {"rounds": [{key: report.get(key) for key in _BRIEF} for report in reports]}
+
+    @router.get("/edgepers/rounds/{number}/losses")
+    def losses(number: int = Path(ge=1, lt=10_000)) -> dict[str, Any]:
+        """A round's learning curve: each step of its training with the loss, in nats a token."""
+        return {"round": number, "losses": logged_losses(owner.state.rounds, f"{number:04}")}
 
     @router.post("/edgepers/rounds", status_code=202)
     def begin_round() -> dict[str, Any]:
@@ -100,13 +126,14 @@ def owner_router(serving: Serving) -> APIRouter:
     @router.post("/edgepers/forget")
     def forget(what: Forgetting) -> dict[str, Any]:
         """Forget for good; adapters that have learned from it are withdrawn."""
-        if (what.id is None) == (what.matching is None):
-            raise ApiError(400, "say what to forget: id, or matching", param="id")
+        if sum(value is not None for value in (what.set, what.id, what.matching)) != 1:
+            raise ApiError(400, "say what to forget: set, id, or matching", param="set")
         if serving.proxy is None:
             owner.llm.forget_talks()
-        if what.id is None:
-            return {"message": learner.session.forget(what.matching or "")}
-        return {"message": learner.session.forget(position=learner.session.named(what.id).position)}
+        if what.matching is not None:
+            return {"message": learner.session.forget(what.matching)}
+        position = learner.session.named(what.id).position if what.id is not None else what.set
+        return {"message": learner.session.forget(position=position)}
 
     @router.put("/edgepers/talks/{session}")
     def switch(session: str, to: Switch) -> dict[str, Any]:
@@ -140,11 +167,6 @@ def plain_router(serving: Serving) -> APIRouter:
     def metrics() -> str:
         """Numbers, as Prometheus reads them."""
         return exposition(dict(_families(serving)))
-
-    @router.get("/", response_class=PlainTextResponse)
-    def root() -> str:
-        """Where the interface is."""
-        return "edgepers serves OpenAI's interface at /v1; /openapi.json describes it.\n"
 
     return router
 

@@ -1,5 +1,6 @@
 """Read conversations as dialogue sets: an answer is a set with the turn before it; what came earlier is context."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -10,11 +11,12 @@ from edgepers.streams.types import DialogueSet
 
 __all__ = [
     "ASIDE", "ASSISTANT", "CONTEXT_CHARS", "NO_WORDS", "THOUGHT_ALONE", "TOOL", "USER", "WEIGHT_0", "Turn", "role_of",
-    "sets_of", "with_context",
+    "sets_of", "with_context", "without_context",
 ]  # fmt: skip
 
 CONTEXT_CHARS = 600  # of earlier turns before a question: about 150 tokens, of the 512 that scoring and training read
 _TURN_CHARS = 240  # of one earlier turn
+_CONTEXT = re.compile(r"((?:(?:User|Assistant): [^\n]*\n)+)\n")
 
 USER, ASSISTANT, TOOL, ASIDE = "user", "assistant", "tool", ""
 _NAMES = {
@@ -76,6 +78,12 @@ def with_context(earlier: Sequence[Turn], question: str) -> str:
             break
         lines.insert(0, line)
     return "\n".join(lines) + "\n\n" + question if lines else question
+
+
+def without_context(question: str) -> tuple[str, str]:
+    """What `with_context` has put together: the lines of earlier turns, "" where there are none, and the question."""
+    found = _CONTEXT.match(question)
+    return ("", question) if found is None else (found[1].rstrip("\n"), question[found.end() :])
 
 
 @dataclass(slots=True)

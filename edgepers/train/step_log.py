@@ -7,7 +7,7 @@ from typing import Any
 
 from edgepers.train.trainer import TrainStep
 
-__all__ = ["COLUMNS", "StepLog"]
+__all__ = ["COLUMNS", "StepLog", "logged_losses"]
 
 COLUMNS = ("step", "loss", "learning_rate", "tokens_per_second", "memory_bytes")
 
@@ -47,3 +47,16 @@ class StepLog:
         self._file.close()
         if self._events is not None:
             self._events.close()
+
+
+def logged_losses(folder: Path, name: str) -> list[tuple[int, float]]:
+    """Step and loss, in nats a response token, of each step of `folder/NAME.csv`; none where there is no such file.
+
+    The last line may be half written.
+    """
+    try:
+        text = (folder / f"{name}.csv").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return []
+    rows = csv.DictReader(text[: text.rfind("\n") + 1].splitlines())
+    return [(int(row["step"]), float(row["loss"])) for row in rows]

@@ -46,6 +46,27 @@ def test_verdicts_are_kept_and_learned(session):
     assert session.verdicts == 2
 
 
+def test_the_last_verdict_on_an_exchange_is_taken_back_until_a_round_reads_it(session):
+    one = session.hear("What is my dog called?", "A dog.").position
+    two = session.hear("Hello there", "Hello.").position
+    session.judge(None, one)
+    session.judge("Moon.", one)
+    session.asked(two)
+    assert session.take_back(one) == session.take_back(two) == "taken back"
+    assert session.owner.buffer.get(one).verdict == session.exchange(one).verdict == "good"  # what it was before
+    assert session.owner.buffer.get(two).asked == 0 and session.verdicts == 1
+    with pytest.raises(StateError, match="no verdict of this chat to take back"):
+        session.take_back(one)
+    session.judge("Moon.", one)
+    session.round()
+    with pytest.raises(StateError, match="a round has read the verdict since"):
+        session.take_back(one)
+    session.judge("Moon it is.", one)
+    session.forget(position=one)
+    with pytest.raises(StateError, match="no verdict of this chat"):
+        session.take_back(one)
+
+
 def test_a_thumbs_down_is_kept_teaches_nothing_and_gives_way_to_a_correction(session):
     session.ask("What is my dog called?", lambda _: None)
     said = session.last.answer

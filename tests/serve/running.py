@@ -36,14 +36,14 @@ class Running:
 
 
 @contextlib.contextmanager
-def running(owner: Personalizer, **options: Any) -> Iterator[Running]:
-    """Serve an owner's state at a free port until the block ends."""
+def running(owner: Personalizer, *, port: int = 0, **options: Any) -> Iterator[Running]:
+    """Serve an owner's state until the block ends, at a free port unless one is given."""
     ready: queue.Queue[Any] = queue.Queue()
     here = Running("", [])
 
     def run() -> None:
         try:
-            here.done = serve(owner, ServeOptions(port=0, **options), here.lines.append, lambda *got: ready.put(got))
+            here.done = serve(owner, ServeOptions(port=port, **options), here.lines.append, lambda *got: ready.put(got))
         except BaseException as error:
             ready.put(error)
 

@@ -29,6 +29,35 @@ def test_with_a_token_nobody_enters_without_it(owner, token_file):
             assert http.get("/v1/models").status_code == 200
 
 
+def test_the_page_is_shown_to_all_and_its_cookie_to_whoever_knows_the_token(owner, token_file):
+    with running(owner, token_file=token_file) as server, server.http() as http:
+        for path in ("/", "/edgepers/", "/edgepers/page/page.js", "/edgepers/page/page.css"):
+            got = http.get(path)
+            assert got.status_code == 200 and TOKEN not in got.text
+            assert "script-src 'self'" in got.headers["content-security-policy"]
+            assert "unsafe" not in got.headers["content-security-policy"]
+        for path in ("/edgepers/page/../entry.py", "/edgepers/page/..%2fentry.py", "/edgepers/page/none.js"):
+            assert http.get(path).status_code in (401, 404)
+        assert http.post("/edgepers/enter", json={"token": TOKEN[:-1]}).status_code == 403
+        assert http.get("/edgepers/sets").status_code == 401
+        got = http.post("/edgepers/enter", json={"token": TOKEN})
+        cookie = got.headers["set-cookie"]
+        assert got.status_code == 204 and TOKEN not in cookie
+        assert "HttpOnly" in cookie and "SameSite=strict" in cookie and "Secure" not in cookie
+        assert http.get("/edgepers/sets").status_code == 200  # with the cookie
+        assert (
+            http.post("/edgepers/forget", json={"set": 0}, headers={"origin": "http://evil.example"}).status_code == 403
+        )
+    with running(owner, token_file=token_file) as server, server.http(cookie="edgepers=0; a=b") as http:
+        assert http.get("/edgepers/sets").status_code == 401
+
+
+def test_before_an_upstream_only_the_pages_own_paths_are_open(owner, token_file):
+    with running(owner, token_file=token_file, upstream="http://127.0.0.1:9") as server, server.http() as http:
+        assert http.get("/").status_code == http.get("/healthz").status_code == 401
+        assert http.get("/edgepers/").status_code == http.get("/edgepers/healthz").status_code == 200
+
+
 @pytest.mark.parametrize(
     ("host", "status"),
     [
@@ -76,7 +105,7 @@ def test_a_page_of_this_server_and_an_allowed_one_may(owner):
 
 def test_browsers_are_told_to_do_nothing_with_it(server):
     with server.http() as http:
-        headers = http.get("/").headers
+        headers = http.get("/v1/models").headers
     assert headers["content-security-policy"].startswith("default-src 'none'")
     assert headers["x-content-type-options"] == "nosniff" and "server" not in headers
 

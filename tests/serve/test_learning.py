@@ -64,6 +64,7 @@ def test_verdicts_come_by_the_answers_name(client, server, owner):
 
         assert judge(id=one, answer="Your dog is called Moon.").json() == {
             "id": one,
+            "set": 0,
             "verdict": "corrected",
             "message": "noted: it will learn that",
         }

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from edgepers.config import FORMATS
 from edgepers.errors import StreamError
-from edgepers.streams.chats import CONTEXT_CHARS, Turn, with_context
+from edgepers.streams.chats import CONTEXT_CHARS, Turn, with_context, without_context
 from edgepers.streams.file import FileStream
 from edgepers.streams.form import Way
 from edgepers.streams.forms import FORMS, detect
@@ -361,3 +361,11 @@ def test_real_conversations_survive_their_data_sets_own_rows(tmp_path):
     sets, _, complaints = read(path)
     assert complaints == []
     assert [(s.question, s.reference) for s in sets] == [(t["question"].strip(), t["reference"].strip()) for t in talks]
+
+
+@pytest.mark.parametrize("question", ["Can she swim?", "One.\n\nTwo.", ""])
+def test_a_question_is_parted_from_the_turns_before_it(question):
+    earlier = [Turn("user", "I have a dog.\n\nMoon."), Turn("assistant", "Nice: a dog.")]
+    found = without_context(with_context(earlier, question))
+    assert found == ("User: I have a dog. Moon.\nAssistant: Nice: a dog.", question)
+    assert without_context(with_context([], question)) == ("", question)
