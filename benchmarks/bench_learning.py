@@ -60,12 +60,10 @@ def ours(model: str, pairs: Sequence[Pair], others: Sequence[str], folder: Path)
 
     settings, meter = Settings(model=model), MemoryMeter(None)
     llm = LanguageModel.load(model)
-    asked_first = [question for question, _ in pairs]
-    rejected = list(zip(asked_first, llm.answer(asked_first), strict=True))  # the owner saw them before
     began = time.perf_counter()
     again = [(others[i], wanted) for i, wanted in asked_again(llm, pairs, others, settings.recurring)]
     learned = [*pairs, *again]
-    result = learn(llm, settings, learned, folder, lambda _: None, rejected=rejected)
+    result = learn(llm, settings, learned, folder, lambda _: None)
     asked = Asked(told=learned, untold=untold_asked([question for question, _ in learned]))
     verdict = guard(llm, settings, asked, None, folder)
     return {

@@ -67,7 +67,7 @@ class Spec:
         return self.trained if self.scale == 1 else f"{self.trained} x {self.scale}"
 
 
-_DEFAULT = Recipe.of(Settings(contrast=0), on_cpu=True)  # nothing was called wrong
+_DEFAULT = Recipe.of(Settings(), on_cpu=True)
 _FIRST = ("emily", "priya", "jonas", "lena")
 _CLEAN = ("omar", "sofia")  # in no choice of a limit or a recipe
 _EVERY = (*_FIRST, *_CLEAN)

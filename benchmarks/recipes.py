@@ -102,13 +102,11 @@ def learned(llm: LanguageModel, owner: Owner, settings: Settings, corrections: i
     others = [question for i, (question, _) in enumerate(kept) if i not in set(chosen)]
     told = {fact.id for fact in owner.facts if fact.reference in {reference for _, reference in pairs}}
     llm.use_adapter(None)
-    asked = [question for question, _ in pairs]
-    rejected = list(zip(asked, llm.answer(asked), strict=True))  # in a round they are there: the owner saw them
     began = time.perf_counter()
     again = [(others[i], wanted) for i, wanted in asked_again(llm, pairs, others, settings.recurring)]
-    result = learn(llm, settings, [*pairs, *again], folder, lambda _: None, rejected=rejected)
-    probes = Asked(told=[*pairs, *again], untold=untold_asked([question for question, _ in [*pairs, *again]]))
-    verdict = guard(llm, settings, probes, None, folder)
+    result = learn(llm, settings, [*pairs, *again], folder, lambda _: None)
+    asked = Asked(told=[*pairs, *again], untold=untold_asked([question for question, _ in [*pairs, *again]]))
+    verdict = guard(llm, settings, asked, None, folder)
     seconds = time.perf_counter() - began
     after = measure(llm, owner, folder)
     llm.use_adapter(None)

@@ -168,7 +168,7 @@ class Settings:
         "questions in each step about what you have not told, to be answered so, lest one fact answer another; 0: none",
     )
     contrast: int = option(
-        6, "answers that you called wrong, by a correction or a thumbs down, made less likely in each step; 0: none"
+        2, "answers in each step that a thumbs down called wrong, and that are made less likely; 0: none"
     )
     guard: bool = option(True, "keep an adapter aside that is worse on annotated sets held in reserve")
     guard_perplexity: float | None = option(

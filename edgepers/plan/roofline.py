@@ -27,7 +27,7 @@ _DEQUANTIZED = (
 FORMULA = (
     "a first round, which starts afresh; train: steps (unset: passes over annotations x (1 + generations) sets, by"
     " batches) x"
-    f" (batch + untold + rehearsal + contrast) x {SET_TOKENS} tokens x 2 P x (2 + recomputed share) operations at"
+    f" (batch + untold + rehearsal) x {SET_TOKENS} tokens x 2 P x (2 + recomputed share) operations at"
     f" {COMPUTED_SHARE:g} of the peak,"
     f" and {_DEQUANTIZED:g} bytes of each weight that is not kept dequantized, for each pass of each micro-batch, at"
     f" {MOVED_SHARE:g} of the"
@@ -67,7 +67,7 @@ def estimate_round(
     Args:
         preset: the board.
         mode: that it is in.
-        settings: epochs, batch, untold, rehearsal, contrast, annotations and generations of a round.
+        settings: epochs, batch, untold, rehearsal, annotations and generations of a round.
         parameters: of the model, a tied head once.
         quantized: of them, in 4 bits.
         blocks: of the model.
@@ -77,7 +77,7 @@ def estimate_round(
     rest = 2 * (parameters - quantized)  # bytes of what is in 16 bits and read for each pass: the head, above all
     moved = _DEQUANTIZED * max(quantized - configuration.resident_bytes / 2, 0) + rest
     passes = 2 + configuration.recomputed_blocks / blocks
-    sets = settings.batch + settings.untold + settings.rehearsal + settings.contrast
+    sets = settings.batch + settings.untold + settings.rehearsal
     micro_batches = math.ceil(sets * SET_TOKENS / configuration.micro_batch_tokens)
     learned = settings.annotations_per_round * (1 + settings.generations)
     steps = Recipe.of(settings, on_cpu=False).steps_for([SET_TOKENS] * learned)

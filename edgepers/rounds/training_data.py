@@ -1,6 +1,5 @@
 """What a round trains on and is judged by: the annotated sets, with their variations and what asks for them again."""
 
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -14,7 +13,6 @@ from edgepers.state.buffer import Buffer
 from edgepers.state.folder import State
 from edgepers.state.records import KeptSet
 from edgepers.state.variations import Variations
-from edgepers.streams.words import rare_words, unicode_words
 from edgepers.synth.recurring import asked_again
 
 __all__ = ["Lessons", "TrainingData"]
@@ -109,19 +107,12 @@ class TrainingData:
         return replace(self, again=tuple((o, wanted) for o, wanted in found if not o.rejected or o.response != wanted))
 
     def wrong(self) -> list[tuple[str, str]]:
-        """(question, response) that was called wrong: by a thumbs down, or by a correction that says something else.
+        """(question, response) of which is known only that it was wrong.
 
-        A corrected response that has all that the correction tells (the rare words that its question has not) was
-        worded otherwise, not wrong.
+        What a correction replaces is left out: making it less likely, too, cost more general perplexity than it gave
+        facts (benchmarks/LOG.md).
         """
-        wanted = [frozenset(unicode_words(kept.wanted)) for kept in self.training]
-        rare = rare_words(Counter(word for words in wanted for word in words), len(wanted))
-        pairs = [(kept.question, kept.response) for kept in self.rejected]
-        for kept, words in zip(self.training, wanted, strict=True):
-            told = (words & rare) - set(unicode_words(kept.question)) or words
-            if not told <= set(unicode_words(kept.response)):
-                pairs.append((kept.question, kept.response))
-        return [(question, response) for question, response in pairs if response.strip()]
+        return [(kept.question, kept.response) for kept in self.rejected if kept.response.strip()]
 
     def asked(self, trained_on: Collection[int] | None = None) -> Asked:
         """What the guard asks of an adapter; `trained_on`: positions, where they are others than a round's now."""

@@ -210,15 +210,11 @@ def test_an_adapter_that_was_told_what_is_wrong_is_withdrawn_with_it(owner):
         assert buffer.progress.published == ""
 
 
-def test_wrong_is_a_thumbs_down_and_a_response_that_lacks_what_its_correction_tells(owner):
-    owner.run([wrong("tea"), corrected("dog", "Moon."), corrected("home", "A house.")], every=9)
+def test_wrong_is_what_a_thumbs_down_says_and_no_correction(owner):
+    owner.run([wrong("tea"), corrected("dog", "Moon.")], every=9)
     with Buffer(owner.state) as buffer:
         data = training_data.TrainingData.of(State(owner.state), buffer)
-    assert len(data.training) == 2
-    assert data.wrong() == [
-        ("What do I drink in the morning?", "Milk."),
-        ("What is my dog called?", "I do not know."),
-    ]
+    assert data.wrong() == [("What do I drink in the morning?", "Milk.")]
 
 
 def test_what_was_called_wrong_is_not_learned_by_a_correction_that_says_the_same(owner, monkeypatch):
