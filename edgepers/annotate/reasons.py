@@ -22,7 +22,8 @@ def reasons(verdicts: Verdicts, asked: Sequence[KeptSet], ask: str = "coverage")
     if ask != "coverage":
         return [_known(kept) or "the newest that you have not judged" for kept in asked]
     with verdicts.buffer.lock:
-        others = [p for p in verdicts.buffer.marks.unjudged() if all(p != kept.position for kept in asked)][-MOST:]
+        here = {kept.position for kept in asked}
+        others = [p for p in verdicts.buffer.marks.unjudged() if p not in here][-MOST:]
         questions = [*(kept.question for kept in asked), *(verdicts.buffer.get(p).question for p in others)]
     like = similarities(questions) if questions else None
     return [

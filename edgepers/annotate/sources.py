@@ -52,8 +52,9 @@ def source_of(settings: Settings, stream: Stream | None) -> Source:
             "--annotations gold needs the stream's file again, and this state has read none; give ask or a file of"
             " answers"
         )
-    given = settings
-    return gold(stream or open_stream(str(given.stream), given.format, encoding=given.encoding, me=given.me))
+    return gold(
+        stream or open_stream(str(settings.stream), settings.format, encoding=settings.encoding, me=settings.me)
+    )
 
 
 def gold(stream: Stream) -> Source:

@@ -228,6 +228,11 @@ def chat(args: argparse.Namespace) -> Outcome:
         return Outcome(chat(owner, write=sys.stderr if args.json else None))
 
 
+def _say(text: str) -> None:
+    """One line beside the result."""
+    print(f"edgepers: {text}", file=sys.stderr, flush=True)
+
+
 def serve(args: argparse.Namespace) -> Outcome:
     from edgepers.serve.options import ServeOptions
 
@@ -240,11 +245,8 @@ def serve(args: argparse.Namespace) -> Outcome:
             raise
         raise UsageError("serving needs FastAPI, uvicorn and httpx; pip install 'edgepers[serve]'") from None
 
-    def log(text: str) -> None:
-        print(f"edgepers: {text}", file=sys.stderr, flush=True)
-
     with _open(args, make=True, source=lambda _: None) as owner:  # nobody is there to be asked
-        done = serve(owner, options, log)
+        done = serve(owner, options, _say)
     return Outcome(done, _rows(done))
 
 
@@ -274,11 +276,8 @@ def lexicon(args: argparse.Namespace) -> Outcome:
         raise UsageError("--with-packaged copies lexicons to --out; give --out DIR")
     complaints = Complaints()
 
-    def say(line: str) -> None:
-        print(f"edgepers: {line}", file=sys.stderr)
-
     found = suggest(
-        open_stream(args.stream, log=say),
+        open_stream(args.stream, log=_say),
         load_lexicons(args.lexicons),
         domains=args.domains,
         words_each=args.words,
@@ -289,7 +288,7 @@ def lexicon(args: argparse.Namespace) -> Outcome:
     beside = (args.lexicons or PACKAGED) if args.with_packaged else None
     files = write_suggestions(args.out, found, args.stream, beside) if args.out else []
     for line in complaints.lines():
-        say(f"skipped: {line}")
+        _say(f"skipped: {line}")
     text = found.summary()
     if found.domains and files:
         text += f"\nwritten to {args.out}; edit and rename them, then give --lexicons {args.out}"
@@ -357,12 +356,9 @@ def plan(args: argparse.Namespace) -> Outcome:
 def profile(args: argparse.Namespace) -> Outcome:
     from edgepers.cli.profile import check_out, profile, profile_text, write_profile
 
-    def log(text: str) -> None:
-        print(f"edgepers: {text}", file=sys.stderr)
-
     check_out(args.out)
-    found = profile(args.stream, Settings.make(_given(args)), sets=args.sets, log=log)
-    files = write_profile(args.out, found, log)
+    found = profile(args.stream, Settings.make(_given(args)), sets=args.sets, log=_say)
+    files = write_profile(args.out, found, _say)
     return Outcome(found, f"{profile_text(found)}\n\nwritten: {', '.join(map(str, files))}")
 
 

@@ -46,8 +46,8 @@ def learn(
     `start` is the folder of an adapter to go on from, which has learned all but the first `new` pairs.
 
     `names`, `rejected`, `micro_batch_tokens`, `on_micro_batch` and what is raised: as for `train`. `log` gets a line
-    about pauses,
-    and of the configuration that was chosen: for `memory_bytes`, where given, instead of `settings.memory`.
+    about pauses, and of the configuration that was chosen: for `memory_bytes`, where given, instead of
+    `settings.memory`.
     """
     made = folder.with_name(".training")
     shutil.rmtree(made, ignore_errors=True)

@@ -2,7 +2,9 @@
 
 import re
 
-__all__ = ["own_words"]
+__all__ = ["TASK", "own_words"]
+
+TASK = re.compile(r"\s*#{1,4}\s*task\s*:", re.IGNORECASE)  # how Open WebUI's templates begin
 
 _QUERY = (("<user_query>", "</user_query>"), ("<user_question>", "</user_question>"))
 MOST_READ = 12_000  # characters in which blocks are looked for; longer turns were put together by a program
@@ -12,7 +14,6 @@ _BLOCKS = re.compile(
     r"|<!--\s*SYSTEM CONTEXT.*?END SYSTEM CONTEXT\s*-->",
     re.DOTALL | re.IGNORECASE,
 )
-_TEMPLATE = re.compile(r"\s*#{1,4}\s*task\s*:", re.IGNORECASE)
 _LEARNED = re.compile(r"\s*use the following (?:pieces of )?(?:context|information)\b", re.IGNORECASE)
 _ASKED = re.compile(r"^\s*(?:query|question|user question|my question)\s*:\s*", re.IGNORECASE | re.MULTILINE)
 
@@ -24,7 +25,7 @@ def own_words(text: str) -> str:
         said, closed, _ = rest.partition(end)
         if found and closed:
             return said.strip()
-    around = _TEMPLATE.match(text) or _LEARNED.match(text)
+    around = TASK.match(text) or _LEARNED.match(text)
     if not around:
         return _without_blocks(text)
     _, closed, after = text.rpartition("</context>")

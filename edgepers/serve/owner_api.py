@@ -141,34 +141,29 @@ def owner_router(serving: Serving) -> APIRouter:
         serving.quiet.switch(session, learn=to.learn)
         return {"session": session, "learn": to.learn}
 
-    @router.get("/edgepers/healthz")
-    def health() -> dict[str, str]:
-        """Whether the server is up."""
-        return {"status": "ok"}
-
-    @router.get("/edgepers/metrics", response_class=PlainTextResponse)
-    def metrics() -> str:
-        """Numbers, as Prometheus reads them."""
-        return exposition(dict(_families(serving)))
-
+    _tell_how_it_is(router, serving, "/edgepers")
     return router
 
 
 def plain_router(serving: Serving) -> APIRouter:
     """The same health and numbers under the names that others give them; no upstream has these here."""
     router = APIRouter()
+    _tell_how_it_is(router, serving, "")
+    return router
 
-    @router.get("/healthz")
+
+def _tell_how_it_is(router: APIRouter, serving: Serving, under: str) -> None:
+    """Health and numbers, `under` a path."""
+
+    @router.get(f"{under}/healthz")
     def health() -> dict[str, str]:
         """Whether the server is up."""
         return {"status": "ok"}
 
-    @router.get("/metrics", response_class=PlainTextResponse)
+    @router.get(f"{under}/metrics", response_class=PlainTextResponse)
     def metrics() -> str:
         """Numbers, as Prometheus reads them."""
         return exposition(dict(_families(serving)))
-
-    return router
 
 
 def _families(serving: Serving) -> Iterator[tuple[str, tuple[str, str, Samples]]]:

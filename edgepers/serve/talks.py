@@ -4,7 +4,7 @@ import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from edgepers.streams.chats import Turn
 
@@ -24,11 +24,6 @@ class _Answer:
     at: float
 
 
-@dataclass(slots=True)
-class _Talk:
-    answers: list[_Answer] = field(default_factory=list)
-
-
 class Talks:
     """The last talks, as digests: no text is kept here.
 
@@ -39,29 +34,29 @@ class Talks:
     """
 
     def __init__(self) -> None:
-        self._talks: OrderedDict[str, _Talk] = OrderedDict()
+        self._talks: OrderedDict[str, list[_Answer]] = OrderedDict()
 
     def replaced(self, session: str, turns: Sequence[Turn], answer: str) -> tuple[int, ...]:
         """Positions of the answers that the one to these turns takes the place of; they are forgotten here."""
-        talk = self._talks.get(_name(session, turns))
-        if talk is None:
+        name = _name(session, turns)
+        answers = self._talks.get(name)
+        if answers is None:
             return ()
         depth, asked, said = _depth(turns), _digest(*turns), _digest(answer)
         if session:
-            gone = [one for one in talk.answers if one.depth >= depth]
+            gone = [one for one in answers if one.depth >= depth]
         else:
             since = time.monotonic() - AGAIN_SECONDS
-            gone = [one for one in talk.answers if one.asked == asked and one.said != said and one.at >= since]
-        talk.answers = [one for one in talk.answers if one not in gone]
+            gone = [one for one in answers if one.asked == asked and one.said != said and one.at >= since]
+        self._talks[name] = [one for one in answers if one not in gone]
         return tuple(one.position for one in gone)
 
     def note(self, session: str, turns: Sequence[Turn], answer: str, position: int) -> None:
         """Remember an answer by its position among the sets."""
         name = _name(session, turns)
-        talk = self._talks.setdefault(name, _Talk())
-        self._talks.move_to_end(name)
         found = _Answer(_depth(turns), _digest(*turns), _digest(answer), position, time.monotonic())
-        talk.answers = [*talk.answers, found][-MOST_ANSWERS:]
+        self._talks[name] = [*self._talks.get(name, ()), found][-MOST_ANSWERS:]
+        self._talks.move_to_end(name)
         if len(self._talks) > MOST_TALKS:
             self._talks.popitem(last=False)
 

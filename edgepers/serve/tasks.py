@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 
 from edgepers.model.prompts import Message
-from edgepers.serve.own_words import own_words
+from edgepers.serve.own_words import TASK, own_words
 
 __all__ = ["is_task"]
 
@@ -19,7 +19,6 @@ _SECTIONS = re.compile(
     r"|<chat_history>|<type>|\bJSON format:",
     re.IGNORECASE | re.MULTILINE,
 )
-_TASK = re.compile(r"\s*#{1,4}\s*task\s*:", re.IGNORECASE)
 _SPEAKS = re.compile(r"<chat_history>.*</chat_history>", re.DOTALL)
 
 _TALK = (
@@ -104,7 +103,7 @@ def _ends(text: str) -> str:
 
 def _of_template(said: str) -> bool:
     """Whether it is one of Open WebUI's task templates; the one that brings what was retrieved is an owner's turn."""
-    if not _TASK.match(said):
+    if not TASK.match(said):
         return False
     if "<context>" in said and not _SPEAKS.search(said):
         return False

@@ -1,12 +1,12 @@
 """Trees of messages, as chats with edited questions and answers made anew are stored: the branch that counts."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from edgepers.streams.form import JsonObject
 from edgepers.streams.notes import Notes
 
-__all__ = ["ANEW", "branch", "made_anew", "named_in", "newest"]
+__all__ = ["ANEW", "branch", "made_anew", "named_in", "newest", "unbranched"]
 
 ANEW = "an answer beside the branch that was last seen (made anew, or of another model)"
 
@@ -65,6 +65,11 @@ def branch(
 def named_in(nodes: Nodes, name: object) -> str | None:
     """The name of a node that is there; None for any other value."""
     return name if isinstance(name, str) and name in nodes else None
+
+
+def unbranched(parents: Sequence[object]) -> bool:
+    """Whether no message was answered twice, by what each message names as the one before it."""
+    return len(set(map(str, parents))) == len(parents)
 
 
 def _parents(nodes: Nodes, parent: str, children: str) -> dict[str, object]:

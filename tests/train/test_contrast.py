@@ -3,11 +3,10 @@ import torch
 
 from edgepers.train.beside import MAX_TOKENS
 from edgepers.train.contrast import Contrast
-from edgepers.train.loss import head_loss
-from edgepers.train.packing import pack, packing
+from edgepers.train.packing import packing
 from edgepers.train.recipe import Recipe
 from edgepers.train.trainer import train
-from tests.train.test_rehearsal import OWN, disturbed
+from tests.train.test_rehearsal import OWN, disturbed, loss
 
 WRONG = [
     ("What is my dog called?", "I am sorry, I am only a model."),
@@ -30,19 +29,13 @@ def test_the_loss_is_two_sigmoids_of_what_each_token_has_gained_on_the_base_mode
     try:
         with packing(llm) as states_of:
             contrast = Contrast(llm, states_of, WRONG, size=3, steps=1, seed=0)
-
-            def loss():
-                total = 0
-                for chosen in ([2, 0], [1]):  # two micro-batches
-                    states = states_of(pack([contrast.examples(0)[i] for i in chosen], llm.device))
-                    total = total + head_loss(states, llm.head, contrast.loss(0, chosen), llm.vocabulary)
-                return total
-
             llm.start_lora(4, 0).eval()
-            assert loss().item() == pytest.approx(1, abs=1e-5)  # LoRA begins as the base model
+            assert loss(llm, states_of, contrast, 0).item() == pytest.approx(
+                1, abs=1e-5
+            )  # LoRA begins as the base model
             llm.use_adapter(None)
             disturbed(llm)
-            value = loss()
+            value = loss(llm, states_of, contrast, 0)
         expected = [2 * torch.sigmoid(shares(llm, pair) - of).mean() for pair, of in zip(WRONG, base, strict=True)]
         assert value.item() == pytest.approx(sum(map(float, expected)) / 3, rel=1e-3)
         value.backward()

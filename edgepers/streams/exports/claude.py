@@ -1,6 +1,6 @@
 """Claude's conversations.json: messages in parts, of which the text counts."""
 
-from edgepers.streams.branches import branch, named_in
+from edgepers.streams.branches import branch, named_in, unbranched
 from edgepers.streams.chats import sets_of
 from edgepers.streams.contents import message_turn
 from edgepers.streams.form import Form, JsonObject, Way, has, identity_of
@@ -27,8 +27,8 @@ def _seen(record: JsonObject, messages: list[JsonObject], way: Way) -> list[Json
         return messages
     rooted = {name: {**node, _PARENT: named_in(nodes, node.get(_PARENT))} for name, node in nodes.items()}
     current = record.get("current_leaf_message_uuid")
-    if current is None and len(set(map(str, parents))) == len(parents):
-        current = str(messages[-1].get("uuid"))  # no message was answered twice
+    if current is None and unbranched(parents):
+        current = str(messages[-1].get("uuid"))
     return branch(
         rooted,
         named_in(rooted, current),

@@ -1,6 +1,6 @@
 """Grok's prod-grok-backend.json: conversations with their responses beside them."""
 
-from edgepers.streams.branches import branch, made_anew, named_in
+from edgepers.streams.branches import branch, made_anew, named_in, unbranched
 from edgepers.streams.chats import sets_of
 from edgepers.streams.contents import message_turn
 from edgepers.streams.form import Form, JsonObject, Way, identity_of
@@ -27,7 +27,7 @@ def _sets(record: JsonObject, way: Way) -> list[DialogueSet]:
 def _seen(messages: list[JsonObject], way: Way) -> list[JsonObject]:
     """The newest branch, where an answer was made anew or a question edited."""
     parents = [message.get("parent_response_id") for message in messages if message.get("parent_response_id")]
-    if len(set(map(str, parents))) == len(parents):
+    if unbranched(parents):
         return messages
     nodes = {str(message.get("_id")): dict(message) for message in messages}
     for node in nodes.values():

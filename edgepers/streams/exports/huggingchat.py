@@ -1,6 +1,6 @@
 """HuggingChat's conversations: a tree whose messages name their ancestors and children."""
 
-from edgepers.streams.branches import branch, made_anew
+from edgepers.streams.branches import branch, made_anew, unbranched
 from edgepers.streams.chats import Turn, sets_of
 from edgepers.streams.contents import message_turn, verdict_of
 from edgepers.streams.form import Form, JsonObject, Way, identity_of
@@ -28,7 +28,7 @@ def _sets(record: JsonObject, way: Way) -> list[DialogueSet]:
     else:
         nodes = {str(message.get("id")): {**message, _PARENT: _above(message)} for message in messages}
         parents = [node[_PARENT] for node in nodes.values()]
-        last = next(reversed(nodes)) if len(set(map(str, parents))) == len(parents) else None
+        last = next(reversed(nodes)) if unbranched(parents) else None
         found = branch(
             nodes, last, "messages", way.notes, named="current message", time=lambda node: node.get("createdAt")
         )
