@@ -107,13 +107,12 @@ def test_a_plan_is_near_what_a_training_takes(tmp_path, model):
     tokens, measured = map(int, done.stdout.split()[-2:])
     llm = shapes_of(str(name), on_cpu=True)
     step, adapter = step_bytes(llm, [(tokens - tokens // 2, tokens // 2)] * 4, ATTENTION, MemoryLayout())
-    predicted = sum(training_parts(step, adapter, llm.dtype.itemsize, lean_heap=True).values()) + sum(
-        llm.weight_bytes().values()
-    )
-    print(f"predicted {predicted / 1e6:.0f} MB, measured {measured / 1e6:.0f} MB")
-    assert (
-        0.75 < predicted / measured < 1.33
-    )  # the machine may be any; benchmarks/bench_memory.py is where the tenth is measured
+    parts = training_parts(step, adapter, llm.dtype.itemsize, lean_heap=True) | llm.weight_bytes()
+    predicted, libraries = sum(parts.values()), parts["libraries and heap"]
+    print(f"predicted {predicted / 1e6:.0f} MB, {libraries / 1e6:.0f} of it libraries; measured {measured / 1e6:.0f} MB")
+    # What libraries take is another on each machine, and much beside so small a model; the tenth is measured in
+    # benchmarks/bench_memory.py.
+    assert 0.95 * (predicted - libraries) < measured < predicted + 0.1 * libraries
 
 
 def test_parts_of_a_3b_shape_are_those_computed_by_hand(llama_3b):

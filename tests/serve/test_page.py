@@ -161,9 +161,33 @@ def test_what_it_knows_is_found_corrected_and_taken_away(owner, visit):
         assert download.value.path().read_text().count("\n") == 2
 
 
+def test_a_look_at_the_server_takes_nothing_from_under_a_persons_hand(owner, visit):
+    places = talk(owner, (DOG, "A dog."), ("Where do I live?", "In a house."))
+    with running(owner) as server:
+        tab = visit(server.address + "/#knows")
+        page = tab.page
+        dog, house = (page.locator("#knows-sets > li").filter(has_text=text) for text in (DOG, "Where do I live?"))
+
+        def looks():
+            """It sees what another program has said of both sets, and draws what has changed."""
+            with page.expect_response(lambda got: "/edgepers/sets?" in got.url), server.http() as http:
+                http.post(f"/edgepers/sets/{places[1]}/verdict", json={"verdict": "good"})
+                page.evaluate("document.dispatchEvent(new Event('changed'))")
+            house.get_by_text("Good", exact=True).wait_for()
+
+        tab.correct(dog, MOON)
+        dog.get_by_role("button", name="Forget").click()
+        looks()
+        assert page.evaluate("document.activeElement.textContent") == "Forget for good"
+        dog.get_by_role("button", name="Keep").click()
+        dog.get_by_role("button", name="Undo").click()
+        tab.sees("Taken back.")
+        assert owner.buffer.get(places[0]).verdict == ""
+
+
 @pytest.mark.parametrize("where", ["kept", "streamed"])
 def test_hostile_text_is_shown_as_text(owner, visit, where):
-    long = HOSTILE * (1 if where == "kept" else 4000)  # 800 KB
+    long = HOSTILE * (1 if where == "kept" else 500)  # 100 KB
     talk(owner, (HOSTILE, HOSTILE))
     with running(owner) as server:
         tab = visit(server.address)

@@ -1,6 +1,6 @@
 // What awaits an answer: one at a time, in the order in which asking teaches most.
 
-import { $, api, asked as question, button, capital, make, part } from "./lib.js";
+import { $, alreadyDrawn, api, asked as question, button, capital, inUse, make, part } from "./lib.js";
 import { certain, correction, forget, judge, takeBack } from "./verbs.js";
 
 const WORDS = { good: "Noted: good.", corrected: "Noted: it will learn that.", skipped: "Skipped." };
@@ -9,8 +9,8 @@ let last = null; // the set that undo is about
 
 export async function refresh() {
   const { requests } = await api("/edgepers/requests");
-  const editing = $("asks-body").querySelector("form, [role=group]") && requests.some((one) => one.set === current);
-  if (!editing) draw(requests, false);
+  const editing = inUse($("asks-body")) && requests.some((one) => one.set === current);
+  if (!editing && !alreadyDrawn($("asks-body"), requests)) draw(requests, false);
 }
 
 function draw(requests, focus) {
@@ -64,7 +64,9 @@ async function act(set, said, doing) {
 async function next() {
   document.dispatchEvent(new Event("changed"));
   try {
-    draw((await api("/edgepers/requests")).requests, true);
+    const { requests } = await api("/edgepers/requests");
+    alreadyDrawn($("asks-body"), requests);
+    draw(requests, true);
   } catch (error) {
     $("asks-said").textContent = error.message;
   }

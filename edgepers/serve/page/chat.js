@@ -1,6 +1,6 @@
 // The talk: streamed answers, the base model's beside them, and what its owner says of each.
 
-import { $, api, button, make, request, speak } from "./lib.js";
+import { $, alreadyDrawn, api, button, make, request, speak } from "./lib.js";
 import { certain, correction, forget, judge, mark, takeBack } from "./verbs.js";
 
 const STORE = "edgepers-talk"; // in this tab alone, so that a reload loses nothing
@@ -31,7 +31,9 @@ export async function refresh() {
   const { data } = await api("/v1/models");
   const names = data.map((one) => one.id);
   if (!names.includes(talk.model)) talk.model = names.includes("personal") ? "personal" : (names[0] ?? "");
-  $("chat-model").replaceChildren(...names.map((name) => make("option", { value: name, selected: name === talk.model }, name)));
+  if (!alreadyDrawn($("chat-model"), names, talk.model)) {
+    $("chat-model").replaceChildren(...names.map((name) => make("option", { value: name, selected: name === talk.model }, name)));
+  }
   $("chat-beside").closest("label").hidden = !names.includes("base");
 }
 

@@ -1,9 +1,9 @@
 // What it knows of its owner: everything kept, to search, to correct and to forget.
 
-import { $, api, asked, button, capital, make, part } from "./lib.js";
+import { $, api, asked, button, capital, inUse, make, part } from "./lib.js";
 import { certain, correction, forget, judge, mark, takeBack } from "./verbs.js";
 
-let drawn = [];
+let cards = new Map(); // by set: its item, and what is drawn in it
 
 const path = (before, most = 20) => {
   const query = new URLSearchParams({ matching: $("knows-text").value, most });
@@ -12,32 +12,46 @@ const path = (before, most = 20) => {
 };
 
 export async function refresh() {
-  if ($("knows-sets").querySelector("form, [role=group]")) return; // something is being written
-  const found = await api(path(undefined, Math.min(Math.max(drawn.length, 20), 200)));
-  $("knows-sets").replaceChildren();
-  drawn = [];
-  add(found);
-  const sets = found.count === 1 ? "1 exchange" : `${found.count} exchanges`;
-  $("knows-said").textContent = $("knows-text").value.trim()
-    ? `${sets} found.`
-    : found.count
-      ? `${sets} kept on this device, encrypted.`
-      : "Nothing yet. What is worth learning from your talks is kept here.";
-}
-
-function add({ sets, more }) {
-  drawn.push(...sets.map((one) => one.set));
-  $("knows-sets").append(...sets.map(card));
+  const { sets, count, more } = await api(path(undefined, Math.min(Math.max(cards.size, 20), 200)));
+  show(sets);
   $("knows-more").hidden = !more;
+  const found = count === 1 ? "1 exchange" : `${count} exchanges`;
+  say(
+    "knows-said",
+    $("knows-text").value.trim()
+      ? `${found} found.`
+      : count
+        ? `${found} kept on this device, encrypted.`
+        : "Nothing yet. What is worth learning from your talks is kept here.",
+  );
 }
 
-function card(kept) {
-  const item = make("li", { class: "card" });
-  fill(item, kept);
-  return item;
+/** Say something, once. */
+function say(place, text) {
+  if ($(place).textContent !== text) $(place).textContent = text;
 }
 
-function fill(item, kept, undo = false) {
+/** Draw sets in their order. A card that is in use, or that says the same as before, is left alone. */
+function show(sets) {
+  const old = cards;
+  cards = new Map();
+  for (const kept of sets) {
+    const card = old.get(kept.set) ?? { item: make("li", { class: "card" }), kept: null };
+    cards.set(kept.set, card);
+    if (!inUse(card.item) && !alike(card.kept, kept)) fill(card, kept);
+  }
+  const list = $("knows-sets");
+  for (const [set, { item }] of old) if (!cards.has(set)) item.remove();
+  [...cards.values()].forEach(({ item }, place) => {
+    if (list.children[place] !== item) list.insertBefore(item, list.children[place] ?? null);
+  });
+}
+
+const alike = (one, other) => one !== null && ["question", "earlier", "response", "verdict", "reference"].every((name) => one[name] === other[name]);
+
+function fill(card, kept, undo = null) {
+  card.kept = kept;
+  const { item } = card;
   const verbs = make("div");
   const corrected = kept.reference !== null;
   item.replaceChildren(
@@ -50,15 +64,16 @@ function fill(item, kept, undo = false) {
     choices();
     verbs.querySelector("button").focus();
   };
-  const act = async (doing, redraw) => {
+  const act = async (doing, redraw, said) => {
     try {
       const done = await doing();
+      say("knows-done", said ?? `${capital(done.message)}.`);
       redraw(done);
       document.dispatchEvent(new Event("changed"));
       return done;
     } catch (error) {
       choices();
-      $("knows-said").textContent = error.message;
+      say("knows-done", error.message);
       return null;
     }
   };
@@ -66,9 +81,8 @@ function fill(item, kept, undo = false) {
     act(
       () => judge(kept.set, verdict, text),
       (done) => {
-        $("knows-said").textContent = `${capital(done.message)}.`;
         const reference = done.verdict === "corrected" ? text : null;
-        fill(item, done.verdict ? { ...kept, verdict: done.verdict, reference } : kept, kept);
+        fill(card, done.verdict ? { ...kept, verdict: done.verdict, reference } : kept, kept);
         item.querySelector("button").focus();
       },
     );
@@ -78,10 +92,9 @@ function fill(item, kept, undo = false) {
     const sure = () =>
       act(
         () => forget(kept.set),
-        (done) => {
+        () => {
           item.remove();
-          drawn = drawn.filter((set) => set !== kept.set);
-          $("knows-said").textContent = `${capital(done.message)}.`;
+          cards.delete(kept.set);
           $("h-knows").focus();
         },
       );
@@ -89,10 +102,10 @@ function fill(item, kept, undo = false) {
       act(
         () => takeBack(kept.set),
         () => {
-          $("knows-said").textContent = "Taken back.";
-          fill(item, undo);
+          fill(card, undo);
           item.querySelector("button").focus();
         },
+        "Taken back.",
       );
     const row = [mark(kept.verdict)];
     if (!kept.verdict) row.push(button("Good", () => judged("good")));
@@ -107,16 +120,18 @@ function fill(item, kept, undo = false) {
 export function begin() {
   $("knows-form").addEventListener("submit", (event) => {
     event.preventDefault();
-    drawn = [];
-    refresh().catch((error) => ($("knows-said").textContent = error.message));
+    say("knows-done", "");
+    refresh().catch((error) => say("knows-done", error.message));
   });
   $("knows-more").addEventListener("click", async () => {
     try {
-      const first = drawn.length;
-      add(await api(path(drawn[first - 1])));
-      $("knows-sets").children[first]?.querySelector("button").focus();
+      const known = [...cards.values()].map(({ kept }) => kept);
+      const { sets, more } = await api(path(known.at(-1)?.set));
+      show([...known, ...sets]);
+      $("knows-more").hidden = !more;
+      $("knows-sets").children[known.length]?.querySelector("button").focus();
     } catch (error) {
-      $("knows-said").textContent = error.message;
+      say("knows-done", error.message);
     }
   });
 }

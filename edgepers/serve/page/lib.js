@@ -2,6 +2,9 @@
 
 export const $ = (id) => document.getElementById(id);
 
+const MOST_SPOKEN = 2000; // characters at once
+const of = new WeakMap(); // what places are drawn of
+
 /** An element; properties beginning with "on" are listeners, others attributes; children are elements or text. */
 export function make(name, properties = {}, ...children) {
   const element = document.createElement(name);
@@ -66,10 +69,21 @@ export async function request(path, { method = "GET", body, headers = {}, signal
 /** The same, read as JSON. */
 export const api = async (path, options) => (await request(path, options)).json();
 
-/** Say something to who hears the page. */
+/** Say something to who hears the page; a text without end in part, since the rest is there to be read. */
 export function speak(text) {
-  $("spoken").textContent = text;
+  $("spoken").textContent = text.length > MOST_SPOKEN ? `${text.slice(0, MOST_SPOKEN)} …` : text;
 }
+
+/** Whether elements are already drawn of these values. Where they are, they are left alone, and with them the focus. */
+export function alreadyDrawn(place, ...values) {
+  const now = JSON.stringify(values);
+  const same = of.get(place) === now;
+  of.set(place, now);
+  return same;
+}
+
+/** Whether something is being written or asked in a place; what is under a person's hand is not drawn anew. */
+export const inUse = (place) => place.querySelector("form, [role=group]") !== null;
 
 /** A line over the page; it goes by itself where it is not to stay. */
 export function notice(text, stays = false) {

@@ -1,6 +1,6 @@
 // Rounds of learning: the one that is under way, and what each has come to.
 
-import { $, api, button, capital, doing, make, number } from "./lib.js";
+import { $, alreadyDrawn, api, button, capital, doing, inUse, make, number } from "./lib.js";
 import { certain } from "./verbs.js";
 
 const WIDTH = 600;
@@ -11,7 +11,7 @@ let published = null;
 export async function refresh() {
   const { rounds } = await api("/edgepers/rounds");
   await Promise.all(rounds.filter((one) => one.train_steps && !curves.has(one.round)).map(read));
-  if ($("rounds-list").querySelector("[role=group]")) return; // a question is being answered
+  if (inUse($("rounds-list")) || alreadyDrawn($("rounds-list"), rounds, published, $("rounds-now").hidden)) return;
   $("rounds-list").replaceChildren(...rounds.reverse().map(card));
   if (!rounds.length && $("rounds-now").hidden) {
     $("rounds-list").replaceChildren(make("li", { class: "empty" }, "No round yet. A round learns from what you called good or corrected; it begins by itself when enough was said and the device is idle."));
@@ -73,10 +73,11 @@ function rollBack(verbs) {
     try {
       const done = await api("/edgepers/rollback", { method: "POST" });
       $("rounds-said").textContent = `Rolled back. Now ${done.published ? `adapter ${done.published}` : "the base model"} answers.`;
+      verbs.replaceChildren();
     } catch (error) {
       $("rounds-said").textContent = error.message;
+      rollBack(verbs);
     }
-    verbs.replaceChildren();
     document.dispatchEvent(new Event("changed"));
     $("h-rounds").focus();
   };
