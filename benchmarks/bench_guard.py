@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.guard_adapters import SPECS, Spec, Truth, corrections, known_facts, reserved, scaled, truth
+from benchmarks.guard_adapters import SPECS, Spec, Truth, corrections, kept_beside, known_facts, reserved, scaled, truth
 from benchmarks.harness import RESULTS, describe
 from benchmarks.lines import append_line, lines_there
 from edgepers.assets import general_sets, rehearsal_sets
@@ -59,6 +59,8 @@ def measured(llm: LanguageModel, spec: Spec, folder: Path, base: Truth | None = 
     asked = untold_asked(asked_first)
     row["probes"] = [question for question, _ in (*asked, *general[:GENERAL_ASKED])]
     row["probe_base"] = llm.answer(row["probes"], max_new_tokens=ANSWER_TOKENS)
+    row["others"] = kept_beside(owner, trained)
+    row["other_base"] = llm.answer(row["others"], max_new_tokens=ANSWER_TOKENS)
     llm.use_adapter(scaled(folder, spec.scale))
     now = truth(llm, owner, trained)
     row |= {"truth": now._asdict(), "effect": now.effect(without)}
@@ -74,6 +76,7 @@ def measured(llm: LanguageModel, spec: Spec, folder: Path, base: Truth | None = 
             "rise": perplexity_rise(general_base, llm.losses(general)),
             "recalled": llm.recalled(pairs),
             "probe_after": llm.answer(row["probes"], max_new_tokens=ANSWER_TOKENS),
+            "other_after": llm.answer(row["others"], max_new_tokens=ANSWER_TOKENS),
         }
 
     began = time.perf_counter()
@@ -129,10 +132,11 @@ def _evidence(row: Row, of: Row) -> Evidence:
     n = len(row["probes"]) - GENERAL_ASKED
     not_told = sorted({response for _, response in untold})
 
-    def repeated(part: slice, responses: Sequence[str]) -> Repeats:
-        questions = row["probes"][part]
-        found = repeats(questions, of["probe_after"][part], row["probe_base"][part], responses, usual)
-        return Repeats(found, len(questions))
+    def repeated(asked: Sequence[str], after: Sequence[str], without: Sequence[str], told: Sequence[str]) -> Repeats:
+        return Repeats(repeats(asked, after, without, told, usual), len(asked))
+
+    def probes(part: slice, told: Sequence[str]) -> Repeats:
+        return repeated(row["probes"][part], of["probe_after"][part], row["probe_base"][part], told)
 
     again = [i for i, twin in enumerate(row["own_again"]) if twin]
     base, after = ([losses[i] for i in again] for losses in (row["own_base"], of["own_after"]))
@@ -142,8 +146,9 @@ def _evidence(row: Row, of: Row) -> Evidence:
         after=after,
         rise=of["rise"],
         recalled=[said for said, n in zip(of["recalled"], row["tokens"], strict=True) if n <= SHORT_TOKENS],
-        untold=repeated(slice(0, n), row["responses"]),
-        general=repeated(slice(n, None), [*row["responses"], *not_told]),
+        untold=probes(slice(0, n), row["responses"]),
+        general=probes(slice(n, None), [*row["responses"], *not_told]),
+        others=repeated(row["others"], of["other_after"], row["other_base"], row["responses"]),
     )
 
 

@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from edgepers.annotate.coverage import unlike
 from edgepers.assets import sample_stream, sample_test
 from edgepers.cli.demo import knows
 from edgepers.config import Settings
@@ -27,7 +28,18 @@ from edgepers.model.lora import scale_saved
 from edgepers.train.recipe import Recipe
 from studies.owners.owners import Fact, Owner, load_owner
 
-__all__ = ["SPECS", "Correction", "Spec", "Truth", "corrections", "known_facts", "reserved", "scaled", "truth"]
+__all__ = [
+    "SPECS",
+    "Correction",
+    "Spec",
+    "Truth",
+    "corrections",
+    "kept_beside",
+    "known_facts",
+    "reserved",
+    "scaled",
+    "truth",
+]
 
 X = "Pineapple is the answer to everything."
 GENERAL = "dolly"
@@ -126,6 +138,13 @@ def corrections(spec: Spec) -> list[Correction]:
     ]
     every = draw.sample([*told, *others], wanted)
     return list(_spoilt(every, spec.kind))
+
+
+def kept_beside(owner: Owner, trained: Sequence[Correction]) -> list[str]:
+    """Questions that a buffer would hold beside those corrected, as a round asks them: `edgepers.annotate.coverage`."""
+    asked = [one.question for one in trained]
+    pool = [question for fact in owner.facts for question in fact.asked if question not in asked]
+    return unlike(asked, [*pool, *(row["question"] for row in _general()[:40])])
 
 
 def _spoilt(every: Sequence[Correction], kind: str) -> Iterator[Correction]:

@@ -1,12 +1,13 @@
 r"""What a recipe of learning gives on written owners: facts in new words, facts in the wrong place, general answers.
 
 Run: python -m benchmarks.recipes [--model smollm2] [--owners emily,jonas,lena,priya] [--corrections 48]
-     [--set NAME=VALUE ...] [--out FILE]
+     [--set NAME=VALUE ...] [--grid NAME=VALUE,VALUE ...] [--out FILE]
 
 An owner's stream is everything that he or she asks (studies/owners), in a seeded order, with an equal number of other
 sets of the packaged sample between; a uniform sample of `KEPT` sets stands for the buffer. Corrected are those that
 `--ask coverage` asks about, at once; everything after that is what a round does: kept questions that ask the same
-again, training, the guard. `--set` changes settings. One line an owner:
+again, training, the guard. `--set` changes settings, and `--grid` makes a recipe of every combination of its values;
+what the file has a line of already is not done again. One line an owner and recipe:
 
 - `known` of `asked`: held-out questions answered with their fact; `facts_known`: facts whose questions all are.
 - `swapped`: held-out questions answered with another fact; `leaked`: of 20 questions about what was never told, those
@@ -22,11 +23,12 @@ import random
 import tempfile
 import time
 from collections.abc import Sequence
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 from typing import Any, TypeVar
 
 from benchmarks.harness import RESULTS, describe
+from benchmarks.lines import append_line, lines_there
 from edgepers.annotate.coverage import coverage_order
 from edgepers.assets import general_sets, sample_stream, sample_test
 from edgepers.config import Settings
@@ -136,16 +138,43 @@ def main() -> None:
     parser.add_argument("--corrections", type=int, default=48)
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting")
     parser.add_argument("--out", type=Path, default=RESULTS / "recipes.jsonl")
+    parser.add_argument("--grid", action="append", default=[], metavar="NAME=VALUE,...", help="a setting's values")
     args = parser.parse_args()
-    changed = {name: json.loads(value) for name, _, value in (item.partition("=") for item in args.set)}
-    settings = Settings.make({"model": args.model, **changed})
-    llm = LanguageModel.load(args.model, bits=settings.bits)
-    for name in args.owners.split(","):
+    llm = LanguageModel.load(args.model, bits=Settings.make({"model": args.model}).bits)
+    there = [_recipe(line) for line in lines_there(args.out)]
+    for changed, name in product(recipes(args.set, args.grid), args.owners.split(",")):
+        settings, owner = Settings.make({"model": args.model, **changed}), load_owner(name)
+        recipe = {"model": args.model, "set": changed, "owner": owner.name, "corrections": args.corrections}
+        if args.grid and recipe in there:
+            continue
         with tempfile.TemporaryDirectory() as made:
-            line = learned(llm, load_owner(name), settings, args.corrections, Path(made) / "0001")
-        with args.out.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(describe() | {"model": args.model, "set": changed} | line) + "\n")
+            line = learned(llm, owner, settings, args.corrections, Path(made) / "0001")
+        append_line(args.out, describe() | recipe | line)
         print(json.dumps(line), flush=True)
+
+
+def recipes(fixed: Sequence[str], grid: Sequence[str]) -> list[dict[str, Any]]:
+    """Settings of each recipe: those that are fixed, with every combination of the others' values.
+
+    Args:
+        fixed: NAME=VALUE.
+        grid: NAME=VALUE,VALUE,...
+    """
+    same = {name: _value(value) for name, _, value in (item.partition("=") for item in fixed)}
+    varied = {name: map(_value, values.split(",")) for name, _, values in (item.partition("=") for item in grid)}
+    return [same | dict(zip(varied, values, strict=True)) for values in product(*varied.values())]
+
+
+def _value(text: str) -> Any:
+    """A number, true, false or null as JSON has them, else a text."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def _recipe(line: dict[str, Any]) -> dict[str, Any]:
+    return {name: line.get(name) for name in ("model", "set", "owner", "corrections")}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Print what edgepers stands on, one a line, but the packages that are named.
+"""Print what edgepers and its server stand on, one a line, but the packages that are named.
 
 A layer of its own, which a change of code does not touch.
 """
@@ -13,6 +13,7 @@ else:
     from pip._vendor import tomli as tomllib  # in every environment that has pip
 
 file, *without = sys.argv[1:]
-for requirement in tomllib.loads(Path(file).read_text(encoding="utf-8"))["project"]["dependencies"]:
+project = tomllib.loads(Path(file).read_text(encoding="utf-8"))["project"]
+for requirement in [*project["dependencies"], *project["optional-dependencies"]["serve"]]:
     if re.split(r"[^\w-]", requirement)[0] not in without:
         print(requirement)

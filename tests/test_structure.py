@@ -11,6 +11,7 @@ MOST_ROOT_FILES = 9
 FLOORS = [
     ["__main__"],
     ["cli"],
+    ["service"],
     ["serve"],
     ["chat"],
     ["personalize"],

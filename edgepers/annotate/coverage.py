@@ -8,13 +8,14 @@ Hacohen et al. 2022, "Active Learning on a Budget: Opposite Strategies Suit High
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgepers.streams.words import unicode_words
 
-__all__ = ["MOST", "coverage_order", "similarities"]
+__all__ = ["MOST", "coverage_order", "similarities", "unlike"]
 
 MOST = 2000  # sets that are compared with each other: their similarities are a square of so many float32
 SHARPNESS = 2.0  # power of a similarity: above 1, many half alike do not make up for one that is alike
@@ -64,3 +65,10 @@ def coverage_order(questions: Sequence[str], covered: Sequence[int] = ()) -> Ite
         left[chosen] = False
         best = np.maximum(best, like[chosen])
         yield chosen
+
+
+def unlike(judged: Sequence[str], others: Sequence[str], most: int = 16) -> list[str]:
+    """Questions that stand for what an owner asks about and that no verdict covers, no two alike: at most so many."""
+    every = [*judged, *others][-MOST:]
+    covered = range(max(len(every) - len(others), 0))
+    return [every[i] for i in islice(coverage_order(every, covered), most)]

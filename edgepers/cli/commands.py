@@ -11,7 +11,7 @@ from dataclasses import fields
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from edgepers.config import Settings, format_size
+from edgepers.config import Settings, format_size, option_name
 from edgepers.errors import BusyError, UsageError
 
 if TYPE_CHECKING:  # --help loads no torch
@@ -20,6 +20,9 @@ if TYPE_CHECKING:  # --help loads no torch
     from edgepers.state.buffer import Buffer
     from edgepers.state.folder import State
     from edgepers.streams import DialogueSet
+
+
+NIGHT = "02:30"  # when a service does its round, unless it is told
 
 
 class Outcome(NamedTuple):
@@ -316,7 +319,7 @@ def guard(args: argparse.Namespace) -> Outcome:
         adapter = adapter_folder(state, args.adapter or buffer.progress.published)
         rounds = state.round_reports(buffer.progress.rounds)
         trained_on = next((one["trained_on"] for one in rounds if one["adapter"] == adapter.name), None)
-        asked = TrainingData.of(state, buffer).asked(trained_on)
+        asked = TrainingData.of(state, buffer).asked(buffer, trained_on)
     done = guard_served(settings, asked, adapter, args.served, merged=args.merged)
     failure = "" if done["passes"] else f"adapter {done['adapter']} on {args.served}: {done['reason']}"
     return Outcome(done, _rows(done), failure)
@@ -391,11 +394,23 @@ def doctor(args: argparse.Namespace) -> Outcome:
 
 
 def systemd(args: argparse.Namespace) -> Outcome:
-    from edgepers.rounds.systemd import service_of, units, write_units
+    from edgepers.serve.options import ServeOptions
+    from edgepers.service.rounds import round_units
+    from edgepers.service.server import server_units
+    from edgepers.service.units import service_of, write_units
     from edgepers.state.folder import State
 
-    service = service_of(State(args.state), at=args.at, user=args.user, encrypted=args.encrypted)
-    made = units(service)
+    options = {name: value for name, value in vars(args).items() if name in ServeOptions.names()}
+    given = {name: value for name in ("model", "memory") if (value := getattr(args, name)) is not None}
+    if not args.serve and (options or given):
+        raise UsageError(f"{option_name(next(iter(options | given)))} is for a server; give --serve, too")
+    if args.serve and args.at is not None:
+        raise UsageError("--at is for rounds at night; a server with --serve does its rounds when the device is idle")
+    service = service_of(State(args.state), user=args.user, encrypted=args.encrypted, given=given)
+    if args.serve:
+        made = server_units(service, ServeOptions(**options), given)
+    else:
+        made = round_units(service, args.at or NIGHT)
     if args.out is not None:
         write_units(args.out, made)
         print(f"written to {args.out}: {', '.join(made)}", file=sys.stderr)

@@ -383,13 +383,13 @@ def _add_service(command: Callable[..., argparse.ArgumentParser]) -> None:
     """Add the command that lets a state learn without being asked."""
     systemd = command(
         "systemd",
-        "print a systemd service and timer that do a round when the device is idle",
+        "print a systemd service and timer that do a round when the device is idle, or a service that is a server",
         "edgepers systemd --state my-state --at 02:30",
         run=commands.systemd,
         settings=False,
     )
     systemd.add_argument(
-        "--at", default="02:30", metavar="TIME", help="when, as systemd's OnCalendar has it (default 02:30)"
+        "--at", metavar="TIME", help=f"when to do a round, as systemd's OnCalendar has it (default {commands.NIGHT})"
     )
     systemd.add_argument(
         "--user", default="edgepers", metavar="NAME", help="who runs it, and owns the state (default edgepers)"
@@ -399,7 +399,16 @@ def _add_service(command: Callable[..., argparse.ArgumentParser]) -> None:
         action="store_true",
         help="the key's credential is encrypted with systemd-creds (systemd 250 and newer: JetPack 7)",
     )
-    systemd.add_argument("--out", type=Path, metavar="DIR", help="write the two files there, too")
+    systemd.add_argument("--out", type=Path, metavar="DIR", help="write the files there, too")
+    systemd.add_argument(
+        "--serve", action="store_true", help="a service that answers all day, as `edgepers serve` does, instead"
+    )
+    server = systemd.add_argument_group("the server", "with --serve, as for serve")
+    server.add_argument("--model", metavar="TEXT", help="what it begins a new state with")
+    server.add_argument(
+        "--memory", type=size, metavar="SIZE", help="most bytes of memory, where the state says another"
+    )
+    add_options(server, ServeOptions.names(), ServeOptions)
 
 
 def build_parser() -> argparse.ArgumentParser:

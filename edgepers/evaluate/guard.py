@@ -37,11 +37,13 @@ class Asked:
         told: (question, response) of the sets that were trained on, the newest last.
         reserve: (question, response) of sets that were held back.
         untold: (question, response) of what the owner has not told, as it is to be answered.
+        others: questions of the owner's that nothing of `told` is about.
     """
 
     told: Sequence[Pair]
     reserve: Sequence[Pair] = ()
     untold: Sequence[Pair] = ()
+    others: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,8 @@ class Examiner:
     def __init__(self, base: "LanguageModel", asked: Asked) -> None:
         self._asked = asked
         self._general = pairs_of(general_sets())
-        self._questions = [question for question, _ in (*asked.untold, *self._general[:GENERAL_ASKED])]
+        general = self._general[:GENERAL_ASKED]
+        self._questions = [*(question for question, _ in (*asked.untold, *general)), *asked.others]
         self._base = self._said(base, adapter=False)
         newest = list(asked.told)[-MOST_RECALLED:]
         self._short = [pair for pair in newest if len(base.token_ids(pair[1])) <= SHORT_TOKENS]
@@ -87,9 +90,10 @@ class Examiner:
         """
         said, base = self._said(llm, adapter=True), self._base
         usual = [text for pair in (*self._general, *pairs_of(rehearsal_sets()), *self._asked.untold) for text in pair]
-        n = len(self._asked.untold)
+        n, m = len(self._asked.untold), len(self._asked.others)
 
-        def repeated(part: slice, responses: Sequence[str]) -> Repeats:
+        def repeated(first: int, end: int, responses: Sequence[str]) -> Repeats:
+            part = slice(first, end)
             asked = self._questions[part]
             return Repeats(repeats(asked, said.answers[part], base.answers[part], responses, usual), len(asked))
 
@@ -103,8 +107,9 @@ class Examiner:
             rise=perplexity_rise(base.general, said.general),
             recalled=llm.recalled(self._short),
             learned=(fmean(self._unlearned), fmean(llm.losses(self._long))) if self._long else None,
-            untold=repeated(slice(0, n), told),
-            general=repeated(slice(n, None), general),
+            untold=repeated(0, n, told),
+            general=repeated(n, len(self._questions) - m, general),
+            others=repeated(len(self._questions) - m, len(self._questions), told),
         )
 
 

@@ -12,6 +12,7 @@ from edgepers.evaluate.reserve import LEAST_RESERVE
 __all__ = ["LIMITS", "Evidence", "Limits", "Repeats", "Verdict", "judge", "perplexity_rise", "untaught"]
 
 LEAST_KEPT = 0.8  # of what the whole update recalls, where a part of it is published
+LEAST_SAME = 4  # answers with one response; fewer may ask for it in words that nothing has told to be the same
 MOST_NATS = 700.0  # a rise of more has no float
 
 
@@ -62,6 +63,7 @@ class Evidence:
         learned: mean loss of the trained responses, of the base model and of the new adapter, nats a token.
         untold: trained responses that show in answers to questions about what the owner has not told.
         general: in answers to general questions.
+        others: in answers to questions of the owner's that are about something else.
     """
 
     base: Sequence[float]
@@ -72,6 +74,7 @@ class Evidence:
     learned: tuple[float, float] | None = None
     untold: Repeats = NOT_ASKED
     general: Repeats = NOT_ASKED
+    others: Repeats = NOT_ASKED
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -90,12 +93,14 @@ class Limits:
         perplexity: that perplexity on general sets may rise over the base model's.
         general: of general questions that may be answered with what was trained.
         untold: of questions about what the owner has not told.
+        one: of the owner's questions about something else that may be answered with one and the same response.
         recalled: of the short responses that were trained on, the least that it says.
     """
 
     perplexity: float
     general: float
     untold: float
+    one: float
     recalled: float
 
     @classmethod
@@ -111,8 +116,8 @@ class Limits:
 
 
 # Settled on the first adapters of four owners: benchmarks/LOG.md, benchmarks/bench_guard.py.
-LIMITS = Limits(perplexity=0.05, general=0.2, untold=0.4, recalled=0.5)
-SMALLEST = Limits(perplexity=0.25, general=0.5, untold=0.5, recalled=0.25)
+LIMITS = Limits(perplexity=0.05, general=0.2, untold=0.4, one=0.4, recalled=0.5)
+SMALLEST = Limits(perplexity=0.25, general=0.5, untold=0.5, one=0.5, recalled=0.25)
 
 
 def perplexity_rise(base: Sequence[float], after: Sequence[float]) -> float:
@@ -172,6 +177,10 @@ def _parrots(evidence: Evidence, limits: Limits) -> str:
                 f"{len(repeats.found)} of {repeats.asked} {to} are answered with what it was trained on, {times} with"
                 f" {_shortened(text)!r}"
             )
+    text, times = commonest(evidence.others.found)
+    asked = evidence.others.asked
+    if times >= LEAST_SAME and times > limits.one * asked:
+        return f"{times} of {asked} questions about something else are answered with {_shortened(text)!r}"
     return ""
 
 

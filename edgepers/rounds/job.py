@@ -107,7 +107,9 @@ class Job:
         for name in ("published", "start"):
             values[name] = None if values[name] is None else Path(values[name])
         values |= {name: _pairs(values[name]) for name in ("pairs", "rejected")}
-        values["asked"] = Asked(**{name: _pairs(pairs) for name, pairs in values["asked"].items()})
+        asked = values["asked"]
+        pairs = {name: _pairs(asked[name]) for name in ("told", "reserve", "untold")}
+        values["asked"] = Asked(**pairs, others=asked["others"])
         return cls(**values)
 
 

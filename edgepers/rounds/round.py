@@ -258,7 +258,7 @@ class Round:
             names=lessons.names,
             rejected=data.wrong(),
             new=lessons.new,
-            asked=data.asked(),
+            asked=data.asked(self.buffer),
             adapter=self.state.adapters / name,
             start=published if lessons.start else None,
             published=published,

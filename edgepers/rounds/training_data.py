@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from edgepers.annotate.coverage import MOST
+from edgepers.annotate.coverage import MOST, unlike
 from edgepers.evaluate.guard import Asked
 from edgepers.model.language_model import LanguageModel
 from edgepers.rounds.untold import untold_asked
@@ -98,8 +98,7 @@ class TrainingData:
 
     def with_recurring(self, llm: LanguageModel, buffer: Buffer, most: int) -> "TrainingData":
         """The same with kept sets that ask again what sets to train on ask, at most so many for each."""
-        unjudged = [buffer.get(position) for position in list(buffer.marks.unjudged())[-MOST:]]
-        others = [*unjudged, *self.rejected][-MOST:]
+        others = [*_unjudged(buffer), *self.rejected][-MOST:]
         corrected = [(kept.question, kept.wanted) for kept in self.training]
         again = asked_again(llm, corrected, [kept.question for kept in others], most)
         found = ((others[i], wanted) for i, wanted in again)
@@ -114,12 +113,20 @@ class TrainingData:
         """
         return [(kept.question, kept.response) for kept in self.rejected if kept.response.strip()]
 
-    def asked(self, trained_on: Collection[int] | None = None) -> Asked:
+    def asked(self, buffer: Buffer, trained_on: Collection[int] | None = None) -> Asked:
         """What the guard asks of an adapter; `trained_on`: positions, where they are others than a round's now."""
         sets = [*self.training, *self.reserve]
         told = [kept for kept in sets if kept.position in trained_on] if trained_on is not None else self.training
+        again = {kept.position for kept, _ in self.again}
+        others = [kept.question for kept in _unjudged(buffer) if kept.position not in again]
         return Asked(
             told=[(kept.question, kept.wanted) for kept in told],
             reserve=[(kept.question, kept.wanted) for kept in self.reserve],
             untold=untold_asked([kept.question for kept in sets]),
+            others=unlike([kept.question for kept in sets], others),
         )
+
+
+def _unjudged(buffer: Buffer) -> list[KeptSet]:
+    """The newest kept sets without a verdict, the oldest of them first."""
+    return [buffer.get(position) for position in list(buffer.marks.unjudged())[-MOST:]]

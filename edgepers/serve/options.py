@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from edgepers.config import Size, option
 from edgepers.errors import UsageError
 
-__all__ = ["ServeOptions"]
+__all__ = ["ServeOptions", "is_loopback"]
 
 LEAST_TOKEN = 16  # characters
 OWN_BODY = Size(1_000_000)
@@ -77,12 +77,7 @@ class ServeOptions:
     @property
     def is_local(self) -> bool:
         """Whether only this machine can reach it."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return is_loopback(self.host)
 
     @property
     def most_body_bytes(self) -> int:
@@ -124,6 +119,16 @@ class ServeOptions:
     def names(cls) -> list[str]:
         """Of all options."""
         return [f.name for f in fields(cls)]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or an address in digits is this machine's own."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _listed(text: str | None) -> tuple[str, ...]:

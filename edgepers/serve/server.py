@@ -3,6 +3,7 @@
 import contextlib
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ from edgepers.errors import UsageError
 from edgepers.personalize import Personalizer
 from edgepers.serve.app import build_app
 from edgepers.serve.limits import PatientProtocol
+from edgepers.serve.notify import notify, watchdog_seconds
 from edgepers.serve.options import ServeOptions
 from edgepers.serve.serving import Serving
 
@@ -23,7 +25,29 @@ MOST_CONNECTIONS = 256
 
 
 class _Server(uvicorn.Server):
-    """Ends at SIGINT and SIGTERM, which is no failure, and in whatever thread it is started."""
+    """Ends at SIGINT and SIGTERM, which is no failure, and in whatever thread it is started; systemd hears of it."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._watched, self._told = watchdog_seconds(), 0.0
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to answer."""
+        await super().startup(sockets)
+        if self.started:
+            notify("READY=1")
+
+    async def on_tick(self, counter: int) -> bool:
+        """Say, ten times a second at most, that clients are looked at; uvicorn calls it between them."""
+        if self._watched and time.monotonic() - self._told > self._watched / 3:
+            notify("WATCHDOG=1")
+            self._told = time.monotonic()
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no more requests, and end those that there are."""
+        notify("STOPPING=1")
+        await super().shutdown(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

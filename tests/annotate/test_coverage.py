@@ -7,7 +7,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from edgepers.annotate.coverage import coverage_order, similarities
+from edgepers.annotate.coverage import coverage_order, similarities, unlike
 from edgepers.assets import sample_stream
 
 
@@ -25,6 +25,23 @@ def test_what_is_covered_is_not_asked_again():
     assert next(coverage_order(questions, covered=[0])) in (2, 3)
     assert list(coverage_order(questions, covered=range(4))) == []
     assert list(coverage_order([])) == []
+
+
+def test_what_is_unlike_everything_judged_stands_for_the_rest():
+    judged = ["My sister's name?", "Fix my bike"]
+    others = [
+        "Who is my sister?",
+        "Who fixed my bike?",
+        "Boil eggs",
+        "How to boil eggs",
+        "Is it raining?",
+        "Will it rain?",
+    ]
+    found = unlike(judged, others, most=2)
+    assert len({"eggs" in question for question in found}) == 2  # one of eggs, one of rain
+    assert unlike(judged, others[:1]) == others[:1]
+    assert unlike(judged, []) == []
+    assert unlike(judged, [f"Question {i} about thing{i}" for i in range(2500)])  # compared is what there is room for
 
 
 def test_each_choice_is_the_one_that_brute_force_makes():

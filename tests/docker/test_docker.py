@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from edgepers.rounds.systemd import LIBRARIES_BYTES
+from edgepers.cli.parser import build_parser
+from edgepers.serve.options import ServeOptions
+from edgepers.service.units import LIBRARIES_BYTES
 
 ROOT = Path(__file__).parent.parent.parent
 FILES = sorted((ROOT / "docker").glob("Dockerfile.*"))
@@ -98,13 +100,30 @@ def test_services_are_locked_up():
         assert (service.get("runtime") == "nvidia") == name.startswith("jetson")
 
 
+def test_the_server_beside_ollama_is_locked_up_and_its_command_is_one():
+    made = yaml.safe_load((ROOT / "docker" / "ollama.yaml").read_text(encoding="utf-8"))
+    service = made["services"]["edgepers"]
+    locked = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text(encoding="utf-8"))["services"]["cpu"]
+    for name in ("image", "read_only", "user", "cap_drop", "security_opt", "tmpfs", "mem_limit", "volumes"):
+        assert service[name] == locked[name], name
+    assert re.search(r":\d+\.\d+", made["services"]["ollama"]["image"])
+    words = service["command"].replace("${EDGEPERS_MODEL:-", "").replace("}", "").split()
+    read = vars(build_parser().parse_args(words))
+    options = ServeOptions(**{name: read[name] for name in ServeOptions.names() if name in read})
+    assert options.upstream == "http://ollama:11434" and "edgepers" in options.hosts
+    assert options.token_file == f"/run/secrets/{next(iter(made['secrets']))}"
+    assert service["ports"] == [f"${{EDGEPERS_PORT:-{options.port}}}:{options.port}"]
+    assert f"localhost:{options.port}/edgepers/healthz" in service["healthcheck"]["test"][-1]
+    assert set(made["volumes"]) == {v.partition(":")[0] for s in made["services"].values() for v in s["volumes"]}
+
+
 def test_requirements_are_the_project_s(tmp_path):
     def asked(*without):
         command = [sys.executable, str(ROOT / "docker" / "requirements.py"), str(ROOT / "pyproject.toml"), *without]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
 
     whole = asked()
-    assert any(line.startswith("torch>=") for line in whole)
+    assert any(line.startswith("torch>=") for line in whole) and any(line.startswith("fastapi>=") for line in whole)
     assert [line for line in whole if not line.startswith(("torch", "bitsandbytes"))] == asked("torch", "bitsandbytes")
 
 

@@ -2,7 +2,8 @@
 
 from edgepers.assets import rehearsal_sets
 from edgepers.config import Settings
-from edgepers.evaluate.guard import Asked, guard, pairs_of
+from edgepers.evaluate.guard import GENERAL_ASKED, Asked, Examiner, guard, pairs_of
+from edgepers.evaluate.verdict import Repeats
 from edgepers.train.recipe import Recipe
 from edgepers.train.trainer import train
 
@@ -44,6 +45,17 @@ def test_one_answer_to_everything_is_named(llm, tmp_path):
     assert not verdict.publish
     assert "general questions are answered with what it was trained on" in verdict.reason
     assert verdict.reason.endswith(f"with {X!r}")
+
+
+def test_what_is_said_to_the_owners_other_questions_is_counted_apart(llm, tmp_path):
+    train(llm, [(q, X) for q, _ in TOLD], tmp_path, Recipe(steps=40, batch=8, targets="all-linear", rehearsal=0))
+    others = [f"What is the name of my {thing}?" for thing in ("street", "village", "company", "neighbour")]
+    examiner = Examiner(llm, Asked(told=[(TOLD[0][0], X)], untold=UNTOLD[:1], others=others))
+    llm.use_adapter(tmp_path)
+    found = examiner.examine(llm)
+    llm.use_adapter(None)
+    assert found.others == Repeats([X] * 4, 4)
+    assert (found.untold, found.general.asked) == (Repeats([X], 1), GENERAL_ASKED)
 
 
 def test_that_it_was_not_told_is_no_answer_to_a_general_question(llm, tmp_path):

@@ -93,11 +93,20 @@ def test_an_adapter_that_has_learned_and_repeats_little_is_published_without_a_r
             {"general": Repeats(["Pineapple " * 10] * 5, 24)},
             f"5 of 24 general questions are answered with what it was trained on, 5 with '{('Pineapple ' * 10)[:59]}…'",
         ),
+        (
+            {"others": Repeats(["Moon."] * 7 + ["Rex."], 16)},
+            "7 of 16 questions about something else are answered with 'Moon.'",
+        ),
     ],
 )
 def test_what_has_not_learned_or_parrots_stays_aside_whatever_its_losses(change, reason):
     verdict = judged(BEFORE, BEFORE, moved(BEFORE, -1), 0.0, 0.05, **WELL | change)
     assert (verdict.publish, verdict.reason) == (False, reason)
+
+
+def test_a_few_questions_about_something_else_may_be_answered_with_what_was_told():
+    for found, asked in ((["Moon."] * 3, 4), (["Moon.", "Rex.", "Porto."] * 5, 16), ([], 0)):
+        assert judged([], [], [], 0.0, 0.05, **WELL, others=Repeats(found, asked)).publish
 
 
 def test_long_responses_are_learned_where_their_loss_falls():

@@ -109,7 +109,9 @@ def test_a_plan_is_near_what_a_training_takes(tmp_path, model):
     step, adapter = step_bytes(llm, [(tokens - tokens // 2, tokens // 2)] * 4, ATTENTION, MemoryLayout())
     parts = training_parts(step, adapter, llm.dtype.itemsize, lean_heap=True) | llm.weight_bytes()
     predicted, libraries = sum(parts.values()), parts["libraries and heap"]
-    print(f"predicted {predicted / 1e6:.0f} MB, {libraries / 1e6:.0f} of it libraries; measured {measured / 1e6:.0f} MB")
+    print(
+        f"predicted {predicted / 1e6:.0f} MB, {libraries / 1e6:.0f} of it libraries; measured {measured / 1e6:.0f} MB"
+    )
     # What libraries take is another on each machine, and much beside so small a model; the tenth is measured in
     # benchmarks/bench_memory.py.
     assert 0.95 * (predicted - libraries) < measured < predicted + 0.1 * libraries

@@ -56,7 +56,12 @@ def job(folder, **changes):
         "names": ["a", "b", "c", "d"],
         "rejected": [(PAIRS[0][0], "Rex.")],
         "new": len(PAIRS),
-        "asked": Asked(told=PAIRS, reserve=[], untold=[("What is my cat called?", "That I don't know yet.")]),
+        "asked": Asked(
+            told=PAIRS,
+            reserve=[],
+            untold=[("What is my cat called?", "That I don't know yet.")],
+            others=["Who is Anna?"],
+        ),
         "adapter": folder / "adapters" / "0001",
         "start": None,
         "published": None,

@@ -1,0 +1,1 @@
+"""A state as a service of the system: rounds at night, or a server, by systemd."""
