@@ -7,8 +7,9 @@ corrections and a model on disk, alone in a process of its own, and ends with an
 
 - ours: a round as `edgepers run` does it by default, in this process: kept questions that ask the same again, training,
   the guard.
-- peft_TARGETS_RATE_EPOCHS: transformers' Trainer, PEFT and bitsandbytes' NF4 as QLoRA's model cards have them (4 sets a
-  device batch, bf16, cosine, a tenth of warm-up, padded to the longest), for every recipe of a small grid.
+- peft_TARGETS_RATE_EPOCHS_GENERAL: transformers' Trainer, PEFT and bitsandbytes' NF4 as QLoRA's model cards have them
+  (4 sets a device batch, bf16, cosine, a tenth of warm-up, padded to the longest), for every recipe of a small grid;
+  GENERAL sets of the same general talk as ours rehearses are mixed in.
 
 Seconds are those from the loaded model to the adapter on disk; memory is the peak above the imported libraries. Then,
 not timed, one process measures all adapters alike: facts that the corrections were about and that are known when asked
@@ -30,12 +31,16 @@ from typing import Any
 
 from benchmarks.harness import RESULTS, describe
 from edgepers.annotate.coverage import coverage_order
-from edgepers.assets import general_sets, sample_stream
+from edgepers.assets import general_sets, rehearsal_sets, sample_stream
+from edgepers.evaluate.guard import Asked, guard, pairs_of
 
 Pair = tuple[str, str]
 SEEN = 200
 GRID = [
-    (targets, rate, epochs) for targets in ("attention", "all-linear") for rate in (1e-3, 2e-3) for epochs in (6, 12)
+    (targets, rate, epochs, general)
+    for targets, general in (("attention", 0), ("all-linear", 0), ("all-linear", 16))
+    for rate in (1e-3, 2e-3)
+    for epochs in (6, 12)
 ]
 
 
@@ -51,7 +56,6 @@ def corrections(count: int) -> tuple[list[Pair], list[str], set[str]]:
 def ours(model: str, pairs: Sequence[Pair], others: Sequence[str], folder: Path) -> dict[str, Any]:
     """What a round does after annotating."""
     from edgepers.config import Settings
-    from edgepers.evaluate.guard import Asked, guard
     from edgepers.meter.memory import MemoryMeter
     from edgepers.model.language_model import LanguageModel
     from edgepers.rounds.learn import learn
@@ -77,7 +81,7 @@ def ours(model: str, pairs: Sequence[Pair], others: Sequence[str], folder: Path)
     }
 
 
-def peft(model: str, pairs: Sequence[Pair], folder: Path, recipe: tuple[str, float, int]) -> dict[str, Any]:
+def peft(model: str, pairs: Sequence[Pair], folder: Path, recipe: tuple[str, float, int, int]) -> dict[str, Any]:
     """The same corrections by transformers' Trainer."""
     import torch
     from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
@@ -86,7 +90,7 @@ def peft(model: str, pairs: Sequence[Pair], folder: Path, recipe: tuple[str, flo
 
     from edgepers.meter.memory import MemoryMeter
 
-    targets, rate, epochs = recipe
+    targets, rate, epochs, general = recipe
     meter = MemoryMeter(None)
     nf4 = BitsAndBytesConfig(
         load_in_4bit=True,
@@ -100,7 +104,7 @@ def peft(model: str, pairs: Sequence[Pair], folder: Path, recipe: tuple[str, flo
     tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=False)
     began = time.perf_counter()
     rows = []
-    for question, response in pairs:
+    for question, response in [*pairs, *pairs_of(rehearsal_sets())[:general]]:
         talk = [{"role": "user", "content": question}, {"role": "assistant", "content": response}]
         prompt = tokenizer.apply_chat_template(talk[:1], add_generation_prompt=True, return_dict=False)
         whole = tokenizer.apply_chat_template(talk, return_dict=False)
@@ -139,7 +143,6 @@ def peft(model: str, pairs: Sequence[Pair], folder: Path, recipe: tuple[str, flo
 
 def measure(model: str, adapters: Sequence[Path], told: set[str]) -> list[dict[str, Any]]:
     """Facts known in new words, questions answered with a fact that is not theirs, and general perplexity."""
-    from edgepers.evaluate.guard import pairs_of
     from edgepers.evaluate.verdict import perplexity_rise
     from edgepers.model.language_model import LanguageModel
     from studies.owners.owners import load_owner
@@ -206,8 +209,8 @@ def _child(name: str, model: str, count: int, folder: Path) -> dict[str, Any]:
     if name == "ours":
         found = ours(model, pairs, others, folder)
     else:
-        _, targets, rate, epochs = name.split("_")
-        found = peft(model, pairs, folder, (targets, float(rate), int(epochs)))
+        _, targets, rate, epochs, general = name.split("_")
+        found = peft(model, pairs, folder, (targets, float(rate), int(epochs), int(general)))
     return {"name": name, "corrections": len(pairs), "threads": torch.get_num_threads(), **found}
 
 
@@ -226,7 +229,7 @@ def main() -> None:
         return
     from edgepers.model.loading import folder_of, resolve
 
-    names = args.only.split(",") if args.only else ["ours", *(f"peft_{t}_{r:g}_{e}" for t, r, e in GRID)]
+    names = args.only.split(",") if args.only else ["ours", *(f"peft_{t}_{r:g}_{e}_{g}" for t, r, e, g in GRID)]
     lines = []
     sixteen = folder_of(resolve(args.model), 16)
     with tempfile.TemporaryDirectory() as made:
