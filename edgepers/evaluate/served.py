@@ -82,7 +82,8 @@ def guard_served(settings: Settings, asked: Asked, adapter: Path, file: Path, *,
     Returns:
         "adapter", "served", "merged", "weights" (how many of which type), "reserve_sets", mean losses in nats a token
         "loss_before" (without the adapter) and "loss_after" (None without a reserve), "perplexity_rise" on general sets
-        as a share, "recalled", "repeated" and "repeated_general" as in a round's report, "passes", "reason".
+        as a share, "recalled", "repeated", "repeated_general" and "repeated_others" as in a round's report, "passes",
+        "reason".
 
     Raises:
         ModelError: see `take_weights`.
@@ -118,6 +119,7 @@ def guard_served(settings: Settings, asked: Asked, adapter: Path, file: Path, *,
         "recalled": verdict.recalled,
         "repeated": verdict.repeated,
         "repeated_general": verdict.repeated_general,
+        "repeated_others": verdict.repeated_others,
         "passes": verdict.publish,
         "reason": verdict.reason,
     }

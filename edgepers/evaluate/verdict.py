@@ -33,6 +33,7 @@ class Verdict:
     recalled: float | None = None  # share of the short trained responses that are said word for word
     repeated: float | None = None  # share of questions about what the owner has not told that get a trained response
     repeated_general: float | None = None  # of general questions
+    repeated_others: float | None = None  # of the owner's own about something else, some of which it may answer
 
 
 class Repeats(NamedTuple):
@@ -159,6 +160,7 @@ def judge(evidence: Evidence, limits: Limits, *, whole: Sequence[bool] = ()) -> 
         recalled=_share(evidence.recalled),
         repeated=evidence.untold.share,
         repeated_general=evidence.general.share,
+        repeated_others=evidence.others.share,
     )
 
 

@@ -113,6 +113,7 @@ def round_report(
         "recalled": verdict.recalled,
         "repeated": verdict.repeated,
         "repeated_general": verdict.repeated_general,
+        "repeated_others": verdict.repeated_others,
         "published": verdict.publish,
         "reason": verdict.reason,
         "adapter": f"{number:04}" if result else None,

@@ -23,6 +23,7 @@ VERDICT = {
     "recalled": 0.5,
     "repeated": 0.0,
     "repeated_general": None,
+    "repeated_others": None,
 }
 DONE = {"result": RESULT, "verdict": VERDICT}
 
