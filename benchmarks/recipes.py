@@ -140,13 +140,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS / "recipes.jsonl")
     parser.add_argument("--grid", action="append", default=[], metavar="NAME=VALUE,...", help="a setting's values")
     args = parser.parse_args()
-    llm = LanguageModel.load(args.model, bits=Settings.make({"model": args.model}).bits)
+    llm, bits = None, 0
     there = [_recipe(line) for line in lines_there(args.out)]
     for changed, name in product(recipes(args.set, args.grid), args.owners.split(",")):
         settings, owner = Settings.make({"model": args.model, **changed}), load_owner(name)
         recipe = {"model": args.model, "set": changed, "owner": owner.name, "corrections": args.corrections}
         if args.grid and recipe in there:
             continue
+        if llm is None or bits != settings.bits:
+            llm, bits = LanguageModel.load(args.model, bits=settings.bits), settings.bits
         with tempfile.TemporaryDirectory() as made:
             line = learned(llm, owner, settings, args.corrections, Path(made) / "0001")
         append_line(args.out, describe() | recipe | line)
@@ -160,6 +162,11 @@ def recipes(fixed: Sequence[str], grid: Sequence[str]) -> list[dict[str, Any]]:
         fixed: NAME=VALUE.
         grid: NAME=VALUE,VALUE,...
     """
+    names = [item.partition("=")[0] for item in (*fixed, *grid)]
+    if again := {name for name in names if names.count(name) > 1}:
+        raise SystemExit(
+            f"--set and --grid name {', '.join(sorted(again))} more than once; give its values in one --grid"
+        )
     same = {name: _value(value) for name, _, value in (item.partition("=") for item in fixed)}
     varied = {name: map(_value, values.split(",")) for name, _, values in (item.partition("=") for item in grid)}
     return [same | dict(zip(varied, values, strict=True)) for values in product(*varied.values())]

@@ -8,7 +8,6 @@ Hacohen et al. 2022, "Active Learning on a Budget: Opposite Strategies Suit High
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +18,7 @@ __all__ = ["MOST", "coverage_order", "similarities", "unlike"]
 
 MOST = 2000  # sets that are compared with each other: their similarities are a square of so many float32
 SHARPNESS = 2.0  # power of a similarity: above 1, many half alike do not make up for one that is alike
+ALIKE = 0.25  # similarity of two questions that may ask for the same
 _EVERYWHERE = 0.5  # share of the questions from which on a word tells nothing
 
 
@@ -68,7 +68,21 @@ def coverage_order(questions: Sequence[str], covered: Sequence[int] = ()) -> Ite
 
 
 def unlike(judged: Sequence[str], others: Sequence[str], most: int = 16) -> list[str]:
-    """Questions that stand for what an owner asks about and that no verdict covers, no two alike: at most so many."""
-    every = [*judged, *others][-MOST:]
-    covered = range(max(len(every) - len(others), 0))
-    return [every[i] for i in islice(coverage_order(every, covered), most)]
+    """Questions that stand for what an owner asks about and that no verdict covers, no two alike.
+
+    Args:
+        judged: questions that have a verdict; of these and of the others the newest `MOST` are looked at.
+        others: questions that have none, oldest first.
+        most: questions, at most.
+    """
+    judged, others = judged[-MOST // 2 :], list(dict.fromkeys(others))[-MOST // 2 :]
+    every = [*judged, *others]
+    like = similarities(every)
+    taken = [*range(len(judged))]
+    chosen: list[int] = []
+    for i in coverage_order(every, taken):
+        if len(chosen) == most:
+            break
+        if like[i, i] > 0 and not (like[i, [*taken, *chosen]] > ALIKE).any():  # else it has no word of its own
+            chosen.append(i)
+    return [every[i] for i in chosen]

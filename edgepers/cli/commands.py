@@ -408,6 +408,7 @@ def systemd(args: argparse.Namespace) -> Outcome:
         raise UsageError("--at is for rounds at night; a server with --serve does its rounds when the device is idle")
     service = service_of(State(args.state), user=args.user, encrypted=args.encrypted, given=given)
     if args.serve:
+        service.require_place()
         made = server_units(service, ServeOptions(**options), given)
     else:
         made = round_units(service, args.at or NIGHT)

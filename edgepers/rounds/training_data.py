@@ -13,7 +13,7 @@ from edgepers.state.buffer import Buffer
 from edgepers.state.folder import State
 from edgepers.state.records import KeptSet
 from edgepers.state.variations import Variations
-from edgepers.synth.recurring import asked_again
+from edgepers.synth.recurring import asked_again, recurring
 
 __all__ = ["Lessons", "TrainingData"]
 
@@ -117,8 +117,10 @@ class TrainingData:
         """What the guard asks of an adapter; `trained_on`: positions, where they are others than a round's now."""
         sets = [*self.training, *self.reserve]
         told = [kept for kept in sets if kept.position in trained_on] if trained_on is not None else self.training
-        again = {kept.position for kept, _ in self.again}
-        others = [kept.question for kept in _unjudged(buffer) if kept.position not in again]
+        corrected = [(kept.question, kept.wanted) for kept in sets]
+        others = [kept.question for kept in _unjudged(buffer)]
+        again = {i for some in recurring(corrected, others) for i in some}
+        others = [question for i, question in enumerate(others) if i not in again]
         return Asked(
             told=[(kept.question, kept.wanted) for kept in told],
             reserve=[(kept.question, kept.wanted) for kept in self.reserve],

@@ -21,6 +21,6 @@ def notify(state: str) -> None:
 def watchdog_seconds() -> float | None:
     """Seconds after which systemd ends a process that has not said "WATCHDOG=1"; None where this one is not watched."""
     microseconds, pid = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID", "")
-    if not microseconds.isdigit() or int(microseconds) == 0 or pid not in ("", str(os.getpid())):
+    if not microseconds.isdecimal() or int(microseconds) == 0 or pid not in ("", str(os.getpid())):
         return None
     return int(microseconds) / 1e6

@@ -123,7 +123,8 @@ class ServeOptions:
 
 def is_loopback(host: str) -> bool:
     """Whether a name or an address in digits is this machine's own."""
-    if host == "localhost":
+    name = host.lower().rstrip(".")
+    if name == "localhost" or name.endswith(".localhost"):
         return True
     try:
         return ipaddress.ip_address(host).is_loopback

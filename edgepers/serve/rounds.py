@@ -95,7 +95,9 @@ class Rounds:
             assert done is not None
             self.finished += 1
             self.last = done
-            came = "published" if done["published"] else f"not published: {done['reason']}"
+            came = (
+                "published" if done["published"] else "not published; the page says why"
+            )  # it may quote what was said
             self._log(f"round {number}: {done['train_sets']} sets in {done['train_seconds']:.0f} s; {came}")
 
     def _watch(self) -> None:

@@ -1,5 +1,6 @@
 """A service that answers, and learns while the device is idle: `edgepers serve` from the system's start to its end."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -28,18 +29,19 @@ def server_units(service: Service, options: ServeOptions, given: Mapping[str, ob
     Raises:
         UsageError: a value that no unit file can hold.
     """
-    files = {name: Path(str(value)).expanduser().absolute() for name in _FILES if (value := getattr(options, name))}
+    files = {name: _absolute(value) for name in _FILES if (value := getattr(options, name))}
     command = [word(service.python), "-m", "edgepers", "serve", "--state", word(service.state)]
     for name, value in (given or {}).items():
-        command += [option_name(name), _printable(name, value)]
+        here = _absolute(str(value))
+        command.append(_option(name, here if name == "model" and here.exists() else value))
     for f in fields(options):
         value = getattr(options, f.name)
         if f.name in files:
-            command += [option_name(f.name), f"${{CREDENTIALS_DIRECTORY}}/{_credential(f.name)}"]
+            command.append(f"{option_name(f.name)}=${{CREDENTIALS_DIRECTORY}}/{_credential(f.name)}")
         elif isinstance(value, bool):
             command += [] if value == f.default else [option_name(f.name if value else f"no_{f.name}")]
         elif value != f.default:
-            command += [option_name(f.name), _printable(f.name, value)]
+            command.append(_option(f.name, value))
     kind = [
         "Type=notify",
         f"ExecStart={' '.join(command)}",
@@ -53,7 +55,7 @@ def server_units(service: Service, options: ServeOptions, given: Mapping[str, ob
     ]
     credentials = {_credential(name): file for name, file in files.items()}
     for name, file in files.items():
-        _printable(name, file)
+        _option(name, file)
     text = "\n".join(
         [
             "[Unit]",
@@ -76,10 +78,14 @@ def _credential(name: str) -> str:
     return name.replace("_", "-")
 
 
-def _printable(name: str, value: object) -> str:
+def _absolute(text: str) -> Path:
+    return Path(os.path.abspath(Path(text).expanduser()))
+
+
+def _option(name: str, value: object) -> str:
     if not str(value).isprintable():
         raise UsageError(f"{option_name(name)} {str(value)!r} has a character that no unit file can hold")
-    return word(value)
+    return word(f"{option_name(name)}={value}")
 
 
 def _network(options: ServeOptions) -> list[str]:

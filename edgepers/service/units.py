@@ -1,6 +1,7 @@
 """systemd's units of a state: a user of its own, on a system that it cannot write to, within the memory of the plan."""
 
 import grp
+import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -43,6 +44,26 @@ class Service:
     planned_bytes: int | None
     encrypted: bool
 
+    @property
+    def below_var(self) -> Path | None:
+        """The state's folder below /var/lib, where systemd itself makes it; None where it must be there already."""
+        if not self.state.is_relative_to(_VAR) or self.state == _VAR:
+            return None
+        below = self.state.relative_to(_VAR)
+        return below if re.fullmatch(r"[\w./@+ -]+", str(below)) else None
+
+    def require_place(self) -> None:
+        """Refuse a state that a service could not make.
+
+        Raises:
+            UsageError: says how to make it.
+        """
+        if self.below_var is None and not self.state.is_dir():
+            raise UsageError(
+                f"--state {self.state} is not there, and the service could not make it; give one below {_VAR}, or make"
+                f" it: sudo install -d -o {self.user} -m 700 {self.state}"
+            )
+
 
 def service_of(
     state: State, *, user: str, encrypted: bool = False, given: Mapping[str, object] | None = None
@@ -60,7 +81,7 @@ def service_of(
     """
     if not re.fullmatch(r"[a-z_][a-z0-9_-]{0,30}", user):
         raise UsageError(f"--user {user!r} is no name of a system user; give one such as edgepers")
-    folder = state.folder.absolute()
+    folder = Path(os.path.abspath(state.folder))
     if not str(folder).isprintable():
         raise UsageError(f"--state {str(folder)!r} has a character that no unit file can hold; give another folder")
     settings = Settings.make(dict(given or {}), state.saved_settings())
@@ -103,7 +124,7 @@ def write_units(folder: Path, made: Mapping[str, str]) -> None:
 def word(text: object) -> str:
     """One word of a unit's command, whatever is in it."""
     escaped = str(text).replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
-    return escaped if re.fullmatch(r"[\w./%$+:@-]+", escaped) else f'"{escaped}"'
+    return escaped if re.fullmatch(r"[\w./%$+:@=-]+", escaped) else f'"{escaped}"'
 
 
 def path(text: object) -> str:
@@ -125,7 +146,7 @@ def service_lines(
     home = any(
         service.python.is_relative_to(place) or service.state.is_relative_to(place) for place in ("/home", "/root")
     )
-    below = service.state.relative_to(_VAR) if service.state.is_relative_to(_VAR) and service.state != _VAR else None
+    below = service.below_var
     places = [
         f"StateDirectory={path(below)} edgepers/keys"
         if below
@@ -146,7 +167,7 @@ def service_lines(
         *groups,
         "# The state's key is wrapped with this credential, which only this service is given.",
         f"{load}{CREDENTIAL}",
-        *(f"LoadCredential={name}:{path(file)}" for name, file in (credentials or {}).items()),
+        *(f"LoadCredential={name}:{str(file).replace('%', '%%')}" for name, file in (credentials or {}).items()),
         *places,
         "StateDirectoryMode=0700",
         "# Models that are made of GGUF files lie in the cache; nobody's text does.",

@@ -41,7 +41,11 @@ def test_what_is_unlike_everything_judged_stands_for_the_rest():
     assert len({"eggs" in question for question in found}) == 2  # one of eggs, one of rain
     assert unlike(judged, others[:1]) == others[:1]
     assert unlike(judged, []) == []
-    assert unlike(judged, [f"Question {i} about thing{i}" for i in range(2500)])  # compared is what there is room for
+    assert unlike(judged, [judged[0]] * 5) == unlike(judged, ["", "!!!"]) == []
+    assert unlike(judged, others[2:3] * 5) == others[2:3]
+    many = [f"thing{i} of word{i}" for i in range(2500)]
+    assert len(unlike(many, many[:5], most=3)) == 3  # compared is what there is room for
+    assert unlike(many[-5:], [many[-1]] * 2500) == []
 
 
 def test_each_choice_is_the_one_that_brute_force_makes():

@@ -83,7 +83,7 @@ def test_a_server_reaches_no_further_than_it_must_and_is_given_its_secrets(tmp_p
     (text,) = server_units(service, ServeOptions(upstream="http://127.0.0.1:11434"), {"model": "smollm2"}).values()
     found = keys(text)
     assert found["ExecStart"].endswith(
-        "-m edgepers serve --state /var/lib/edgepers/state --model smollm2 --upstream http://127.0.0.1:11434"
+        "-m edgepers serve --state /var/lib/edgepers/state --model=smollm2 --upstream=http://127.0.0.1:11434"
     )
     assert (found["Type"], found["Restart"], found["WatchdogSec"]) == ("notify", "on-failure", "60")
     assert (found["IPAddressDeny"], found["IPAddressAllow"]) == ("any", "localhost")
@@ -99,8 +99,8 @@ def test_a_server_reaches_no_further_than_it_must_and_is_given_its_secrets(tmp_p
         "LoadCredential=tls-key:/k.pem",
     ]
     assert keys(text)["ExecStart"].endswith(
-        "--host 0.0.0.0 --token-file ${CREDENTIALS_DIRECTORY}/token-file"
-        " --tls-cert ${CREDENTIALS_DIRECTORY}/tls-cert --tls-key ${CREDENTIALS_DIRECTORY}/tls-key --no-learn"
+        "--host=0.0.0.0 --token-file=${CREDENTIALS_DIRECTORY}/token-file"
+        " --tls-cert=${CREDENTIALS_DIRECTORY}/tls-cert --tls-key=${CREDENTIALS_DIRECTORY}/tls-key --no-learn"
     )
     (text,) = server_units(service, ServeOptions(upstream="http://10.0.0.2:11434")).values()
     assert "IPAddressDeny" not in text
@@ -154,7 +154,25 @@ def test_the_command_prints_and_writes_them(tmp_path, capsys):
     assert not (tmp_path / "state").exists()
 
 
+def test_paths_are_the_system_s_and_what_systemd_would_misread_is_not_given_to_it(tmp_path, monkeypatch):
+    (tmp_path / "model").mkdir()
+    monkeypatch.chdir(tmp_path)
+    service = made("../state")
+    assert service.state == tmp_path.parent / "state"
+    options = ServeOptions(host="0.0.0.0", token_file="../my 100% token")
+    (text,) = server_units(service, options, {"model": "model"}).values()
+    assert f"--model={tmp_path}/model" in text
+    assert f"\nLoadCredential=token-file:{tmp_path.parent}/my 100%% token\n" in text
+    (text,) = server_units(made("/var/lib/edgepers/state"), ServeOptions(), {"model": "owner/not-here"}).values()
+    assert "--model=owner/not-here" in text
+    for odd in ("a:b", 'a"b', "a\\b"):  # a colon would be a link's name
+        assert made(f"/var/lib/edgepers/{odd}").below_var is None
+
+
 def test_the_command_prints_a_server(tmp_path, capsys):
+    assert main(["systemd", "--state", str(tmp_path / "state"), "--serve"]) == 2
+    assert "sudo install -d -o edgepers" in capsys.readouterr().err
+    (tmp_path / "state").mkdir()
     told = ["systemd", "--state", str(tmp_path / "state"), "--serve", "--port", "8080", "--memory", "3.5GB", "--json"]
     assert main(told) == 0
     found = json.loads(capsys.readouterr().out)

@@ -41,7 +41,11 @@ function show(sets) {
     if (!inUse(card.item) && !alike(card.kept, kept)) fill(card, kept);
   }
   const list = $("knows-sets");
-  for (const [set, { item }] of old) if (!cards.has(set)) item.remove();
+  for (const [set, card] of old) {
+    if (cards.has(set)) continue;
+    if (inUse(card.item)) cards.set(set, card);
+    else card.item.remove();
+  }
   [...cards.values()].forEach(({ item }, place) => {
     if (list.children[place] !== item) list.insertBefore(item, list.children[place] ?? null);
   });

@@ -23,7 +23,7 @@ async function read({ round }) {
 }
 
 export function look(status) {
-  const changed = published !== null && published !== status.published;
+  const changed = published !== status.published;
   published = status.published;
   $("rounds-now").hidden = !status.round_under_way;
   $("rounds-start").setAttribute("aria-disabled", status.round_under_way);
