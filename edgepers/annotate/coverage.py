@@ -55,9 +55,13 @@ def coverage_order(questions: Sequence[str], covered: Sequence[int] = ()) -> Ite
         questions: n of them, oldest first.
         covered: indices of those that have a verdict.
     """
-    like = similarities(questions)
-    best = like[list(covered)].max(0) if len(covered) else np.zeros(len(questions), np.float32)
-    left = np.ones(len(questions), bool)
+    yield from _covering(similarities(questions), covered)
+
+
+def _covering(like: NDArray[np.float32], covered: Sequence[int]) -> Iterator[int]:
+    """The same by the questions' `similarities`."""
+    best = like[list(covered)].max(0) if len(covered) else np.zeros(len(like), np.float32)
+    left = np.ones(len(like), bool)
     left[list(covered)] = False
     while left.any():
         gains = np.where(left, np.maximum(like - best, 0).sum(1), -1)
@@ -71,7 +75,7 @@ def unlike(judged: Sequence[str], others: Sequence[str], most: int = 16) -> list
     """Questions that stand for what an owner asks about and that no verdict covers, no two alike.
 
     Args:
-        judged: questions that have a verdict; of these and of the others the newest `MOST` are looked at.
+        judged: questions that have a verdict; of these and of the others the newest are looked at, `MOST` in all.
         others: questions that have none, oldest first.
         most: questions, at most.
     """
@@ -80,7 +84,7 @@ def unlike(judged: Sequence[str], others: Sequence[str], most: int = 16) -> list
     like = similarities(every)
     taken = [*range(len(judged))]
     chosen: list[int] = []
-    for i in coverage_order(every, taken):
+    for i in _covering(like, taken):
         if len(chosen) == most:
             break
         if like[i, i] > 0 and not (like[i, [*taken, *chosen]] > ALIKE).any():  # else it has no word of its own

@@ -90,10 +90,9 @@ class Examiner:
         """
         said, base = self._said(llm, adapter=True), self._base
         usual = [text for pair in (*self._general, *pairs_of(rehearsal_sets()), *self._asked.untold) for text in pair]
-        n, m = len(self._asked.untold), len(self._asked.others)
+        n, end = len(self._asked.untold), len(self._questions) - len(self._asked.others)
 
-        def repeated(first: int, end: int, responses: Sequence[str]) -> Repeats:
-            part = slice(first, end)
+        def repeated(part: slice, responses: Sequence[str]) -> Repeats:
             asked = self._questions[part]
             return Repeats(repeats(asked, said.answers[part], base.answers[part], responses, usual), len(asked))
 
@@ -107,9 +106,9 @@ class Examiner:
             rise=perplexity_rise(base.general, said.general),
             recalled=llm.recalled(self._short),
             learned=(fmean(self._unlearned), fmean(llm.losses(self._long))) if self._long else None,
-            untold=repeated(0, n, told),
-            general=repeated(n, len(self._questions) - m, general),
-            others=repeated(len(self._questions) - m, len(self._questions), told),
+            untold=repeated(slice(n), told),
+            general=repeated(slice(n, end), general),
+            others=repeated(slice(end, None), told),
         )
 
 
