@@ -24,7 +24,8 @@ __all__ = [
 ]
 
 MIN_STORAGE_BYTES = 48_000  # below it the journal's reserve leaves no room for a record of ordinary length
-POLICIES = ("quality", "aging", "density", "random", "fifo", "kcenter", "longest", "loss")
+POLICIES = ("quality", "aging", "density", "random", "fifo", "kcenter", "typical", "longest", "loss")
+EMBEDDINGS = ("question", "hidden")
 ENTROPIES = ("windowed", "collision", "spectral", "token", "histogram")
 FORMATS = (
     "question", "messages", "sharegpt", "message", "columns", "prompt", "text", "preference", "kto",
@@ -33,7 +34,7 @@ FORMATS = (
     "copilot", "librechat", "lmstudio", "chatbox", "huggingchat", "anythingllm", "sillytavern", "characterai",
     "textgen", "whatsapp", "telegram",
 )  # fmt: skip
-ASKED = ("coverage", "newest")
+ASKED = ("coverage", "newest", "random")
 EXPORT_FORMATS = ("peft", "gguf", "merged")
 EXPORT_ONTO = ("quantized", "original")
 LORA_TARGETS = ("attention", "all-linear")
@@ -105,6 +106,11 @@ class Settings:
     every: int = option(200, "valid dialogue sets between two rounds")
     policy: str = option("random", "who enters the buffer and who leaves", choices=POLICIES)
     entropy: str = option("windowed", "reading of the entropy of embedding", choices=ENTROPIES)
+    embedding: str = option(
+        "question",
+        "what sets are compared by: the topic of the question, or the mean of the hidden states (the paper's)",
+        choices=EMBEDDINGS,
+    )
     lexicons: str | None = option(None, "folder with one <domain>.txt of words per domain; unset: the packaged ones")
     scored_text: str = option("response", "text that is scored beside the question", choices=("response", "reference"))
     protect_annotated: bool = option(True, "annotated sets leave only when nothing else can")
@@ -114,7 +120,8 @@ class Settings:
     annotations_per_round: int = option(16, "most requests to the owner in one round")
     ask: str = option(
         "coverage",
-        "who is asked about: coverage, what stands for most of what you ask and is not covered yet, or the newest",
+        "who is asked about: coverage, what stands for most of what you ask and is not covered yet, the newest,"
+        " or drawn at random",
         choices=ASKED,
     )
     recurring: int = option(
@@ -300,6 +307,7 @@ PAPER: dict[str, Any] = {
     "every": 800,
     "policy": "quality",
     "entropy": "histogram",
+    "embedding": "hidden",
     "scored_text": "reference",
     "protect_annotated": False,
     "annotations_per_round": 128,

@@ -158,7 +158,11 @@ class Personalizer:
 
     def _save_known_settings(self) -> None:
         """Save the settings of a state that was made before, unless it was made with others that may not change."""
-        made_with = {"seed": str(self.settings.seed), "lexicons": self._lexicons.fingerprint}
+        made_with = {
+            "seed": str(self.settings.seed),
+            "lexicons": self._lexicons.fingerprint,
+            "embedding": self.settings.embedding,
+        }
         check_identity(self.buffer, made_with, self._lexicons)
         self.state.save_settings(self.settings)
 
@@ -213,6 +217,7 @@ class Personalizer:
                     self.llm,
                     policy=self._policy or self.settings.policy,
                     entropy=self._score or self.settings.entropy,
+                    embedding=self.settings.embedding,
                     scored_text=self.settings.scored_text,
                     protect_annotated=self.settings.protect_annotated,
                     lexicons=self._lexicons,

@@ -9,6 +9,7 @@ from edgepers.state.records import KeptSet
 __all__ = ["reasons"]
 
 ALIKE = 0.16  # a similarity from which on two questions are said to be like each other: a cosine of 0.4
+_BY_ORDER = {"newest": "the newest that you have not judged", "random": "drawn among those that you have not judged"}
 
 
 def reasons(verdicts: Verdicts, asked: Sequence[KeptSet], ask: str = "coverage") -> list[str]:
@@ -20,7 +21,7 @@ def reasons(verdicts: Verdicts, asked: Sequence[KeptSet], ask: str = "coverage")
         ask: the order that they were asked for in, as in `pending`.
     """
     if ask != "coverage":
-        return [_known(kept) or "the newest that you have not judged" for kept in asked]
+        return [_known(kept) or _BY_ORDER[ask] for kept in asked]
     with verdicts.buffer.lock:
         here = {kept.position for kept in asked}
         others = [p for p in verdicts.buffer.marks.unjudged() if p not in here][-MOST:]

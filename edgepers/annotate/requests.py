@@ -5,12 +5,13 @@ from itertools import chain, islice
 
 from edgepers.annotate.coverage import MOST, coverage_order
 from edgepers.annotate.sources import SKIPPED, Source
+from edgepers.hashing import mix
 from edgepers.select.verdicts import Verdicts
 from edgepers.state.records import KeptSet
 
 __all__ = ["annotate", "pending", "requests"]
 
-
+_DRAWN = 0x41534B  # apart from the hash by which `--policy random` keeps
 _REFUSED = {
     "too_big": "its correction is too long to keep inside the storage budget; shorten it, or raise --storage",
     "no_room": "no room for its correction, since everything kept is judged; raise --storage",
@@ -26,17 +27,22 @@ def pending(verdicts: Verdicts, round_number: int, ask: str = "coverage") -> Ite
     Args:
         verdicts: of the buffer.
         round_number: that asks.
-        ask: "coverage": what stands for most of what is not covered yet (`coverage_order`); "newest".
+        ask: "coverage": what stands for most of what is not covered yet (`coverage_order`); "newest"; "random", the
+            same of a state each time.
     """
     with verdicts.buffer.lock:
         marks = verdicts.buffer.marks
         order = marks.pending(round_number)
-        before = [position for position in order if marks[position].asked] if ask == "coverage" else order
-        fresh = [position for position in order if not marks[position].asked] if ask == "coverage" else []
-        positions, questions, covering = _questions(verdicts, fresh, round_number)
+        before = [position for position in order if marks[position].asked]
+        fresh = [position for position in order if not marks[position].asked]
+        if ask == "random":
+            seed = int(verdicts.buffer.identity()["seed"])
+            fresh.sort(key=lambda position: mix(_DRAWN, seed, position))
+        compared, fresh = (fresh[:MOST], fresh[MOST:]) if ask == "coverage" else ([], fresh)
+        positions, questions, covering = _questions(verdicts, compared, round_number)
         judged = [p for p in marks if marks[p].annotated and marks[p].asked != round_number]
     coverage = (positions[i] for i in coverage_order(questions, range(covering)))
-    for position in chain(coverage, fresh[MOST:], before):
+    for position in chain(coverage, fresh, before):
         if verdicts.holds(position):
             yield verdicts.buffer.get(position)
     for position in judged:
@@ -47,13 +53,13 @@ def pending(verdicts: Verdicts, round_number: int, ask: str = "coverage") -> Ite
 def _questions(verdicts: Verdicts, fresh: Sequence[int], round_number: int) -> tuple[list[int], list[str], int]:
     """Positions and questions to compare, and how many of them cover, judged or asked about in this round.
 
-    Those come first, then the newest never asked about.
+    Those come first, then those never asked about.
     """
     buffer = verdicts.buffer
     if not fresh:
         return [], [], 0
     covering = [p for p in buffer.marks if buffer.marks[p].annotated or buffer.marks[p].asked == round_number][-MOST:]
-    positions = [*covering, *sorted(fresh)[-MOST:]]
+    positions = [*covering, *sorted(fresh)]
     return positions, [buffer.get(position).question for position in positions], len(covering)
 
 

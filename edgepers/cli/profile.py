@@ -183,6 +183,7 @@ class _TimedEncoder:
         self._llm = llm
         self.identity, self.hidden_size = llm.identity, llm.hidden_size
         self.losses = llm.losses  # for policies that need the loss of a response
+        self.topics, self.topic_width = llm.topics, llm.topic_width
         self.seconds: list[float] = []
 
     def encode(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
@@ -206,6 +207,7 @@ def _selector_times(
             encoder,
             policy=settings.policy,
             entropy=settings.entropy,
+            embedding=settings.embedding,
             scored_text=settings.scored_text,
             lexicons=load_lexicons(None if settings.lexicons is None else Path(settings.lexicons)),
             seed=settings.seed,

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -27,6 +29,7 @@ from edgepers.model.lean_adapter import contiguous_head
 from edgepers.model.loading import load_pretrained
 from edgepers.model.prefix_cache import PrefixCache
 from edgepers.model.prompts import Message, Prompts
+from edgepers.model.topics import TOPIC_WIDTH, TopicEmbedding, packaged_questions
 from edgepers.model.weights import ENCODE_TOKENS, CausalModel, Example
 
 __all__ = [
@@ -104,6 +107,7 @@ class LanguageModel(CausalModel):
         self.prompts = Prompts(tokenizer, name)
         self.stop_ids = stop_ids_of(model, tokenizer, self.prompts.end_of_turn)
         self.talks = PrefixCache()
+        self._topics: TopicEmbedding | None = None
         _prepared(model)
 
     @classmethod
@@ -208,6 +212,23 @@ class LanguageModel(CausalModel):
             for group in length_groups([len(row) for row in rows], self.encode_tokens):
                 retry_halved(group, encoded)
         return torch.cat(hidden), offsets
+
+    @property
+    def topic_width(self) -> int:
+        """Features of `topics`."""
+        return min(TOPIC_WIDTH, self.hidden_size)
+
+    def topics(self, questions: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Embeddings [B, topic_width] of B questions that tell topics apart: unit rows; zeros for an empty one."""
+        with self._alone:
+            table = self.base.get_input_embeddings().weight
+            if self._topics is None:
+                self._topics = TopicEmbedding(table, self._topic_rows(packaged_questions()))
+            return self._topics(table, self._topic_rows(questions))
+
+    def _topic_rows(self, questions: Sequence[str]) -> list[list[int]]:
+        """Tokens as they are within a text, where the first word is no other one than further on."""
+        return [self.token_ids(f" {question.strip()}")[:MAX_ENCODED_TOKENS] for question in questions]
 
     @torch.no_grad()
     def answer(

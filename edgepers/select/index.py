@@ -12,6 +12,7 @@ import numpy.typing as npt
 from edgepers.ops.dissimilarity.formula import distance, distance_to_sum
 from edgepers.ops.similarity.op import int8_similarity
 from edgepers.select.closest_pairs import Pairs
+from edgepers.select.likeness import Likeness
 from edgepers.select.policy import GRID, UNKNOWN, Kept, Newcomer, Rows
 from edgepers.state.embedding import Int8, scale
 from edgepers.state.records import KeptSet
@@ -76,7 +77,7 @@ class Index:
         self._columns: dict[str, Rows] = {name: np.zeros(16, np.int64) for name in _COLUMNS}
         self._annotated = np.zeros(16, np.bool_)
         self._embedding = np.zeros((16, width), np.int8)
-        self._pairs = Pairs()
+        self._pairs, self._likeness = Pairs(), Likeness()
         for record in kept:
             self._append(record)
         for number, domain in enumerate(self._domains):
@@ -142,6 +143,7 @@ class Index:
         position = self._columns["position"][: self._count]
         gone = sorted(int(row) for wanted in set(positions) for row in np.flatnonzero(position == wanted))
         self._pairs.drop(gone)
+        self._likeness.drop(gone, self._embedding[: self._count])
         for row in reversed(gone):
             number = int(self._columns["domain"][row])
             rows = self._rows_of(number)
@@ -186,6 +188,7 @@ class Index:
             stored_bytes=self._columns["stored_bytes"][:n],
             loss=self._columns["loss"][:n],
             pairs=self._pairs,
+            likeness=self._likeness,
         )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgepers.errors import UsageError
-from edgepers.select import density, kcenter, rules
+from edgepers.select import density, kcenter, rules, typical
 from edgepers.select.policy import Kept, Newcomer, Policy, Room, Rows
 
 __all__ = ["NamedPolicy", "named_policies", "policy_named", "shrink_order"]
@@ -37,6 +37,7 @@ def named_policies() -> dict[str, NamedPolicy]:
         "random": NamedPolicy(rules.random, rules.random_leaving),
         "fifo": NamedPolicy(rules.fifo, rules.fifo_leaving),
         "kcenter": NamedPolicy(kcenter.kcenter, kcenter.kcenter_leaving),
+        "typical": NamedPolicy(typical.typical, typical.typical_leaving),
         "longest": NamedPolicy(rules.longest, rules.longest_leaving),
         "loss": NamedPolicy(rules.loss, rules.loss_leaving, needs=("loss",)),
     }

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgepers.select.closest_pairs import Pairs
+from edgepers.select.likeness import Likeness
 from edgepers.state.embedding import Int8
 
 __all__ = ["GRID", "UNKNOWN", "Kept", "Newcomer", "Policy", "Room", "Rows"]
@@ -56,7 +57,9 @@ class Kept:
     characters: Rows
     stored_bytes: Rows
     loss: Rows
-    pairs: Pairs | None = None  # what is known of the closest pairs of `embedding`: saves time, changes nothing
+    # what is known of `embedding`: saves time, changes nothing
+    pairs: Pairs | None = None
+    likeness: Likeness | None = None
 
 
 @dataclass(frozen=True, slots=True)

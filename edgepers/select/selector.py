@@ -16,7 +16,7 @@ from edgepers.select.lexicon import Lexicons, load_lexicons
 from edgepers.select.micro_batches import MicroBatch
 from edgepers.select.policies import policy_named, shrink_order
 from edgepers.select.policy import Kept, Policy, Room
-from edgepers.select.scores import CENTER_SETS, Encoder, Score, Scored, score_texts
+from edgepers.select.scores import CENTER_SETS, Encoder, Score, Scored, score_texts, topics_of
 from edgepers.select.verdicts import Verdicts, judged
 from edgepers.state.buffer import Buffer
 from edgepers.state.embedding import stored_width
@@ -50,6 +50,8 @@ class Selector(Verdicts):
     Args:
         buffer: open for writing.
         encoder: gives hidden states; a `LanguageModel`, or anything with `encode`, `identity` and `hidden_size`.
+        embedding: what sets are compared by: "question", its topic, where the encoder has `topics`; "hidden", the mean
+            of the hidden states (the paper's).
         policy: a policy by name, or a callable as in `edgepers.select.policy`.
         entropy: reading of EOE, or a callable score in its place.
         scored_text: "response", or "reference" where a set has one (as the paper's script).
@@ -69,6 +71,7 @@ class Selector(Verdicts):
         encoder: Encoder,
         *,
         policy: str | Policy = "random",
+        embedding: str = "question",
         entropy: str | Score = "windowed",
         scored_text: str = "response",
         protect_annotated: bool = True,
@@ -85,6 +88,7 @@ class Selector(Verdicts):
         self._policy = policy
         self._policy_name = name
         self._entropy = entropy
+        self._topics, self._width = topics_of(encoder, embedding)
         self._scored_text = scored_text
         self._protect = protect_annotated
         self._lexicons = load_lexicons() if lexicons is None else lexicons
@@ -103,7 +107,12 @@ class Selector(Verdicts):
 
     def _bind(self) -> None:
         """Make a new buffer this encoder's, or make sure that an old one is."""
-        identity = {"model": self._encoder.identity, "seed": str(self._seed), "lexicons": self._lexicons.fingerprint}
+        identity = {
+            "model": self._encoder.identity,
+            "seed": str(self._seed),
+            "lexicons": self._lexicons.fingerprint,
+            "embedding": "hidden" if self._topics is None else "question",
+        }
         if self.buffer.identity():
             check_identity(self.buffer, identity, self._lexicons)
         else:
@@ -112,7 +121,7 @@ class Selector(Verdicts):
     def reload(self) -> None:
         """Read the buffer again, after something else has changed it."""
         with self.buffer.lock:
-            self._index = Index(stored_width(self._encoder.hidden_size), self.buffer)
+            self._index = Index(stored_width(self._width), self.buffer)
 
     def decide(self, batch: MicroBatch, on_decision: Callable[[Decision], None] | None = None) -> list[Decision]:
         """Decide on a stream's micro-batch and move the cursor past it.
@@ -169,7 +178,7 @@ class Selector(Verdicts):
         progress = self.buffer.progress
         first = progress.position if first_position is None else first_position
         texts = [self._text(arrival) for arrival in arrivals]
-        scored = score_texts(self._encoder, texts, self._entropy, progress.center)
+        scored = self._scored(arrivals, texts)
         losses = self._losses([(arrival.dialogue.question, self._answer(arrival)) for arrival in arrivals])
         decisions: list[Decision] = []
         acknowledged = 0
@@ -194,6 +203,10 @@ class Selector(Verdicts):
             self.buffer.flush()
         acknowledge()
         return decisions
+
+    def _scored(self, arrivals: Sequence[Arrival], texts: Sequence[str]) -> Scored:
+        topics = None if self._topics is None else self._topics([arrival.dialogue.question for arrival in arrivals])
+        return score_texts(self._encoder, texts, self._entropy, self.buffer.progress.center, topics)
 
     def _candidate(
         self, arrival: Arrival, position: int, text: str, scored: Scored, i: int, *, loss: float
@@ -288,7 +301,7 @@ class Selector(Verdicts):
 
     def _keep(self, arrival: Arrival, dropped: Decision, reference: str | None, round_number: int, *, bad: bool) -> str:
         buffer, text = self.buffer, self._text(arrival)
-        scored = score_texts(self._encoder, [text], self._entropy, buffer.progress.center)
+        scored = self._scored([arrival], [text])
         (loss,) = self._losses([(arrival.dialogue.question, self._answer(arrival))])
         candidate, _ = self._candidate(arrival, dropped.position, text, scored, 0, loss=loss)
         annotated = judged(candidate, reference, round_number, bad=bad)
@@ -322,15 +335,15 @@ def check_identity(buffer: Buffer, identity: Mapping[str, str], lexicons: Lexico
     made_with = buffer.identity()
     where = buffer.path.parent
     for key, value in identity.items():
-        if made_with[key] != value and key == "lexicons":  # a hash tells nobody anything
+        if made_with.get(key) != value and key == "lexicons":  # a hash tells nobody anything
             raise StateError(
                 f"state {where}: made with other lexicons than these ({_few(lexicons.names)}); "
                 "give --lexicons with the folder as it was then, or a new --state"
             )
-        if made_with[key] != value:
+        if made_with.get(key) != value:
             raise StateError(
-                f"state {where}: made with another {key} ({made_with[key]}, now {value}); give the same, or a new"
-                " --state"
+                f"state {where}: made with another {key} ({made_with.get(key, 'not told')}, now {value}); give the"
+                " same, or a new --state"
             )
 
 
