@@ -228,7 +228,8 @@ class LanguageModel(CausalModel):
 
     def _topic_rows(self, questions: Sequence[str]) -> list[list[int]]:
         """Tokens as they are within a text, where the first word is no other one than further on."""
-        return [self.token_ids(f" {question.strip()}")[:MAX_ENCODED_TOKENS] for question in questions]
+        texts = (question.strip() for question in questions)
+        return [self.token_ids(f" {text}")[:MAX_ENCODED_TOKENS] if text else [] for text in texts]
 
     @torch.no_grad()
     def answer(

@@ -26,8 +26,10 @@ def one_alike(width: int) -> int:
 
 def likeness_to(vectors: npt.NDArray[np.int8], embedding: npt.NDArray[np.int8]) -> Rows:
     """Squares [B, N] of the products of int8 [B, width] with int8 [N, width]; of a negative product 0."""
-    products: Rows = np.maximum(int8_similarity(vectors, embedding), 0).astype(np.int64)
-    return products * products
+    products = int8_similarity(vectors, embedding)
+    np.maximum(products, 0, out=products)
+    squares: Rows = np.multiply(products, products, dtype=np.int64)
+    return squares
 
 
 class Likeness:

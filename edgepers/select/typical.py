@@ -2,8 +2,9 @@
 
 Low-budget active learning chooses what is dense among its neighbours (Hacohen, Dekel and Weinshall 2022, "Active
 Learning on a Budget: Opposite Strategies Suit High and Low Budgets"). On a stream a new topic is dense only after a
-while, so the newer half of the buffer is a window that everything enters, as in caches that tell frequent from recent
-(Einziger, Friedman and Manes 2017, "TinyLFU"); of the older half the ones that the fewest kept sets are like leave.
+while, so the newest quarter of the buffer is a window that everything enters, as in caches that tell frequent from
+recent (Einziger, Friedman and Manes 2017, "TinyLFU"). Of the others those leave first that the fewest kept sets are
+like for their bytes, as in a greedy knapsack (Dantzig 1957).
 """
 
 from collections.abc import Sequence
@@ -14,34 +15,39 @@ import numpy.typing as npt
 from edgepers.select.likeness import Likeness, likeness_to, one_alike
 from edgepers.select.policy import Kept, Newcomer, Room, Rows
 
-__all__ = ["ENOUGH", "typical", "typical_leaving"]
+__all__ = ["ENOUGH", "WINDOW_SHARE", "typical", "typical_leaving"]
 
-ENOUGH = 4  # sets alike, itself among them; more make none more worth keeping, so that no topic takes all the room
-_WINDOW = 2**62  # above every likeness
+ENOUGH = 2  # sets alike, itself among them; more make none more worth keeping, so that no topic takes all the room
+WINDOW_SHARE = 4  # one in so many of the rows that may leave is in the window
+_IN_WINDOW = 2.0**80  # above every value
+
+Protected = npt.NDArray[np.bool_]
 
 
 def typical(newcomer: Newcomer, kept: Kept, room: Room) -> Sequence[int] | None:
-    """Let every newcomer in; of the older half those leave that the fewest are like, the newcomer counted in.
+    """Let every newcomer in; those leave that the fewest sets are like for their bytes, the newcomer counted in.
 
-    Of those that enough are like the oldest leave first, and of the newer half the oldest, once there is no older one.
+    Of equals the oldest leaves first; sets of the window leave after all others, the oldest first.
     """
     if room.needed(()) == 0:
         return []
     sums = _sums(kept) + likeness_to(newcomer.embedding[None], kept.embedding)[0]
-    return room.take_lowest(np.arange(len(sums)), _keys(sums, kept))
+    return room.take_lowest(np.arange(len(sums)), _values(sums, kept, room.protected))
 
 
-def typical_leaving(kept: Kept, protected: npt.NDArray[np.bool_], seed: int) -> Rows:
+def typical_leaving(kept: Kept, protected: Protected, seed: int) -> Rows:
     """Order rows likewise, protected ones last."""
-    return np.lexsort((_keys(_sums(kept), kept), protected))
+    return np.lexsort((_values(_sums(kept), kept, protected), protected))
 
 
 def _sums(kept: Kept) -> Rows:
     return (Likeness() if kept.likeness is None else kept.likeness).follow(kept.embedding)
 
 
-def _keys(sums: Rows, kept: Kept) -> Rows:
-    count = len(sums)
-    keys = np.minimum(sums, ENOUGH * one_alike(kept.embedding.shape[1]))
-    keys[count - count // 2 :] = _WINDOW + np.arange(count // 2)
-    return keys
+def _values(sums: Rows, kept: Kept, protected: Protected) -> npt.NDArray[np.float64]:
+    alike = np.minimum(sums / one_alike(kept.embedding.shape[1]), ENOUGH)
+    values: npt.NDArray[np.float64] = alike / np.maximum(kept.stored_bytes, 1)
+    free = np.flatnonzero(~protected)
+    window = free[len(free) - len(free) // WINDOW_SHARE :]
+    values[window] = _IN_WINDOW + np.arange(len(window))
+    return values

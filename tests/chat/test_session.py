@@ -138,7 +138,7 @@ def test_a_verdict_may_be_on_any_exchange_by_its_position(session):
     assert session.judge(None, 0) == "noted already: corrected"
     with pytest.raises(StateError, match="exchange 7 is not one of the last 256 of this chat"):
         session.judge(None, 7)
-    fresh = Index(stored_width(session.owner.llm.hidden_size), session.owner.buffer).kept()
+    fresh = Index(stored_width(session.owner.llm.topic_width), session.owner.buffer).kept()
     assert fresh.position.tolist() == session.owner.selector._index.kept().position.tolist() == [0, 1]
 
 

@@ -304,7 +304,7 @@ def test_what_fits_is_a_table_that_says_what_is_measured(capsys):
         "activations",
         "fits: about",
         "one user",
-        "storage of 1.0 MB: about 1,4",
+        "storage of 1.0 MB: about 1,8",
         "not yet verified",
         "longest training set: 256 tokens",
         "a round in MAXN_SUPER of Orin Nano 8 GB: about ",

@@ -31,8 +31,10 @@ def kept(n: int, seed: int = 0, annotated: tuple[int, ...] = (), levels: int = 4
 
 def without(buffer: Kept, rows: list[int]) -> Kept:
     """The buffer after these rows have left."""
-    arrays = [f.name for f in fields(Kept) if f.name != "pairs"]
-    return replace(buffer, pairs=None, **{name: np.delete(getattr(buffer, name), rows, axis=0) for name in arrays})
+    arrays = [f.name for f in fields(Kept) if f.name not in ("pairs", "likeness")]
+    return replace(
+        buffer, pairs=None, likeness=None, **{name: np.delete(getattr(buffer, name), rows, axis=0) for name in arrays}
+    )
 
 
 def room(must_leave: int, buffer: Kept, seed: int = 5, refused: bool = True) -> Room:
