@@ -104,7 +104,7 @@ class Settings:
         Size(4_000_000_000), "most bytes of memory above the interpreter's own, GPU memory included, such as 4GB"
     )
     every: int = option(200, "valid dialogue sets between two rounds")
-    policy: str = option("random", "who enters the buffer and who leaves", choices=POLICIES)
+    policy: str = option("typical", "who enters the buffer and who leaves", choices=POLICIES)
     entropy: str = option("windowed", "reading of the entropy of embedding", choices=ENTROPIES)
     embedding: str = option(
         "question",

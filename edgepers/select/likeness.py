@@ -12,8 +12,9 @@ import numpy.typing as npt
 from edgepers.ops.similarity.op import int8_similarity
 from edgepers.state.embedding import scale
 
-__all__ = ["Likeness", "likeness_to", "one_alike"]
+__all__ = ["ALIKE", "Likeness", "likeness_to", "one_alike"]
 
+ALIKE = 0.25  # a cosine from which on two sets are alike: by chance 128 features hardly reach it
 _BLOCK = 256  # rows compared with all others at a time
 
 Rows = npt.NDArray[np.int64]
@@ -25,9 +26,9 @@ def one_alike(width: int) -> int:
 
 
 def likeness_to(vectors: npt.NDArray[np.int8], embedding: npt.NDArray[np.int8]) -> Rows:
-    """Squares [B, N] of the products of int8 [B, width] with int8 [N, width]; of a negative product 0."""
+    """Squares [B, N] of the products of int8 [B, width] with int8 [N, width]; 0 where the cosine is below `ALIKE`."""
     products = int8_similarity(vectors, embedding)
-    np.maximum(products, 0, out=products)
+    products[products < ALIKE * scale(embedding.shape[1]) ** 2] = 0
     squares: Rows = np.multiply(products, products, dtype=np.int64)
     return squares
 

@@ -70,7 +70,7 @@ class Selector(Verdicts):
         buffer: Buffer,
         encoder: Encoder,
         *,
-        policy: str | Policy = "random",
+        policy: str | Policy = "typical",
         embedding: str = "question",
         entropy: str | Score = "windowed",
         scored_text: str = "response",

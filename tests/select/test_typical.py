@@ -7,13 +7,14 @@ from edgepers.select.likeness import Likeness, one_alike
 from edgepers.select.policies import shrink_order
 from edgepers.select.policy import Kept, Newcomer
 from edgepers.select.typical import ENOUGH, typical
+from edgepers.state.embedding import scale
 from tests.select.policies import WIDTH, kept, newcomer, room, situations
 
 
 def alike(a: np.ndarray, b: np.ndarray) -> int:
-    """The square of a product that is not negative, of Python's integers."""
+    """The square of a product, where its cosine is at least a quarter; of Python's integers."""
     product = sum(int(x) * int(y) for x, y in zip(a, b, strict=True))
-    return max(product, 0) ** 2
+    return product**2 if product >= scale(len(a)) ** 2 / 4 else 0
 
 
 def slow_order(stored: Kept, new: np.ndarray | None = None) -> list[int]:
