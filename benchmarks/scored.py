@@ -44,7 +44,7 @@ def _scored(dialogues: list[DialogueSet], llm: LanguageModel) -> list[KeptSet]:
     arrivals = IterableStream(dialogues).read(Cursor(), lambda _: None)
     kept: list[KeptSet] = []
     with tempfile.TemporaryDirectory() as folder, Buffer(folder, _ROOMY) as buffer:
-        selector = Selector(buffer, llm, policy="fifo")
+        selector = Selector(buffer, llm, policy="fifo", embedding="hidden")  # as the figures were made
         losses: list[float] = []
         while batch := list(islice(arrivals, MICRO_BATCH)):
             selector.offer(batch)

@@ -35,7 +35,7 @@ def pending(verdicts: Verdicts, round_number: int, ask: str = "coverage") -> Ite
         order = marks.pending(round_number)
         before = [position for position in order if marks[position].asked]
         fresh = [position for position in order if not marks[position].asked]
-        if ask == "random":
+        if ask == "random" and fresh:
             seed = int(verdicts.buffer.identity()["seed"])
             fresh.sort(key=lambda position: mix(_DRAWN, seed, position))
         compared, fresh = (fresh[:MOST], fresh[MOST:]) if ask == "coverage" else ([], fresh)

@@ -49,6 +49,8 @@ class TopicEmbedding:
         means = self._means(table, background)
         self._center = means.mean(0)
         _, spread, directions = np.linalg.svd(means - self._center, full_matrices=False)
+        at = np.abs(directions).argmax(1)  # a direction and its opposite are as good: one is chosen
+        directions *= np.sign(directions[np.arange(len(at)), at])[:, None]
         width = min(TOPIC_WIDTH, len(table[0]))
         deviation = np.maximum(spread[:width], _LEAST * spread[0]) / np.sqrt(len(means))
         self._whiten = (directions[:width] / deviation[:, None]).T  # [d, width]
@@ -72,9 +74,9 @@ class TopicEmbedding:
         """Return the weighted means [B, d] of the table's rows."""
         tokens, place = np.unique([token for row in rows for token in row], return_inverse=True)
         with torch.no_grad():
-            vectors = table[torch.from_numpy(tokens).to(table.device)].double().cpu().numpy()
-        weights = np.zeros((len(rows), len(tokens)))
+            vectors = table[torch.from_numpy(tokens).to(table.device)].float().cpu().numpy()
+        weights = np.zeros((len(rows), len(tokens)), np.float32)
         np.add.at(weights, (np.repeat(np.arange(len(rows)), [len(row) for row in rows]), place), 1.0)
-        weights *= self._weight[tokens]
-        means: Rows = (weights @ vectors) / weights.sum(1, keepdims=True)
+        weights *= self._weight[tokens].astype(np.float32)
+        means: Rows = (weights @ vectors / weights.sum(1, keepdims=True)).astype(np.float64)
         return means

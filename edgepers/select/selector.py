@@ -88,6 +88,7 @@ class Selector(Verdicts):
         self._policy = policy
         self._policy_name = name
         self._entropy = entropy
+        self._embedding = embedding
         self._topics, self._width = topics_of(encoder, embedding)
         self._scored_text = scored_text
         self._protect = protect_annotated
@@ -111,7 +112,7 @@ class Selector(Verdicts):
             "model": self._encoder.identity,
             "seed": str(self._seed),
             "lexicons": self._lexicons.fingerprint,
-            "embedding": "hidden" if self._topics is None else "question",
+            "embedding": self._embedding,
         }
         if self.buffer.identity():
             check_identity(self.buffer, identity, self._lexicons)
@@ -332,17 +333,17 @@ def check_identity(buffer: Buffer, identity: Mapping[str, str], lexicons: Lexico
     Raises:
         StateError: it was made with another one, or other lexicons.
     """
-    made_with = buffer.identity()
+    made_with = {"embedding": "hidden"} | buffer.identity()  # what there was before it was told
     where = buffer.path.parent
     for key, value in identity.items():
-        if made_with.get(key) != value and key == "lexicons":  # a hash tells nobody anything
+        if made_with[key] != value and key == "lexicons":  # a hash tells nobody anything
             raise StateError(
                 f"state {where}: made with other lexicons than these ({_few(lexicons.names)}); "
                 "give --lexicons with the folder as it was then, or a new --state"
             )
-        if made_with.get(key) != value:
+        if made_with[key] != value:
             raise StateError(
-                f"state {where}: made with another {key} ({made_with.get(key, 'not told')}, now {value}); give the"
+                f"state {where}: made with another {key} ({made_with[key]}, now {value}); give the"
                 " same, or a new --state"
             )
 

@@ -19,7 +19,7 @@ __all__ = ["ENOUGH", "WINDOW_SHARE", "typical", "typical_leaving"]
 
 ENOUGH = 2  # sets alike, itself among them; more make none more worth keeping, so that no topic takes all the room
 WINDOW_SHARE = 4  # one in so many of the rows that may leave is in the window
-_IN_WINDOW = 2.0**80  # above every value
+_IN_WINDOW = 2.0 * ENOUGH  # above every value
 
 Protected = npt.NDArray[np.bool_]
 

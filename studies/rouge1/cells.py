@@ -202,7 +202,8 @@ class Work:
         def revealed(kept: KeptSet) -> Answer:
             return Answer(wanted[kept.id])
 
-        chosen = Settings(**{"seed": seed, "storage": Size(storage), "guard": False, "every": 10**9, **settings})
+        fixed = {"guard": False, "every": 10**9, "embedding": "hidden"}  # what sets were compared by then
+        chosen = Settings(**{"seed": seed, "storage": Size(storage), **fixed, **settings})
         return Personalizer(folder, chosen, llm=self.llm, source=revealed, policy=own_policy(named, storage))
 
     def ordered(self, seed: int) -> list[DialogueSet]:

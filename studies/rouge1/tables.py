@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from edgepers.config import Settings
 from studies.rouge1.cells import POLICIES, SCORES
 from studies.rouge1.lines import Line
 from studies.rouge1.splits import CONFIRMATORY, EXPLORATORY, OWNERS
@@ -198,7 +197,7 @@ def tokens(study: Study) -> str:
 
 def whole_system(study: Study) -> str:
     """Dense buffer, synthesis and the default policy against the paper's bins without synthesis, at equal bytes."""
-    ours, theirs = (Settings().policy, "synthesis"), ("bins", "repeat")
+    ours, theirs = (RIVAL, "synthesis"), ("bins", "repeat")
     rows = []
     for share in study.shares():
         reached = [study.over_all(*side, share) for side in (ours, theirs)]

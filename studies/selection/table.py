@@ -1,4 +1,4 @@
-r"""RESULTS.md's tables from asked.jsonl: means, and paired differences with their 95 % interval.
+r"""README.md's tables from asked.jsonl: means, and paired differences with their 95 % interval.
 
 Run: python -m studies.selection.table [FILE]
 """

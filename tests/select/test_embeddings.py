@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
-from edgepers.annotate.requests import annotate
+from edgepers.annotate.requests import annotate, requests
 from edgepers.annotate.sources import SKIPPED, Answer
 from edgepers.errors import StateError
 from edgepers.hashing import hash_text
 from edgepers.select.policies import named_policies
 from edgepers.select.selector import Selector
+from edgepers.select.verdicts import Verdicts
 from edgepers.state.buffer import Buffer
 from edgepers.streams import Arrival, Cursor, DialogueSet
 from tests.conftest import WordEncoder
@@ -96,3 +97,18 @@ def test_asked_at_random_is_the_same_each_time_and_another_order_for_another_see
             orders.append(asked)
     assert orders[0] == orders[1] != orders[2] and len(set(orders[0])) == 10
     assert orders[0] not in (sorted(orders[0]), sorted(orders[0], reverse=True))
+
+
+def test_asked_at_random_where_nothing_was_ever_kept_is_nobody(tmp_path):
+    with Buffer(tmp_path, 100_000) as buffer:
+        assert requests(Verdicts(buffer), 1, 16, "random") == []
+
+
+def test_a_state_from_before_embeddings_were_told_compares_hidden_states(tmp_path):
+    with Buffer(tmp_path, 100_000) as buffer:
+        Selector(buffer, TopicEncoder(), embedding="hidden")
+        made_with = buffer.identity() | {"embedding": ""}
+        buffer.identity = lambda: {key: value for key, value in made_with.items() if value}
+        Selector(buffer, TopicEncoder(), embedding="hidden")
+        with pytest.raises(StateError, match=r"another embedding \(hidden, now question\)"):
+            Selector(buffer, TopicEncoder())

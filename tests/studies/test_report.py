@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 
-from edgepers.config import Settings
 from studies.rouge1.pictures import plot
 from studies.rouge1.report import details, report
 from studies.rouge1.statistics import Side, differences, drawn_means, holm, p_value
-from studies.rouge1.study import Study
+from studies.rouge1.study import RIVAL, Study
 
 FOUR = ("alpaca", "dolly", "empathetic_dialogues", "medical_questiondoctors")
 GROUPS = [0, 0, 1, 2, 2, 2]
@@ -133,7 +132,7 @@ def test_the_page_says_first_what_the_default_is_and_names_what_was_not_run(gain
 
 
 def test_the_whole_system_is_held_against_the_paper_s_bins_at_equal_bytes():
-    default = Settings().policy
+    default = RIVAL
     made = [one for one in lines(0.02) if one["policy"] != "quality"]
     for one in list(made):
         if one["policy"] == "random":
