@@ -163,7 +163,7 @@ def test_a_mark_that_somebody_else_changes_is_a_damaged_set(kept, change):
 
 def test_verdicts_and_decisions_of_several_threads_come_one_after_the_other(kept):
     selector = Selector(kept, WordEncoder(), policy="fifo")
-    more = list(stream(260).read(Cursor(), print))[200:]
+    more = list(stream(220).read(Cursor(), print))[200:]  # too few for the sets judged here to leave
     positions = sorted(kept.marks)[-12:]
     failed: list[BaseException] = []
 
@@ -189,7 +189,7 @@ def test_verdicts_and_decisions_of_several_threads_come_one_after_the_other(kept
         thread.join()
     assert failed == []
     progress = kept.progress
-    assert (progress.position, progress.annotated) == (260, 12)
+    assert (progress.position, progress.annotated) == (220, 12)
     assert len(kept) == progress.admitted - progress.evicted
     assert kept.marks.annotated == 12
     assert selector._index.kept().position.tolist() == [k.position for k in kept]
