@@ -29,7 +29,7 @@ from edgepers.model.lean_adapter import contiguous_head
 from edgepers.model.loading import load_pretrained
 from edgepers.model.prefix_cache import PrefixCache
 from edgepers.model.prompts import Message, Prompts
-from edgepers.model.topics import TOPIC_WIDTH, TopicEmbedding, packaged_questions
+from edgepers.model.topics import TopicEmbedding, packaged_questions
 from edgepers.model.weights import ENCODE_TOKENS, CausalModel, Example
 
 __all__ = [
@@ -212,11 +212,6 @@ class LanguageModel(CausalModel):
             for group in length_groups([len(row) for row in rows], self.encode_tokens):
                 retry_halved(group, encoded)
         return torch.cat(hidden), offsets
-
-    @property
-    def topic_width(self) -> int:
-        """Features of `topics`."""
-        return min(TOPIC_WIDTH, self.hidden_size)
 
     def topics(self, questions: Sequence[str]) -> npt.NDArray[np.float32]:
         """Embeddings [B, topic_width] of B questions that tell topics apart: unit rows; zeros for an empty one."""

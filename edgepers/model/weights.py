@@ -18,6 +18,7 @@ from edgepers.errors import ModelError
 from edgepers.model.lean_adapter import lean_adapter
 from edgepers.model.loading import quiet
 from edgepers.model.lora import attention_layers, scale_update
+from edgepers.model.topics import TOPIC_WIDTH
 
 __all__ = ["ENCODE_TOKENS", "CausalModel", "Example"]
 
@@ -49,6 +50,7 @@ class CausalModel:
 
     Attributes:
         hidden_size: d of the hidden states.
+        topic_width: features of the embedding of a question's topic.
         parameter_count: of the base model, before quantization.
         encode_tokens: padded tokens in one forward pass of `encode`, and in one batch of `answer`.
         generation_config: transformers', as it came with the weights.
@@ -63,6 +65,7 @@ class CausalModel:
         self.device = device
         self.parameter_count = int(model.num_parameters())
         self.hidden_size = int(model.config.get_text_config().hidden_size)
+        self.topic_width = min(TOPIC_WIDTH, self.hidden_size)
         self.encode_tokens = ENCODE_TOKENS
         self.generation_config = copy.deepcopy(getattr(model, "generation_config", None))
 

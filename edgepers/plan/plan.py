@@ -18,7 +18,6 @@ from edgepers.errors import ModelError, UncountableError, UsageError
 from edgepers.model.config import config_of
 from edgepers.model.language_model import ENCODE_TOKENS, MAX_ENCODED_TOKENS
 from edgepers.model.loading import import_libraries
-from edgepers.model.topics import TOPIC_WIDTH
 from edgepers.plan.fit import MARGIN, Fit, fit, over_budget
 from edgepers.plan.memory import OPENED, WORKING, encoding_bytes, loading_bytes
 from edgepers.plan.roofline import FORMULA, RoundEstimate, estimate_round
@@ -272,6 +271,7 @@ def plan(
     total = sum(parts.values())
     fits = MARGIN * total <= left
     chosen = found.configuration
+    embedded = llm.topic_width if settings.embedding == "question" else llm.hidden_size
     return {
         "model": settings.model or "packaged",
         "device": device,
@@ -296,16 +296,10 @@ def plan(
         "cure": "" if fits else _cure(llm, left, tokens=tokens, recipe=alone),
         "storage_bytes": settings.storage,
         "storage_sets": int(
-            STORED_SHARE
-            * settings.storage
-            / (TEXT_BYTES + EMBEDDING_SHARE * _embedding_bytes(llm.hidden_size, settings) + ROW_BYTES)
+            STORED_SHARE * settings.storage / (TEXT_BYTES + EMBEDDING_SHARE * stored_width(embedded) + ROW_BYTES)
         ),
         "round": _round_of(board, llm, chosen, settings) if board and fits else None,
         "estimate": True,
         "verified": on_cpu,
         "not_estimated": list(NOT_COUNTED),
     }
-
-
-def _embedding_bytes(hidden_size: int, settings: Settings) -> int:
-    return min(TOPIC_WIDTH, hidden_size) if settings.embedding == "question" else stored_width(hidden_size)

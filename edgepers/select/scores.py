@@ -83,21 +83,23 @@ def score_texts(
     hidden, offsets = encoder.encode(texts)
     center = center_of(total)
     on_device = None if center is None else torch.from_numpy(center).to(hidden.device)
+    means: Tensor | None = None
     if kind == "windowed":
-        entropy, embedding = ops.score_tokens(hidden, offsets, center=on_device)
+        entropy, means = ops.score_tokens(hidden, offsets, center=on_device)
     elif callable(kind):
         ends = offsets.tolist()
         entropy = torch.tensor([kind(text, hidden[a:b]) for text, (a, b) in zip(texts, pairwise(ends), strict=True)])
-        embedding = ops.mean_unit_embedding(hidden, offsets, center=on_device)
     else:  # the other readings are of the states as they are
         entropy = ops.embedding_entropy(hidden, offsets, kind=kind)
-        embedding = ops.mean_unit_embedding(hidden, offsets, center=on_device)
+    if topics is None:
+        means = ops.mean_unit_embedding(hidden, offsets, center=on_device) if means is None else means
+        topics = means.cpu().numpy()
     ends = offsets.tolist()
     pieces = list(pairwise(ends))
     sums = [] if center is not None else [hidden[a:b].sum(0, dtype=torch.float32) for a, b in pieces]
     return Scored(
         entropy=entropy.double().cpu().numpy(),
-        embedding=quantize(embedding.cpu().numpy() if topics is None else topics),
+        embedding=quantize(topics),
         row_sums=torch.stack(sums).cpu().numpy() if sums else np.zeros((0, hidden.shape[1]), np.float32),
         rows=[b - a for a, b in pieces],
     )

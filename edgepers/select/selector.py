@@ -343,8 +343,8 @@ def check_identity(buffer: Buffer, identity: Mapping[str, str], lexicons: Lexico
             )
         if made_with[key] != value:
             raise StateError(
-                f"state {where}: made with another {key} ({made_with[key]}, now {value}); give the"
-                " same, or a new --state"
+                f"state {where}: made with another {key} ({made_with[key]}, now {value}); give the same, or a new"
+                " --state"
             )
 
 

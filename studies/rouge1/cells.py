@@ -55,6 +55,7 @@ RECIPE: dict[str, Any] = {
     "recurring": 0,
     "review": 0,
     "ask": "newest",
+    "embedding": "hidden",
 }
 SCORES = ("entropy", "domain_score", "dissimilarity")
 OWN = ("bins",)
@@ -202,8 +203,7 @@ class Work:
         def revealed(kept: KeptSet) -> Answer:
             return Answer(wanted[kept.id])
 
-        fixed = {"guard": False, "every": 10**9, "embedding": "hidden"}  # what sets were compared by then
-        chosen = Settings(**{"seed": seed, "storage": Size(storage), **fixed, **settings})
+        chosen = Settings(**{"seed": seed, "storage": Size(storage), "guard": False, "every": 10**9, **settings})
         return Personalizer(folder, chosen, llm=self.llm, source=revealed, policy=own_policy(named, storage))
 
     def ordered(self, seed: int) -> list[DialogueSet]:

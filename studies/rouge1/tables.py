@@ -196,7 +196,7 @@ def tokens(study: Study) -> str:
 
 
 def whole_system(study: Study) -> str:
-    """Dense buffer, synthesis and the default policy against the paper's bins without synthesis, at equal bytes."""
+    """Dense buffer, synthesis and the best simple policy against the paper's bins without synthesis, at equal bytes."""
     ours, theirs = (RIVAL, "synthesis"), ("bins", "repeat")
     rows = []
     for share in study.shares():

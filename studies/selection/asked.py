@@ -12,7 +12,8 @@ import math
 import random
 import tempfile
 from collections.abc import Iterator, Sequence
-from itertools import product
+from itertools import groupby, product
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from edgepers.annotate.requests import annotate
 from edgepers.annotate.sources import Answer
 from edgepers.model.language_model import LanguageModel
 from edgepers.privacy.keyring import KeySource
+from edgepers.select.micro_batches import MICRO_BATCH
 from edgepers.select.selector import Selector
 from edgepers.state.buffer import Buffer
 from edgepers.state.records import KeptSet
@@ -38,7 +40,6 @@ WAYS = (
     ("typical", "newest"), ("typical", "coverage"),
 )  # fmt: skip
 ROUNDS, REQUESTS = 3, 16
-MICRO_BATCH = 32
 OUT = Path(__file__).parent / "results" / "asked.jsonl"
 
 
@@ -141,15 +142,13 @@ def main() -> None:
     there = [{name: line[name] for name in ("model", *next(runs(["emily"], 1)))} for line in lines_there(args.out)]
     encoder = TopicEncoder(LanguageModel.load(args.model))
     others = list(read_dialogue_sets(args.data / "dolly.jsonl", need_reference=True))
-    for run in runs(args.owners.split(","), args.orders):
-        if {"model": args.model} | run in there:
-            continue
-        owner = load_owner(run["owner"])
-        stream = stream_of(owner, run["stream"], run["order"], others)
-        found = asked_about(encoder, stream, run)
-        append_line(
-            args.out, {"model": args.model} | run | {"facts": len(owner.facts), "stream_sets": len(stream)} | found
-        )
+    left = [run for run in runs(args.owners.split(","), args.orders) if {"model": args.model} | run not in there]
+    for (name, kind, order), of_stream in groupby(left, itemgetter("owner", "stream", "order")):
+        owner = load_owner(name)
+        stream = stream_of(owner, kind, order, others)
+        about = {"facts": len(owner.facts), "stream_sets": len(stream)}
+        for run in of_stream:
+            append_line(args.out, {"model": args.model} | run | about | asked_about(encoder, stream, run))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from typing import Any
 
 from benchmarks.lines import lines_there
 from studies.owners.owners import DEVELOPMENT, REPORT
+from studies.rouge1.study import table
 from studies.selection.asked import OUT, STORAGE, STREAMS, WAYS
 
 Line = dict[str, Any]
@@ -30,15 +31,15 @@ def of(lines: Iterable[Line], **wanted: Any) -> list[Line]:
 
 def means(lines: Sequence[Line], storage: int) -> list[str]:
     """A table's rows: each way, and for each stream facts asked about, kept questions besides, sets kept."""
-    rows = [f"| kept by, asked by | {' | '.join(STREAMS)} |", f"| --- |{' --- |' * len(STREAMS)}"]
+    rows = []
     for policy, ask in WAYS:
         cells = []
         for stream in STREAMS:
             some = of(lines, storage=storage, stream=stream, policy=policy, ask=ask)
             besides, kept = (fmean(float(line[name]) for line in some) for name in ("again", "kept"))
             cells.append(f"{fmean(map(share, some)):.1f} % ({besides:.0f}; {kept:.0f})")
-        rows.append(f"| {policy}, {ask} | {' | '.join(cells)} |")
-    return rows
+        rows.append([f"{policy}, {ask}", *cells])
+    return table(["kept by, asked by", *STREAMS], rows).splitlines()
 
 
 def difference(lines: Sequence[Line], better: tuple[str, str], than: tuple[str, str]) -> str:
@@ -65,10 +66,11 @@ def main() -> None:
         some = [line for line in lines if line["owner"] in owners]
         for storage in STORAGE:
             print(f"\n{title}, {storage // 1000} KB\n", *means(some, storage), sep="\n")
-            print(f"\n| points more | {' | '.join(STREAMS)} |\n| --- |{' --- |' * len(STREAMS)}")
+            rows = []
             for better, than in PAIRS:
                 cells = [difference(of(some, storage=storage, stream=s), better, than) for s in STREAMS]
-                print(f"| {', '.join(better)} over {', '.join(than)} | {' | '.join(cells)} |")
+                rows.append([f"{', '.join(better)} over {', '.join(than)}", *cells])
+            print(f"\n{table(['points more', *STREAMS], rows)}")
 
 
 if __name__ == "__main__":
