@@ -34,7 +34,7 @@ FORMATS = (
     "copilot", "librechat", "lmstudio", "chatbox", "huggingchat", "anythingllm", "sillytavern", "characterai",
     "textgen", "whatsapp", "telegram",
 )  # fmt: skip
-ASKED = ("coverage", "newest", "random")
+ASKED = ("coverage", "newest", "random", "quality", "loss", "kcenter")
 EXPORT_FORMATS = ("peft", "gguf", "merged")
 EXPORT_ONTO = ("quantized", "original")
 LORA_TARGETS = ("attention", "all-linear")
@@ -120,8 +120,8 @@ class Settings:
     annotations_per_round: int = option(16, "most requests to the owner in one round")
     ask: str = option(
         "coverage",
-        "who is asked about: coverage, what stands for most of what you ask and is not covered yet, the newest,"
-        " or drawn at random",
+        "who is asked about: coverage, what stands for most of what you ask and is not covered yet; the newest; drawn"
+        " at random; by the paper's scores; by the loss of the response; the least like what was judged",
         choices=ASKED,
     )
     recurring: int = option(

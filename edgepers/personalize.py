@@ -223,6 +223,7 @@ class Personalizer:
                     lexicons=self._lexicons,
                     seed=self.settings.seed,
                     explain=self._listener.explains,
+                    with_losses=self.settings.ask == "loss",
                 )
                 self.state.save_settings(self.settings)
             return self._selector

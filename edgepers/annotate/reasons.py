@@ -9,7 +9,13 @@ from edgepers.state.records import KeptSet
 __all__ = ["reasons"]
 
 ALIKE = 0.16  # a similarity from which on two questions are said to be like each other: a cosine of 0.4
-_BY_ORDER = {"newest": "the newest that you have not judged", "random": "drawn among those that you have not judged"}
+_BY_ORDER = {
+    "newest": "the newest that you have not judged",
+    "random": "drawn among those that you have not judged",
+    "quality": "it scores highest of those that you have not judged",
+    "loss": "its answer is what the model expects least of those that you have not judged",
+    "kcenter": "it is least like everything that you have judged",
+}
 
 
 def reasons(verdicts: Verdicts, asked: Sequence[KeptSet], ask: str = "coverage") -> list[str]:

@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
 
 from edgepers.annotate.coverage import MOST, coverage_order
+from edgepers.annotate.orders import ORDERS
 from edgepers.annotate.sources import SKIPPED, Source
-from edgepers.hashing import mix
 from edgepers.select.verdicts import Verdicts
+from edgepers.state.buffer import Buffer
 from edgepers.state.records import KeptSet
 
 __all__ = ["annotate", "pending", "requests"]
 
-_DRAWN = 0x41534B  # apart from the hash by which `--policy random` keeps
 _REFUSED = {
     "too_big": "its correction is too long to keep inside the storage budget; shorten it, or raise --storage",
     "no_room": "no room for its correction, since everything kept is judged; raise --storage",
@@ -27,40 +27,36 @@ def pending(verdicts: Verdicts, round_number: int, ask: str = "coverage") -> Ite
     Args:
         verdicts: of the buffer.
         round_number: that asks.
-        ask: "coverage": what stands for most of what is not covered yet (`coverage_order`); "newest"; "random", the
-            same of a state each time.
+        ask: "coverage": what stands for most of what is not covered yet (`coverage_order`); else of `ORDERS`.
     """
-    with verdicts.buffer.lock:
-        marks = verdicts.buffer.marks
+    buffer = verdicts.buffer
+    with buffer.lock:
+        marks = buffer.marks
         order = marks.pending(round_number)
         before = [position for position in order if marks[position].asked]
         fresh = [position for position in order if not marks[position].asked]
-        if ask == "random" and fresh:
-            seed = int(verdicts.buffer.identity()["seed"])
-            fresh.sort(key=lambda position: mix(_DRAWN, seed, position))
-        compared, fresh = (fresh[:MOST], fresh[MOST:]) if ask == "coverage" else ([], fresh)
-        positions, questions, covering = _questions(verdicts, compared, round_number)
+        covering = [p for p in marks if marks[p].annotated or marks[p].asked == round_number][-MOST:]
+        if ask == "coverage":
+            chosen = _by_coverage(buffer, fresh[:MOST], covering)
+            fresh = fresh[MOST:]
+        else:
+            chosen, fresh = iter(ORDERS[ask](buffer, fresh, covering)), []
         judged = [p for p in marks if marks[p].annotated and marks[p].asked != round_number]
-    coverage = (positions[i] for i in coverage_order(questions, range(covering)))
-    for position in chain(coverage, fresh, before):
+    for position in chain(chosen, fresh, before):
         if verdicts.holds(position):
-            yield verdicts.buffer.get(position)
+            yield buffer.get(position)
     for position in judged:
-        if verdicts.holds(position) and (kept := verdicts.buffer.get(position)).rejected:
+        if verdicts.holds(position) and (kept := buffer.get(position)).rejected:
             yield kept
 
 
-def _questions(verdicts: Verdicts, fresh: Sequence[int], round_number: int) -> tuple[list[int], list[str], int]:
-    """Positions and questions to compare, and how many of them cover, judged or asked about in this round.
-
-    Those come first, then those never asked about.
-    """
-    buffer = verdicts.buffer
+def _by_coverage(buffer: Buffer, fresh: Sequence[int], covering: Sequence[int]) -> Iterator[int]:
+    """Positions of sets that were never asked about, each the one that then adds most coverage."""
     if not fresh:
-        return [], [], 0
-    covering = [p for p in buffer.marks if buffer.marks[p].annotated or buffer.marks[p].asked == round_number][-MOST:]
+        return iter(())
     positions = [*covering, *sorted(fresh)]
-    return positions, [buffer.get(position).question for position in positions], len(covering)
+    questions = [buffer.get(position).question for position in positions]
+    return (positions[i] for i in coverage_order(questions, range(len(covering))))
 
 
 def requests(verdicts: Verdicts, round_number: int, most: int, ask: str = "coverage") -> list[KeptSet]:

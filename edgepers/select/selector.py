@@ -59,6 +59,7 @@ class Selector(Verdicts):
         lexicons: the domains; the packaged ones by default.
         seed: of every random choice.
         explain: say in each decision why; that costs more than most decisions.
+        with_losses: measure the loss of each response, also where the policy does not ask for it.
 
     Raises:
         StateError: the buffer was made with another encoder, seed or lexicons.
@@ -78,6 +79,7 @@ class Selector(Verdicts):
         lexicons: Lexicons | None = None,
         seed: int = 0,
         explain: bool = False,
+        with_losses: bool = False,
     ) -> None:
         if isinstance(policy, str):
             name, policy = policy, policy_named(policy)
@@ -95,7 +97,8 @@ class Selector(Verdicts):
         self._lexicons = load_lexicons() if lexicons is None else lexicons
         self._seed = seed
         self.explains = explain
-        self._losses = _losses_of(encoder, policy, name)
+        needs = ("loss",) if with_losses else tuple(getattr(policy, "needs", ()))
+        self._losses = _losses_of(encoder, needs, name)
         self._bind()
         self.reload()
         if self.buffer.over_budget:
@@ -348,16 +351,17 @@ def check_identity(buffer: Buffer, identity: Mapping[str, str], lexicons: Lexico
             )
 
 
-def _losses_of(encoder: Encoder, policy: Policy, name: str) -> Callable[[Sequence[tuple[str, str]]], list[float]]:
-    """What tells the losses of (question, response) pairs: the base model where the policy needs them, else nobody."""
-    needs = tuple(getattr(policy, "needs", ()))
+def _losses_of(
+    encoder: Encoder, needs: Sequence[str], policy: str
+) -> Callable[[Sequence[tuple[str, str]]], list[float]]:
+    """What tells the losses of (question, response) pairs: the base model where they are needed, else nobody."""
     if not needs:
         return lambda pairs: [math.nan] * len(pairs)
-    if needs != ("loss",):
-        raise UsageError(f"policy {name}: needs {', '.join(map(repr, needs))}; a selector can find out 'loss' alone")
+    if set(needs) != {"loss"}:
+        raise UsageError(f"policy {policy}: needs {', '.join(map(repr, needs))}; a selector can find out 'loss' alone")
     if not callable(losses := getattr(encoder, "losses", None)):
         raise UsageError(
-            f"policy {name} needs the loss of each response, and {type(encoder).__name__} has no 'losses'; give a"
+            f"policy {policy} needs the loss of each response, and {type(encoder).__name__} has no 'losses'; give a"
             " LanguageModel"
         )
     return lambda pairs: list(losses(pairs, adapter=False))

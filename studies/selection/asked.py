@@ -12,6 +12,7 @@ import math
 import random
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import groupby, product
 from operator import itemgetter
 from pathlib import Path
@@ -23,10 +24,11 @@ from torch import Tensor
 from benchmarks.lines import append_line, lines_there
 from benchmarks.recipes import other_talk
 from edgepers.annotate.requests import annotate
-from edgepers.annotate.sources import Answer
+from edgepers.annotate.sources import Answer, Source
 from edgepers.model.language_model import LanguageModel
 from edgepers.privacy.keyring import KeySource
 from edgepers.select.micro_batches import MICRO_BATCH
+from edgepers.select.scores import Encoder
 from edgepers.select.selector import Selector
 from edgepers.state.buffer import Buffer
 from edgepers.state.records import KeptSet
@@ -92,28 +94,37 @@ def _shuffled(sets: list[DialogueSet], drawn: random.Random) -> list[DialogueSet
     return sets
 
 
-def asked_about(encoder: TopicEncoder, stream: Sequence[DialogueSet], run: dict[str, Any]) -> dict[str, Any]:
-    """One run of a stream, as `runs` has it; its figures."""
-    facts_asked: set[str] = set()
-
-    def owner_says(kept: KeptSet) -> Answer:
-        facts_asked.update([kept.id] if kept.id else [])
-        return Answer(f"{kept.response} Yes." if kept.id else None)  # a correction is not what was said
-
+@contextmanager
+def three_rounds(
+    encoder: Encoder, stream: Sequence[DialogueSet], run: dict[str, Any], source: Source, *, with_losses: bool = False
+) -> Iterator[tuple[Buffer, dict[str, int]]]:
+    """A run of a stream, as `runs` has it: the buffer after its last round, and what became of the requests."""
     ends = [math.ceil(len(stream) * (i + 1) / ROUNDS) for i in range(ROUNDS)]
     with (
         tempfile.TemporaryDirectory() as made,
         Buffer(Path(made) / "state", run["storage"], keys=KeySource(Path(made) / "key"), batch=1000) as buffer,
     ):
-        selector = Selector(buffer, encoder, policy=run["policy"], seed=run["order"])
+        selector = Selector(buffer, encoder, policy=run["policy"], seed=run["order"], with_losses=with_losses)
         outcomes: dict[str, int] = {}
         for number, (start, end) in enumerate(zip([0, *ends], ends, strict=False), 1):
             for first in range(start, end, MICRO_BATCH):
                 selector.offer(
                     [Arrival(one, Cursor(0), Cursor(0)) for one in stream[first : min(first + MICRO_BATCH, end)]]
                 )
-            for outcome, count in annotate(selector, owner_says, number, REQUESTS, run["ask"]).items():
+            for outcome, count in annotate(selector, source, number, REQUESTS, run["ask"]).items():
                 outcomes[outcome] = outcomes.get(outcome, 0) + count
+        yield buffer, outcomes
+
+
+def asked_about(encoder: TopicEncoder, stream: Sequence[DialogueSet], run: dict[str, Any]) -> dict[str, Any]:
+    """The figures of one run."""
+    facts_asked: set[str] = set()
+
+    def owner_says(kept: KeptSet) -> Answer:
+        facts_asked.update([kept.id] if kept.id else [])
+        return Answer(f"{kept.response} Yes." if kept.id else None)  # a correction is not what was said
+
+    with three_rounds(encoder, stream, run, owner_says) as (buffer, outcomes):
         again = sum(one.id in facts_asked and not one.annotated for one in buffer)
         return {
             "facts_asked": len(facts_asked),
