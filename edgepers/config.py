@@ -111,6 +111,11 @@ class Settings:
         "what sets are compared by: the topic of the question, or the mean of the hidden states (the paper's)",
         choices=EMBEDDINGS,
     )
+    repeats: str = option(
+        "counted",
+        "a question asked again in the same words: counted on the set that is kept, or kept once more",
+        choices=("counted", "kept"),
+    )
     lexicons: str | None = option(None, "folder with one <domain>.txt of words per domain; unset: the packaged ones")
     scored_text: str = option("response", "text that is scored beside the question", choices=("response", "reference"))
     protect_annotated: bool = option(True, "annotated sets leave only when nothing else can")
@@ -308,6 +313,7 @@ PAPER: dict[str, Any] = {
     "policy": "quality",
     "entropy": "histogram",
     "embedding": "hidden",
+    "repeats": "kept",
     "scored_text": "reference",
     "protect_annotated": False,
     "annotations_per_round": 128,

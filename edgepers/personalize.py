@@ -218,6 +218,7 @@ class Personalizer:
                     policy=self._policy or self.settings.policy,
                     entropy=self._score or self.settings.entropy,
                     embedding=self.settings.embedding,
+                    count_repeats=self.settings.repeats == "counted",
                     scored_text=self.settings.scored_text,
                     protect_annotated=self.settings.protect_annotated,
                     lexicons=self._lexicons,

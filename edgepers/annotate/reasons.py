@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edgepers.annotate.coverage import MOST, similarities
 from edgepers.select.verdicts import Verdicts
 from edgepers.state.records import KeptSet
@@ -28,15 +31,27 @@ def reasons(verdicts: Verdicts, asked: Sequence[KeptSet], ask: str = "coverage")
     """
     if ask != "coverage":
         return [_known(kept) or _BY_ORDER[ask] for kept in asked]
-    with verdicts.buffer.lock:
+    buffer = verdicts.buffer
+    with buffer.lock:
         here = {kept.position for kept in asked}
-        others = [p for p in verdicts.buffer.marks.unjudged() if p not in here][-MOST:]
-        questions = [*(kept.question for kept in asked), *(verdicts.buffer.get(p).question for p in others)]
-    like = similarities(questions) if questions else None
+        others = [buffer.get(position) for position in list(buffer.marks)[-MOST:] if position not in here]
+    sets = [*asked, *others]
+    if not sets:
+        return []
+    like = similarities([kept.question for kept in sets]) >= ALIKE
+    times = np.array([1 + kept.repeats for kept in sets])
+    judged = np.array([kept.annotated for kept in sets])
     return [
-        _known(kept) or _covers(0 if like is None else int((like[i] >= ALIKE).sum()) - 1)
-        for i, kept in enumerate(asked)
+        _known(kept) or _covers(kept.repeats + int(times[alike & ~judged].sum()), known=bool(judged[alike].any()))
+        for kept, alike in zip(asked, (_others(like, i) for i in range(len(asked))), strict=True)
     ]
+
+
+def _others(like: NDArray[np.bool_], i: int) -> NDArray[np.bool_]:
+    """Which others a set is like."""
+    alike: NDArray[np.bool_] = like[i].copy()
+    alike[i] = False
+    return alike
 
 
 def _known(kept: KeptSet) -> str:
@@ -45,7 +60,10 @@ def _known(kept: KeptSet) -> str:
     return "asked before, and not answered" if kept.asked else ""
 
 
-def _covers(alike: int) -> str:
-    if alike < 1:
+def _covers(more: int, *, known: bool) -> str:
+    """Why it stands for so many more; `known`: something like it has a verdict."""
+    if known:
+        return f"it stands for {more} more like it" if more else "it is a little like what you have judged"
+    if not more:
         return "nothing else that you asked is like it"
-    return f"it stands for {alike} more {'question' if alike == 1 else 'questions'} like it"
+    return f"you asked about this {more + 1} times, and have judged no answer to it"

@@ -55,8 +55,9 @@ def _by_coverage(buffer: Buffer, fresh: Sequence[int], covering: Sequence[int]) 
     if not fresh:
         return iter(())
     positions = [*covering, *sorted(fresh)]
-    questions = [buffer.get(position).question for position in positions]
-    return (positions[i] for i in coverage_order(questions, range(len(covering))))
+    sets = [buffer.get(position) for position in positions]
+    questions, times = [kept.question for kept in sets], [1 + kept.repeats for kept in sets]
+    return (positions[i] for i in coverage_order(questions, range(len(covering)), times))
 
 
 def requests(verdicts: Verdicts, round_number: int, most: int, ask: str = "coverage") -> list[KeptSet]:

@@ -198,7 +198,7 @@ class Session:
         if refusal:
             return refusal, decision
         why = f"kept since you judged it; before that: {decision.why}"
-        return "", replace(decision, admitted=True, reason="", why=why)
+        return "", replace(decision, admitted=True, reason="", why=why, same=None)
 
     def _note_before(self, before: KeptSet) -> None:
         self._before[before.position] = self.owner.verdict_round, before
@@ -235,6 +235,7 @@ class Session:
     def forget(self, matching: str = "", position: int | None = None) -> str:
         """Forget an exchange, the last by default, or everything kept that holds a text; says what was withdrawn.
 
+        Of an exchange that was counted on a kept one, which asks the same, that one is forgotten.
         A round that is under way in the background may have it before its eyes: it is stopped first.
         """
         state, buffer = self.owner.state, self.owner.buffer
@@ -243,17 +244,22 @@ class Session:
             if matching:
                 sets = find(buffer, matching=matching)
             else:
-                position = self.exchange(position).position
+                decision = self.exchange(position).decision
+                position = decision.position
+                if position not in buffer.marks and decision.same is not None:
+                    position = decision.same  # its words are kept there
                 if position not in buffer.marks:
                     return "it was not kept, so there is nothing to forget"
                 sets = [buffer.get(position)]
             done = forget(state, buffer, sets)
             self.owner.selector.reload()
-            for position in done["forgotten"]:
-                self._remembered.pop(position, None)
-                self._before.pop(position, None)
-            if self.last is not None and self.last.position in done["forgotten"]:
-                self.last = None
+            gone_for_good = set(done["forgotten"])
+            said = [*self._remembered.values(), *([self.last] if self.last else [])]
+            for exchange in said:
+                if exchange.position in gone_for_good or exchange.decision.same in gone_for_good:
+                    self._remembered.pop(exchange.position, None)
+                    self._before.pop(exchange.position, None)
+                    self.last = None if self.last is exchange else self.last
         gone = f"forgot {len(done['forgotten'])} of what was kept"
         if not done["withdrawn"]:
             return gone

@@ -208,6 +208,7 @@ def _selector_times(
             policy=settings.policy,
             entropy=settings.entropy,
             embedding=settings.embedding,
+            count_repeats=settings.repeats == "counted",
             scored_text=settings.scored_text,
             lexicons=load_lexicons(None if settings.lexicons is None else Path(settings.lexicons)),
             seed=settings.seed,

@@ -23,7 +23,9 @@ def _score(value: float | None) -> str:
 
 def run_summary(report: dict[str, Any]) -> str:
     """A run's report as two small tables."""
-    counts = ", ".join(f"{count} {reason}" for reason, count in report["dropped_by_reason"].items())
+    dropped = dict(report["dropped_by_reason"])
+    again = dropped.pop("repeat", 0)
+    counts = ", ".join(f"{count} {reason}" for reason, count in dropped.items())
     facts: list[tuple[str, str]] = [
         ("dialogue sets seen", f"{report['seen']} ({report['invalid']} malformed lines skipped)"),
         (
@@ -31,6 +33,7 @@ def run_summary(report: dict[str, Any]) -> str:
             f"{report['buffer_sets']} ({report['admitted']} admitted, {report['evicted']} evicted, {counts or 'none'}"
             " dropped)",
         ),
+        *([("asked again", f"{again} in the same words, counted on sets that are kept")] if again else []),
         ("storage", storage_line(report)),
         ("annotations", str(report["annotated"])),
         (

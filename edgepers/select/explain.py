@@ -6,8 +6,9 @@ import numpy as np
 
 from edgepers.select.lexicon import GENERAL
 from edgepers.select.policy import GRID, Kept, Newcomer
+from edgepers.state.records import MOST_REPEATS, KeptSet
 
-__all__ = ["explain"]
+__all__ = ["explain", "explain_repeat"]
 
 _SHOWN = 3  # evicted sets named
 
@@ -35,6 +36,13 @@ def explain(newcomer: Newcomer, kept: Kept, evict: Sequence[int] | None, reason:
     against = "; ".join(_one(kept, row) for row in evict[:_SHOWN])
     more = f" and {len(evict) - _SHOWN} more" if len(evict) > _SHOWN else ""
     return f"kept in place of {against}{more} ({scores})"
+
+
+def explain_repeat(newcomer: Newcomer, same: KeptSet) -> str:
+    """Return the line that says of a repeat on which kept set it was counted, as that was before."""
+    scores = _scores(newcomer.entropy, newcomer.domain_score, newcomer.dissimilarity, newcomer.domain)
+    times = same.repeats + 1 + (same.repeats < MOST_REPEATS)
+    return f"counted on set {same.name}, which asks the same, now {times} times ({scores})"
 
 
 def _scores(entropy: int, domain_score: int, dissimilarity: int, domain: str) -> str:

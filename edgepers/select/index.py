@@ -4,7 +4,7 @@ A set that comes or goes changes the IDD of its own domain alone, by its product
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -14,55 +14,30 @@ from edgepers.ops.similarity.op import int8_similarity
 from edgepers.select.closest_pairs import Pairs
 from edgepers.select.likeness import Likeness
 from edgepers.select.policy import GRID, UNKNOWN, Kept, Newcomer, Rows
+from edgepers.select.repeats import Wordings
 from edgepers.state.embedding import Int8, scale
-from edgepers.state.records import KeptSet
+from edgepers.state.records import MOST_REPEATS, KeptSet
 
 __all__ = ["Index", "loss_on_grid", "newcomer_of", "on_grid"]
 
 _COLUMNS = (
-    "position", "entropy", "domain_score", "domain", "characters", "stored_bytes", "loss",
+    "position", "entropy", "domain_score", "domain", "characters", "stored_bytes", "loss", "repeats",
     "product",  # of the embedding with the sum of the others of its domain
     "dissimilarity",
 )  # fmt: skip
 
 
 class _Domain:
-    """The embeddings of one domain in order of arrival, side by side for the products, and their integer sum.
-
-    Who leaves is struck out, and cleared away when half are: nothing moves at most changes.
-    """
+    """How many embeddings a domain has, and their integer sum [width]."""
 
     def __init__(self, width: int) -> None:
         self.sum = np.zeros(width, np.int64)
         self.count = 0
-        self._rows = np.zeros((4, width), np.int8)
-        self._here = np.zeros(4, np.bool_)
-        self._end = 0
 
-    def add(self, embedding: Int8) -> None:
-        if self._end == len(self._here):
-            self._here = np.concatenate([self._here, np.zeros_like(self._here)])
-            self._rows = np.concatenate([self._rows, np.zeros_like(self._rows)])
-        self._rows[self._end], self._here[self._end] = embedding, True
-        self._end += 1
-        self.count += 1
-        self.sum += embedding
-
-    def remove(self, which: int) -> None:
-        """Let the set go that came as `which`th of those that are here."""
-        place = int(np.flatnonzero(self._here)[which])
-        self.sum -= self._rows[place]
-        self._here[place] = False
-        self.count -= 1
-        if 2 * self.count < self._end:
-            self._rows[: self.count] = self._rows[self._here.nonzero()]
-            self._end = self.count
-            self._here[:] = np.arange(len(self._here)) < self._end
-
-    def products(self, embedding: Int8) -> Rows:
-        """With each that is here, in order of arrival."""
-        products: Rows = int8_similarity(embedding[None], self._rows[: self._end])[0].astype(np.int64)
-        return products[self._here[: self._end]]
+    def take(self, embedding: Int8, count: int = 1) -> None:
+        """One more, or with -1 one less."""
+        self.sum += count * embedding.astype(np.int64)
+        self.count += count
 
 
 class Index:
@@ -77,7 +52,8 @@ class Index:
         self._columns: dict[str, Rows] = {name: np.zeros(16, np.int64) for name in _COLUMNS}
         self._annotated = np.zeros(16, np.bool_)
         self._embedding = np.zeros((16, width), np.int8)
-        self._pairs, self._likeness = Pairs(), Likeness()
+        self._pairs, self._likeness, self._wordings = Pairs(), Likeness(), Wordings()
+        self._formed: tuple[bytes, npt.NDArray[np.int32]] | None = None  # a vector and its products
         for record in kept:
             self._append(record)
         for number, domain in enumerate(self._domains):
@@ -114,23 +90,46 @@ class Index:
             "characters": len(kept.question) + len(kept.response),
             "stored_bytes": kept.stored_bytes,
             "loss": loss_on_grid(kept.loss),
+            "repeats": kept.repeats,
         }
         for name, value in values.items():
             self._columns[name][row] = value
         self._annotated[row] = kept.annotated
         self._embedding[row] = kept.embedding
-        self._domains[number].add(kept.embedding)
+        self._domains[number].take(kept.embedding)
+        self._wordings.add(kept.position, kept.question)
         self._count += 1
         return row
 
+    def products(self, vector: Int8) -> npt.NDArray[np.int32]:
+        """Products int32 [N] of int8 [width] with all embeddings, formed once for one vector after the other."""
+        name = vector.tobytes()
+        if self._formed is None or self._formed[0] != name:
+            self._formed = name, int8_similarity(vector[None], self._embedding[: self._count])[0]
+        return self._formed[1]
+
     def add(self, kept: KeptSet) -> None:
         """Take up a set that has just been kept."""
+        products = self.products(kept.embedding)
+        number = self._number(kept.domain)
+        others = self._rows_of(number)
         row = self._append(kept)
-        number = self._numbers[kept.domain]
-        products = self._domains[number].products(kept.embedding)
-        self._columns["product"][self._rows_of(number)] += products
-        self._columns["product"][row] = products[:-1].sum()  # the others; itself is the last
+        product = self._columns["product"]
+        product[others] += products[others]
+        product[row] = products[others].sum(dtype=np.int64)
         self._changed.add(number)
+        own = int8_similarity(kept.embedding[None], kept.embedding[None])[0]
+        self._likeness.come(np.concatenate([products, own]), self._width)
+        self._formed = None
+
+    def asked_the_same(self, question: str) -> Iterator[int]:
+        """Positions of sets whose question is the same but for courtesy, or has the same hash; the newest first."""
+        return self._wordings.like(question)
+
+    def repeated(self, position: int) -> None:
+        """Count that a set was asked again."""
+        (row,) = np.flatnonzero(self._columns["position"][: self._count] == position)
+        self._columns["repeats"][row] = min(self._columns["repeats"][row] + 1, MOST_REPEATS)
 
     def judged(self, kept: KeptSet) -> None:
         """Note that a set which is here was judged: its scores stay, its row in the buffer has another size."""
@@ -142,16 +141,23 @@ class Index:
         """Let sets go; sums of integers make it exactly undo `add`."""
         position = self._columns["position"][: self._count]
         gone = sorted(int(row) for wanted in set(positions) for row in np.flatnonzero(position == wanted))
+        if not gone:
+            return
+        embedding = self._embedding[: self._count]
+        products = int8_similarity(embedding[gone], embedding)
         self._pairs.drop(gone)
-        self._likeness.drop(gone, self._embedding[: self._count])
-        for row in reversed(gone):
+        self._likeness.drop(gone, products, self._width)
+        self._wordings.remove(int(position[row]) for row in gone)
+        for row, of_row in zip(gone, products, strict=True):
             number = int(self._columns["domain"][row])
-            rows = self._rows_of(number)
-            domain = self._domains[number]
-            self._columns["product"][rows] -= domain.products(self._embedding[row])
-            domain.remove(int(np.searchsorted(rows, row)))
-            self._close_gap(row)
+            others = self._rows_of(number)
+            self._columns["product"][others] -= of_row[others]
+            self._domains[number].take(embedding[row], -1)
             self._changed.add(number)
+        if self._formed is not None:
+            self._formed = self._formed[0], np.delete(self._formed[1], gone)
+        for row in reversed(gone):
+            self._close_gap(row)
 
     def _close_gap(self, row: int) -> None:
         """Move up what lies after a row; as flat arrays, which numpy moves in place."""
@@ -187,8 +193,10 @@ class Index:
             characters=self._columns["characters"][:n],
             stored_bytes=self._columns["stored_bytes"][:n],
             loss=self._columns["loss"][:n],
+            repeats=self._columns["repeats"][:n],
             pairs=self._pairs,
             likeness=self._likeness,
+            known_products=self.products,
         )
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from edgepers.ops.similarity.op import int8_similarity
 from edgepers.state.embedding import scale
 
-__all__ = ["ALIKE", "Likeness", "likeness_to", "one_alike"]
+__all__ = ["ALIKE", "Likeness", "one_alike", "squares_of"]
 
 ALIKE = 0.25  # a cosine from which on two sets are alike: by chance 128 features hardly reach it
 _BLOCK = 256  # rows compared with all others at a time
@@ -25,10 +25,9 @@ def one_alike(width: int) -> int:
     return round(scale(width) ** 4)
 
 
-def likeness_to(vectors: npt.NDArray[np.int8], embedding: npt.NDArray[np.int8]) -> Rows:
-    """Squares [B, N] of the products of int8 [B, width] with int8 [N, width]; 0 where the cosine is below `ALIKE`."""
-    products = int8_similarity(vectors, embedding)
-    products[products < ALIKE * scale(embedding.shape[1]) ** 2] = 0
+def squares_of(products: npt.NDArray[np.int32], width: int) -> Rows:
+    """Squares [...] of the products [...] of stored embeddings; 0 where the cosine is below `ALIKE`."""
+    products = np.where(products < ALIKE * scale(width) ** 2, 0, products)
     squares: Rows = np.multiply(products, products, dtype=np.int64)
     return squares
 
@@ -40,25 +39,34 @@ class Likeness:
         self._sums = np.zeros(0, np.int64)
 
     def follow(self, embedding: npt.NDArray[np.int8]) -> Rows:
-        """Sums [N] of int8 [N, width]; rows that have come since are taken up, `drop` has been told of those that left.
+        """Sums [N] of int8 [N, width]; rows that have come unsaid are taken up, `drop` was told of those that left.
 
         The result is not to be written to.
         """
         known, count = len(self._sums), len(embedding)
         if known > count:
             known = 0
-        sums = np.concatenate([self._sums[:known], np.zeros(count - known, np.int64)])
-        for start in range(known, count, _BLOCK):
-            new = slice(start, min(start + _BLOCK, count))
-            alike = likeness_to(embedding[new], embedding[: new.stop])
-            sums[new] += alike.sum(1)
-            sums[: new.start] += alike[:, : new.start].sum(0)
-        self._sums = sums
-        return sums
+        if known < count:
+            sums = np.concatenate([self._sums[:known], np.zeros(count - known, np.int64)])
+            for start in range(known, count, _BLOCK):
+                new = slice(start, min(start + _BLOCK, count))
+                alike = squares_of(int8_similarity(embedding[new], embedding[: new.stop]), embedding.shape[1])
+                sums[new] += alike.sum(1)
+                sums[: new.start] += alike[:, : new.start].sum(0)
+            self._sums = sums
+        return self._sums
 
-    def drop(self, rows: Sequence[int], embedding: npt.NDArray[np.int8]) -> None:
-        """These rows of int8 [N, width] are about to leave, and the later ones to move up."""
+    def come(self, products: npt.NDArray[np.int32], width: int) -> None:
+        """One more row has come; its products [N + 1] with all rows, itself the last, where all others are known."""
+        if len(products) == len(self._sums) + 1:
+            squares = squares_of(products, width)
+            self._sums = np.append(self._sums, 0) + squares
+            self._sums[-1] = squares.sum()
+
+    def drop(self, rows: Sequence[int], products: npt.NDArray[np.int32], width: int) -> None:
+        """Rows are about to leave, whose products [len(rows), N] are with all rows, and the later ones to move up."""
         known = len(self._sums)
-        gone = [row for row in rows if row < known]
+        gone = [i for i, row in enumerate(rows) if row < known]
         if gone:
-            self._sums = np.delete(self._sums - likeness_to(embedding[gone], embedding[:known]).sum(0), gone)
+            left = self._sums - squares_of(products[gone, :known], width).sum(0)
+            self._sums = np.delete(left, [rows[i] for i in gone])

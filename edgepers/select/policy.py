@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from edgepers.ops.similarity.op import int8_similarity
 from edgepers.select.closest_pairs import Pairs
 from edgepers.select.likeness import Likeness
 from edgepers.state.embedding import Int8
@@ -57,9 +58,18 @@ class Kept:
     characters: Rows
     stored_bytes: Rows
     loss: Rows
+    repeats: Rows  # times that its question was asked again in the same words
     # what is known of `embedding`: saves time, changes nothing
     pairs: Pairs | None = None
     likeness: Likeness | None = None
+    known_products: Callable[[Int8], npt.NDArray[np.int32]] | None = None
+
+    def products(self, vector: Int8) -> npt.NDArray[np.int32]:
+        """Products int32 [N] of int8 [width], such as a newcomer's embedding, with all rows."""
+        if self.known_products is not None:
+            return self.known_products(vector)
+        products: npt.NDArray[np.int32] = int8_similarity(vector[None], self.embedding)[0]
+        return products
 
 
 @dataclass(frozen=True, slots=True)

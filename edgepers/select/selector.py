@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from edgepers.errors import StateError, UsageError
-from edgepers.select.explain import explain
+from edgepers.select.explain import explain, explain_repeat
 from edgepers.select.index import Index, newcomer_of
 from edgepers.select.lexicon import Lexicons, load_lexicons
 from edgepers.select.micro_batches import MicroBatch
 from edgepers.select.policies import policy_named, shrink_order
 from edgepers.select.policy import Kept, Policy, Room
+from edgepers.select.repeats import wording
 from edgepers.select.scores import CENTER_SETS, Encoder, Score, Scored, score_texts, topics_of
 from edgepers.select.verdicts import Verdicts, judged
 from edgepers.state.buffer import Buffer
@@ -32,7 +33,7 @@ class Decision:
 
     position: int
     admitted: bool
-    reason: str  # "" where admitted; "policy" or "too_big" where dropped
+    reason: str  # "" where admitted; "policy", "repeat" or "too_big" where dropped
     evicted: tuple[int, ...]
     domain: str
     entropy: float
@@ -40,6 +41,7 @@ class Decision:
     dissimilarity: float
     why: str  # one line for the owner, where the selector explains
     question: str
+    same: int | None = None  # position of the kept set that a repeat was counted on
 
 
 class Selector(Verdicts):
@@ -52,6 +54,7 @@ class Selector(Verdicts):
         encoder: gives hidden states; a `LanguageModel`, or anything with `encode`, `identity` and `hidden_size`.
         embedding: what sets are compared by: "question", its topic, where the encoder has `topics`; "hidden", the mean
             of the hidden states (the paper's).
+        count_repeats: a question that is kept in the same words is counted there, not kept once more.
         policy: a policy by name, or a callable as in `edgepers.select.policy`.
         entropy: reading of EOE, or a callable score in its place.
         scored_text: "response", or "reference" where a set has one (as the paper's script).
@@ -73,6 +76,7 @@ class Selector(Verdicts):
         *,
         policy: str | Policy = "typical",
         embedding: str = "question",
+        count_repeats: bool = True,
         entropy: str | Score = "windowed",
         scored_text: str = "response",
         protect_annotated: bool = True,
@@ -91,6 +95,7 @@ class Selector(Verdicts):
         self._policy_name = name
         self._entropy = entropy
         self._embedding = embedding
+        self._count_repeats = count_repeats
         self._topics, self._width = topics_of(encoder, embedding)
         self._scored_text = scored_text
         self._protect = protect_annotated
@@ -254,15 +259,27 @@ class Selector(Verdicts):
         newcomer, index = newcomer_of(kept, idd), self._index.kept()
         evict: Sequence[int] | None = None
         reason, full = "policy", False
-        if size > self.buffer.max_record_bytes:
+        same = self._asked_before(kept, arrival.dialogue.reference) if self._count_repeats else None
+        if same is not None:
+            reason = "repeat"
+        elif size > self.buffer.max_record_bytes:
             reason = "too_big"
         else:
             evict = self._policy(newcomer, index, self._room(size, index))
             full = not self.buffer.fits(size)
         progress = self.buffer.progress.decided(kept.position, arrival.after.invalid, center, full=full)
         gone: tuple[int, ...] = ()
-        why = explain(newcomer, index, evict, reason, self._policy_name) if self.explains else ""
-        if evict is None:
+        why = ""
+        if self.explains:
+            why = (
+                explain(newcomer, index, evict, reason, self._policy_name)
+                if same is None
+                else explain_repeat(newcomer, same)
+            )
+        if same is not None:
+            self.buffer.count_repeat(same.position, progress.set_dropped(reason))
+            self._index.repeated(same.position)
+        elif evict is None:
             self.buffer.advance(progress.set_dropped(reason))  # a resumed stream decides it again, the same way
         else:
             gone = tuple(int(position) for position in index.position[list(evict)])
@@ -281,7 +298,24 @@ class Selector(Verdicts):
             idd,
             why,
             kept.question,
+            None if same is None else same.position,
         )
+
+    def _asked_before(self, newcomer: KeptSet, reference: str | None) -> KeptSet | None:
+        """The kept set that a newcomer's question is counted on.
+
+        None for one that its owner has judged or answered otherwise, and beside one whose response was wrong: it may
+        have a better one.
+        """
+        if newcomer.annotated:
+            return None
+        for position in self._index.asked_the_same(newcomer.question):
+            kept = self.buffer.get(position)
+            if wording(kept.question) != wording(newcomer.question) or kept.rejected:
+                continue
+            if reference is None or (kept.annotated and kept.wanted == reference):
+                return kept
+        return None
 
     def _room(self, size: int, kept: Kept) -> Room:
         return Room(
@@ -336,7 +370,7 @@ def check_identity(buffer: Buffer, identity: Mapping[str, str], lexicons: Lexico
     Raises:
         StateError: it was made with another one, or other lexicons.
     """
-    made_with = {"embedding": "hidden"} | buffer.identity()  # what there was before it was told
+    made_with = buffer.identity()
     where = buffer.path.parent
     for key, value in identity.items():
         if made_with[key] != value and key == "lexicons":  # a hash tells nobody anything

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from edgepers.select.likeness import Likeness, likeness_to, one_alike
+from edgepers.select.likeness import Likeness, one_alike, squares_of
 from edgepers.select.policy import Kept, Newcomer, Room, Rows
 
 __all__ = ["ENOUGH", "WINDOW_SHARE", "typical", "typical_leaving"]
@@ -31,21 +31,22 @@ def typical(newcomer: Newcomer, kept: Kept, room: Room) -> Sequence[int] | None:
     """
     if room.needed(()) == 0:
         return []
-    sums = _sums(kept) + likeness_to(newcomer.embedding[None], kept.embedding)[0]
+    squares = squares_of(kept.products(newcomer.embedding), kept.embedding.shape[1])
+    sums = _likeness(kept).follow(kept.embedding) + squares
     return room.take_lowest(np.arange(len(sums)), _values(sums, kept, room.protected))
 
 
 def typical_leaving(kept: Kept, protected: Protected, seed: int) -> Rows:
     """Order rows likewise, protected ones last."""
-    return np.lexsort((_values(_sums(kept), kept, protected), protected))
+    return np.lexsort((_values(_likeness(kept).follow(kept.embedding), kept, protected), protected))
 
 
-def _sums(kept: Kept) -> Rows:
-    return (Likeness() if kept.likeness is None else kept.likeness).follow(kept.embedding)
+def _likeness(kept: Kept) -> Likeness:
+    return Likeness() if kept.likeness is None else kept.likeness
 
 
 def _values(sums: Rows, kept: Kept, protected: Protected) -> npt.NDArray[np.float64]:
-    alike = np.minimum(sums / one_alike(kept.embedding.shape[1]), ENOUGH)
+    alike = np.minimum(sums / one_alike(kept.embedding.shape[1]) + kept.repeats, ENOUGH)
     values: npt.NDArray[np.float64] = alike / np.maximum(kept.stored_bytes, 1)
     free = np.flatnonzero(~protected)
     window = free[len(free) - len(free) // WINDOW_SHARE :]

@@ -31,7 +31,8 @@ class Learner:
 
     Attributes:
         session: that it speaks through.
-        outcomes: calls by what became of them: "kept", "dropped", or why they were no lesson.
+        outcomes: calls by what became of them: "kept", "dropped", "repeat" (its question is there), or what kept it
+            from being a lesson.
         verdicts: by kind, "good", "corrected", "bad", and answers that were "rejected" by asking again.
     """
 
@@ -83,6 +84,8 @@ class Learner:
             self._reject(position)
         exchange = self.session.hear(lesson.question, lesson.answer, name)
         self._talks.note(session, lesson.turns, lesson.answer, exchange.position)
+        if exchange.decision.reason == "repeat":
+            return "repeat"
         return "kept" if exchange.decision.admitted else "dropped"
 
     def _reject(self, position: int) -> None:

@@ -69,13 +69,14 @@ def sets_router(serving: Serving) -> APIRouter:
 
     @router.get("/edgepers/answers/{name}")
     def answer(name: str) -> dict[str, Any]:
-        """The set that an answer has become, by the answer's name, and whether and why it was kept."""
+        """The set that an answer has become, by the answer's name, and whether and why it was kept, or counted on another."""
         exchange = session.named(name)
         held = owner.verdicts.holds(exchange.position)
         return {
             "id": name,
             "set": exchange.position,
             "kept": held,
+            "counted_on": None if held else exchange.decision.same,
             "verdict": exchange.verdict or None,
             "why": exchange.decision.why,
         }

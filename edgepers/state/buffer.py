@@ -273,6 +273,23 @@ class Buffer:
             self._kept.take_out(kept.position)
             self._insert(kept, pack_record(kept) if packed is None else packed)
 
+    def count_repeat(self, position: int, progress: Progress) -> None:
+        """Count on a kept set that its question was asked again, and note the stream's position, in one transaction.
+
+        Durable when `waiting` is 0; past `MOST_REPEATS` of a set nothing is written.
+
+        Args:
+            position: of the kept set.
+            progress: after the decision.
+        """
+        with self.lock:
+            sealed = self._kept.repeated(position)
+            if sealed is None:
+                self.advance(progress)
+                return
+            with self._commits.shared(progress):
+                self._kept.overwrite(position, sealed)
+
     def _insert(self, kept: KeptSet, record: bytes) -> None:
         if not self.fits(row_bytes(record)):
             raise BudgetError(

@@ -20,7 +20,7 @@ from edgepers.errors import BudgetError, BusyError, StateError, nothing_yet
 
 __all__ = ["JOURNAL_PAGE_BYTES", "PAGE_BYTES", "SCHEMA_VERSION", "Database", "overflow_pages"]
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 PAGE_BYTES = 512
 JOURNAL_PAGE_BYTES = PAGE_BYTES + 8
 _USABLE = PAGE_BYTES - 4  # of an overflow page

@@ -7,7 +7,7 @@ from edgepers.errors import StateError
 from edgepers.privacy.sealer import OVERHEAD_BYTES, DamagedError, Sealer
 from edgepers.state.database import Database
 from edgepers.state.marks import Mark, Marks
-from edgepers.state.records import KeptSet, unpack_record
+from edgepers.state.records import KeptSet, repeated, unpack_record
 
 __all__ = ["KeptRows", "row_bytes"]
 
@@ -132,6 +132,23 @@ class KeptRows:
         record = self._opened(position, mark, key, data)
         self.take_out(position)  # first: a full file has no pages for both
         self._insert(position, mark if asked is None else replace(mark, asked=asked), record)
+
+    def repeated(self, position: int) -> bytes | None:
+        """A set's sealed record with one repeat more, as long as it was; None where no more are counted.
+
+        Raises:
+            StateError: it is not there, or damaged.
+        """
+        ((key, data),) = self._db.rows("SELECT key, data FROM kept WHERE position = ?", (position,))
+        mark = self.marks[position]
+        record = repeated(self._opened(position, mark, key, data))
+        if record is None or key != self._sealer.key:  # a number of a key may be longer than another
+            return None
+        return self._sealer.seal(record, _name(position, mark.asked, mark.annotated))
+
+    def overwrite(self, position: int, sealed: bytes) -> None:
+        """Put a sealed record of the same length in place of a set's."""
+        self._db.run("UPDATE kept SET data = ? WHERE position = ?", (sealed, position))
 
     def set_aside(self, position: int) -> None:
         """Move a row that does not open out of the way; it stays in the file until its key is destroyed."""

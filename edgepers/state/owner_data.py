@@ -31,6 +31,7 @@ def owner_data(state: State, buffer: Buffer) -> Iterator[dict[str, Any]]:
             "reference": kept.reference,
             "verdict": kept.verdict or None,
             "asked_in_round": kept.asked or None,
+            "repeats": kept.repeats,
             "domain": kept.domain,
             "entropy": kept.entropy,
             "domain_score": kept.domain_score,

@@ -13,10 +13,13 @@ from edgepers.state.embedding import Int8
 from edgepers.state.marks import Mark
 from edgepers.streams import Cursor
 
-__all__ = ["SPOKEN", "CenterSum", "KeptSet", "pack_record", "unpack_record"]
+__all__ = ["MOST_REPEATS", "SPOKEN", "CenterSum", "KeptSet", "pack_record", "repeated", "unpack_record"]
 
 NAME_LENGTH = 60
-_HEAD = struct.Struct("<BfffH")  # version of the dictionaries; entropy, domain score, loss; bytes of the embedding
+MOST_REPEATS = 255
+# version of the dictionaries; entropy, domain score, loss; repeats; bytes of the embedding
+_HEAD = struct.Struct("<BfffBH")
+_REPEATS = struct.calcsize("<Bfff")  # where they lie
 
 SPOKEN = Cursor(-1, -1, 0)  # where a set lies that came from no stream: it was said in a chat
 
@@ -41,6 +44,7 @@ class KeptSet:
     asked: int = 0
     verdict: str = ""  # "good", "corrected", "bad" (wrong, and nobody has said what is right), or "": there is none
     loss: float = math.nan  # of the response under the base model, nats a token; only where the policy asks for it
+    repeats: int = 0  # times that its question was asked again in the same words, `MOST_REPEATS` at most
     stored_bytes: int = 0  # of its row in the buffer
 
     @property
@@ -92,7 +96,7 @@ def pack_record(kept: KeptSet) -> bytes:
     where = kept.where
     words = (kept.id, kept.question, kept.response, kept.reference, kept.domain, kept.verdict)
     text = [*words, where.offset, where.line, where.turn]
-    head = _HEAD.pack(VERSION, kept.entropy, kept.domain_score, kept.loss, len(embedding))
+    head = _HEAD.pack(VERSION, kept.entropy, kept.domain_score, kept.loss, kept.repeats, len(embedding))
     return (
         head
         + embedding
@@ -100,9 +104,16 @@ def pack_record(kept: KeptSet) -> bytes:
     )
 
 
+def repeated(data: bytes) -> bytes | None:
+    """A packed set that was asked once more, as long as it was; None where no more are counted."""
+    return (
+        None if data[_REPEATS] == MOST_REPEATS else data[:_REPEATS] + bytes([data[_REPEATS] + 1]) + data[_REPEATS + 1 :]
+    )
+
+
 def unpack_record(data: bytes, position: int, mark: Mark) -> KeptSet:
     """The set that `pack_record` made these bytes of."""
-    version, entropy, domain_score, loss, length = _HEAD.unpack_from(data)
+    version, entropy, domain_score, loss, repeats, length = _HEAD.unpack_from(data)
     embedding = decompress_embedding(data[_HEAD.size : _HEAD.size + length], version)
     text = json.loads(decompress_text(data[_HEAD.size + length :], version).decode("utf-8", "surrogatepass"))
     identity, question, response, reference, domain, verdict, offset, line, turn = text
@@ -120,5 +131,6 @@ def unpack_record(data: bytes, position: int, mark: Mark) -> KeptSet:
         asked=mark.asked,
         verdict=verdict,
         loss=loss,
+        repeats=repeats,
         stored_bytes=mark.stored_bytes,
     )

@@ -56,6 +56,7 @@ RECIPE: dict[str, Any] = {
     "review": 0,
     "ask": "newest",
     "embedding": "hidden",
+    "repeats": "kept",
 }
 SCORES = ("entropy", "domain_score", "dissimilarity")
 OWN = ("bins",)

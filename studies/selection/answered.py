@@ -49,7 +49,9 @@ class LossEncoder(TopicEncoder):
 
 def encoder_for(llm: LanguageModel, ask: str) -> Encoder:
     """What an order of asking reads: hidden states by `quality` alone."""
-    return {"quality": llm, "loss": LossEncoder(llm)}.get(ask) or TopicEncoder(llm)
+    if ask == "quality":
+        return llm
+    return LossEncoder(llm) if ask == "loss" else TopicEncoder(llm)
 
 
 def answers(llm: LanguageModel, owner: Owner, adapter: Path | None) -> dict[str, Any]:

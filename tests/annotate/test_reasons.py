@@ -25,7 +25,9 @@ def test_a_question_stands_for_those_like_it(owner):
     for text in (*dogs, "when leaves the train", "who is Anna", "where do I live", "buy new shoes", "call my mother"):
         session.hear(text, "Yes.")
     found = by_question(owner)
-    assert [why for text, why in found.items() if text in dogs] == ["it stands for 2 more questions like it"]
+    assert [why for text, why in found.items() if text in dogs] == [
+        "you asked about this 3 times, and have judged no answer to it"
+    ]
     assert [why for text, why in found.items() if text not in dogs] == ["nothing else that you asked is like it"] * 2
     assert set(by_question(owner, "newest").values()) == {"the newest that you have not judged"}
 

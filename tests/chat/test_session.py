@@ -195,3 +195,18 @@ def test_a_dropped_answer_keeps_its_name_when_it_is_corrected(session):
     assert not said.decision.admitted and session.named("answer-1") == said
     session.judge("Moon.", said.position)
     assert [kept.id for kept in session.owner.buffer] == ["answer-1"]
+
+
+def test_what_was_asked_again_is_counted_judged_and_forgotten_with_the_first(session):
+    owner = session.owner
+    first, again = (session.hear(question, "Moon.") for question in ("What is my dog called?", "What's my dog called?"))
+    assert (again.decision.admitted, again.decision.same, session.kept) == (False, first.position, 1)
+    assert session.why().startswith("counted on set 0, which asks the same, now 2 times") and not session.may_ask
+    assert session.judge("Star.") == "noted: it will learn that"
+    assert [kept.wanted for kept in owner.buffer] == ["Moon.", "Star."]
+    third = session.hear("What is my dog called?", "Star.")
+    assert third.decision.same == again.position
+    assert session.forget() == "forgot 1 of what was kept" and session.last is None
+    assert [kept.wanted for kept in owner.buffer] == ["Moon."]
+    with pytest.raises(StateError, match="not one of the last"):
+        session.exchange(third.position)

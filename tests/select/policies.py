@@ -26,14 +26,19 @@ def kept(n: int, seed: int = 0, annotated: tuple[int, ...] = (), levels: int = 4
         characters=rng.integers(2, 2 + levels, n),
         stored_bytes=rng.integers(300, 300 + levels, n),
         loss=rng.integers(-1, 5 * levels, n),
+        repeats=rng.integers(0, 3, n),
     )
 
 
 def without(buffer: Kept, rows: list[int]) -> Kept:
     """The buffer after these rows have left."""
-    arrays = [f.name for f in fields(Kept) if f.name not in ("pairs", "likeness")]
+    arrays = [f.name for f in fields(Kept) if f.name not in ("pairs", "likeness", "known_products")]
     return replace(
-        buffer, pairs=None, likeness=None, **{name: np.delete(getattr(buffer, name), rows, axis=0) for name in arrays}
+        buffer,
+        pairs=None,
+        likeness=None,
+        known_products=None,
+        **{name: np.delete(getattr(buffer, name), rows, axis=0) for name in arrays},
     )
 
 

@@ -19,6 +19,7 @@ KEPT = Kept(
     characters=np.full(3, 40),
     stored_bytes=np.full(3, 400),
     loss=np.full(3, -1),
+    repeats=np.zeros(3, np.int64),
 )
 
 

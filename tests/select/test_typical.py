@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgepers.ops.similarity.op import int8_similarity
 from edgepers.select.likeness import Likeness, one_alike
 from edgepers.select.policies import shrink_order
 from edgepers.select.policy import Kept, Newcomer
@@ -22,8 +23,8 @@ def slow_order(stored: Kept, new: np.ndarray | None = None) -> list[int]:
     one = one_alike(WIDTH)
     vectors = [*stored.embedding, *([] if new is None else [new])]
     value = [
-        min(sum(alike(a, b) for b in vectors) / one, ENOUGH) / int(size)
-        for a, size in zip(stored.embedding, stored.stored_bytes, strict=True)
+        min(sum(alike(a, b) for b in vectors) / one + int(again), ENOUGH) / int(size)
+        for a, again, size in zip(stored.embedding, stored.repeats, stored.stored_bytes, strict=True)
     ]
     free = [i for i in range(len(value)) if not stored.annotated[i]]
     window = free[len(free) - len(free) // 4 :]
@@ -50,6 +51,7 @@ def alone(count: int, size: int = 400) -> Kept:
     stored = kept(count)
     stored.embedding[:] = 127 * np.eye(count, WIDTH)
     stored.stored_bytes[:] = size
+    stored.repeats[:] = 0
     return stored
 
 
@@ -64,6 +66,12 @@ def test_a_newcomer_that_says_the_same_makes_a_set_stay():
     stored = alone(8)
     again = newcomer(embedding=stored.embedding[0])
     assert typical(again, stored, room(1, stored)) == [1] and typical(newcomer(), stored, room(1, stored)) == [0]
+
+
+def test_what_was_asked_again_in_the_same_words_stays():
+    stored = alone(8)
+    stored.repeats[0] = 1
+    assert typical(newcomer(), stored, room(1, stored)) == [1]
 
 
 def test_of_sets_that_as_many_are_like_the_larger_leaves():
@@ -84,9 +92,11 @@ def test_likeness_that_is_kept_up_is_that_of_the_rows_that_are_there(events, ask
     for number, (comes, which) in enumerate(events):
         if comes or not len(rows):
             rows = np.concatenate([rows, rng.integers(-99, 99, (1 + which % 3, 8)).astype(np.int8)])
+            if which % 3 == 0:
+                likeness.come(int8_similarity(rows[-1:], rows)[0], 8)
         else:
             gone = sorted({which % len(rows), which * 7 % len(rows)})
-            likeness.drop(gone, rows)
+            likeness.drop(gone, int8_similarity(rows[gone], rows), 8)
             rows = np.delete(rows, gone, axis=0)
         if number % asked == 0:
             assert likeness.follow(rows).tolist() == [sum(alike(a, b) for b in rows) for a in rows]

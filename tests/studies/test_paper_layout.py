@@ -15,7 +15,7 @@ def offered(stream, places=PLACES):
     for position, scores in enumerate(stream):
         columns = [np.array([one[k] for one in kept], np.int64) for k in range(4)]
         nothing = np.zeros(len(kept), np.int64)
-        now = Kept(*columns, np.zeros(len(kept), bool), np.zeros((len(kept), 2), np.int8), nothing, nothing, nothing)
+        now = Kept(*columns, np.zeros(len(kept), bool), np.zeros((len(kept), 2), np.int8), *[nothing] * 4)
         room = Room(0, False, lambda rows: 0, np.zeros(len(kept), bool))
         leave = policy(Newcomer(position, *scores, "food", np.zeros(2, np.int8)), now, room)
         if leave is not None:

@@ -77,8 +77,8 @@ function under(turn, said = "") {
     if (!turn.verdict) row.push(button("Good", () => act(turn, () => judge(turn.set, "good")), "plain"));
     row.push(button("Correct it", () => correct(turn, place), "plain"));
     if (turn.undo) row.push(button("Undo", () => act(turn, () => takeBack(turn.set), false), "plain"));
-    if (turn.kept) row.push(button("Forget", () => gone(turn, place), "plain"));
-    row.push(make("details", {}, make("summary", {}, turn.kept ? "Kept" : "Not kept"), turn.why));
+    if (turn.kept || turn.counted !== null) row.push(button("Forget", () => gone(turn, place), "plain"));
+    row.push(make("details", {}, make("summary", {}, turn.kept ? "Kept" : turn.counted !== null ? "Asked before" : "Not kept"), turn.why));
   }
   place.replaceChildren(make("div", { class: "verbs" }, ...row.filter(Boolean)));
   if (said) place.append(make("p", { class: "small", role: "status" }, said));
@@ -100,7 +100,7 @@ function gone(turn, place) {
   };
   const sure = async () => {
     try {
-      await forget(turn.set);
+      await forget(turn.counted ?? turn.set);
       $("chat-text").focus();
       document.dispatchEvent(new Event("changed"));
     } catch (error) {
@@ -113,7 +113,7 @@ function gone(turn, place) {
 async function act(turn, doing, undo = true) {
   try {
     const done = await doing();
-    Object.assign(turn, { verdict: done.verdict, undo: undo && done.verdict !== null, kept: done.verdict ? true : turn.kept });
+    Object.assign(turn, { verdict: done.verdict, undo: undo && done.verdict !== null, kept: done.verdict ? true : turn.kept, counted: done.verdict ? null : turn.counted });
     keep();
     under(turn, done.message);
     document.dispatchEvent(new Event("changed"));
@@ -126,7 +126,7 @@ async function act(turn, doing, undo = true) {
 // -- asking
 
 async function ask(question) {
-  const turn = { question, answer: "", base: null, model: talk.model, set: null, verdict: null, kept: false, why: "", failed: CUT };
+  const turn = { question, answer: "", base: null, model: talk.model, set: null, verdict: null, kept: false, counted: null, why: "", failed: CUT };
   const messages = talk.turns.filter((one) => !one.failed).flatMap((one) => [{ role: "user", content: one.question }, { role: "assistant", content: one.answer }]);
   messages.push({ role: "user", content: question });
   talk.turns.push(turn);
@@ -211,7 +211,7 @@ async function learned(turn, id) {
     await new Promise((resolve) => setTimeout(resolve, wait));
     try {
       const found = await api(`/edgepers/answers/${encodeURIComponent(id)}`);
-      Object.assign(turn, { set: found.set, verdict: found.verdict, kept: found.kept, why: found.why });
+      Object.assign(turn, { set: found.set, verdict: found.verdict, kept: found.kept, counted: found.counted_on, why: found.why });
       keep();
       under(turn);
       document.dispatchEvent(new Event("changed"));
@@ -290,7 +290,7 @@ export function begin() {
   });
   window.addEventListener("pagehide", keep);
   document.addEventListener("forgotten", ({ detail: set }) => {
-    talk.turns = talk.turns.filter((turn) => turn.set !== set);
+    talk.turns = talk.turns.filter((turn) => turn.set !== set && turn.counted !== set);
     keep();
     drawAll();
   });
