@@ -8,6 +8,7 @@ float32's range, its rivals do not.
 """
 
 import argparse
+import importlib.util
 import itertools
 import json
 from collections.abc import Callable, Iterator
@@ -131,12 +132,50 @@ def similarity_cases(width: int, batch: int, count: int) -> Iterator[Case]:
         )
 
 
+def nearest_cases(width: int, batch: int, count: int) -> Iterator[Case]:
+    """The greatest product of each newcomer with all that is kept, which k-center asks for, beside faiss and torch.
+
+    faiss is given its rows beforehand: as int8 ("SQ8"), and as floats, four times the memory.
+    """
+    rng = np.random.default_rng(0)
+    embeddings, others = (rng.integers(-127, 128, (rows, width)).astype(np.int8) for rows in (batch, count))
+    asked, kept = embeddings.astype(np.float32), others.astype(np.float32)
+    rows = torch.from_numpy(kept)
+    runs: dict[str, Callable[[], Any]] = {
+        "ours": lambda: int8_similarity(embeddings, others).max(1),
+        "torch, float32 kept": lambda: torch.amax(torch.from_numpy(asked) @ rows.T, 1).numpy(),
+    }
+    if importlib.util.find_spec("faiss"):
+        import faiss
+
+        faiss.omp_set_num_threads(torch.get_num_threads())
+        flat = faiss.IndexFlatIP(width)
+        direct = faiss.ScalarQuantizer.QT_8bit_direct_signed
+        quantized = faiss.IndexScalarQuantizer(width, direct, faiss.METRIC_INNER_PRODUCT)
+        for index in (flat, quantized):
+            index.train(kept)
+            index.add(kept)
+        runs["faiss, float32 kept"] = lambda: flat.search(asked, 1)[0][:, 0]
+        runs["faiss, SQ8"] = lambda: quantized.search(asked, 1)[0][:, 0]
+    for which, run in runs.items():
+        yield Case(
+            group=f"nearest d={width} B={batch} N={count}",
+            name=which,
+            run=lambda run=run: torch.from_numpy(run()),  # type: ignore[misc]
+            truth=torch.from_numpy((asked.astype(np.float64) @ kept.astype(np.float64).T).max(1)),
+            slack=0,
+            bytes_moved=embeddings.nbytes + others.nbytes,
+            facts={"op": "nearest", "width": width, "batch": batch, "count": count},
+        )
+
+
 def cases(*, quick: bool) -> Iterator[Case]:
     """All cases; `quick` only the smallest of each op, so that a test can run them."""
     counts = lengths()
     if quick:
         yield from score_cases(counts, 256, 1, torch.float32, centred=False, compiled=False)
         yield from similarity_cases(64, 32, 100)
+        yield from nearest_cases(64, 2, 100)
         return
     for dtype in (torch.float32, torch.bfloat16):
         for width in WIDTHS:
@@ -150,6 +189,8 @@ def all_similarity_cases() -> Iterator[Case]:
     """One set, a micro-batch and a block of pairs against ten thousand kept ones."""
     for width, batch in itertools.product((256, 512), (1, 16, 256)):
         yield from similarity_cases(width, batch, 10_000)
+    for batch, count in itertools.product((1, 16), (100, 1_000, 10_000)):
+        yield from nearest_cases(128, batch, count)
 
 
 def main() -> None:

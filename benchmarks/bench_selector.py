@@ -123,7 +123,7 @@ def growth(memory: Path, sizes: Sequence[int], sets: int) -> Iterator[Row]:
     with tempfile.TemporaryDirectory(dir=memory) as folder:
         each = bytes_per_set(Path(folder))
     costs: dict[str, float] = {}
-    for policy in ("quality", "random", "kcenter"):
+    for policy in ("quality", "random", "kcenter", "typical"):
         for size in sizes:
             with tempfile.TemporaryDirectory(dir=memory) as folder:
                 feeder = Feeder(Path(folder), max(int(size * each), 100_000), policy)
@@ -135,11 +135,13 @@ def growth(memory: Path, sizes: Sequence[int], sets: int) -> Iterator[Row]:
                 "name": policy,
                 "kept": kept,
                 **shown(sets, measured),
-                "weak_dropped_p50_us": float(np.median(weak["dropped_us"])),
+                "weak_dropped_p50_us": float(np.median(weak["dropped_us"])) if weak["dropped_us"] else None,
             }
             if measured["admitted_us"]:
-                medians = row["weak_dropped_p50_us"], row["admitted_p50_us"]
-                row["us_at_equal_share"] = (1 - _EQUAL_SHARE) * medians[0] + _EQUAL_SHARE * medians[1]
+                cost = row["admitted_p50_us"]
+                if weak["dropped_us"]:  # `typical` drops nothing
+                    cost = (1 - _EQUAL_SHARE) * row["weak_dropped_p50_us"] + _EQUAL_SHARE * cost
+                row["us_at_equal_share"] = cost
                 row["ratio_to_smallest"] = row["us_at_equal_share"] / costs.setdefault(policy, row["us_at_equal_share"])
             yield row
 

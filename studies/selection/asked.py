@@ -104,7 +104,14 @@ def three_rounds(
         tempfile.TemporaryDirectory() as made,
         Buffer(Path(made) / "state", run["storage"], keys=KeySource(Path(made) / "key"), batch=1000) as buffer,
     ):
-        selector = Selector(buffer, encoder, policy=run["policy"], seed=run["order"], with_losses=with_losses)
+        selector = Selector(
+            buffer,
+            encoder,
+            policy=run["policy"],
+            seed=run["order"],
+            with_losses=with_losses,
+            count_repeats=run.get("count_repeats", True),
+        )
         outcomes: dict[str, int] = {}
         for number, (start, end) in enumerate(zip([0, *ends], ends, strict=False), 1):
             for first in range(start, end, MICRO_BATCH):
