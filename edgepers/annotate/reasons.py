@@ -57,7 +57,9 @@ def _others(like: NDArray[np.bool_], i: int) -> NDArray[np.bool_]:
 def _known(kept: KeptSet) -> str:
     if kept.rejected:
         return "you called it wrong, and have not said what is right"
-    return "asked before, and not answered" if kept.asked else ""
+    if kept.asked:
+        return "asked before, and not answered"
+    return "what you said next takes its answer back" if kept.doubted and not kept.annotated else ""
 
 
 def _covers(more: int, *, known: bool) -> str:

@@ -27,7 +27,8 @@ def pending(verdicts: Verdicts, round_number: int, ask: str = "coverage") -> Ite
     Args:
         verdicts: of the buffer.
         round_number: that asks.
-        ask: "coverage": what stands for most of what is not covered yet (`coverage_order`); else of `ORDERS`.
+        ask: "coverage": what its owner has doubted, then what stands for most of what is not covered yet
+            (`coverage_order`); else of `ORDERS`.
     """
     buffer = verdicts.buffer
     with buffer.lock:
@@ -51,13 +52,16 @@ def pending(verdicts: Verdicts, round_number: int, ask: str = "coverage") -> Ite
 
 
 def _by_coverage(buffer: Buffer, fresh: Sequence[int], covering: Sequence[int]) -> Iterator[int]:
-    """Positions of sets that were never asked about, each the one that then adds most coverage."""
+    """Positions of sets that were never asked about: what its owner has doubted, the newest first; then by coverage."""
     if not fresh:
         return iter(())
     positions = [*covering, *sorted(fresh)]
     sets = [buffer.get(position) for position in positions]
     questions, times = [kept.question for kept in sets], [1 + kept.repeats for kept in sets]
-    return (positions[i] for i in coverage_order(questions, range(len(covering)), times))
+    known = list(range(len(covering)))
+    doubted = [i for i in reversed(range(len(covering), len(sets))) if sets[i].doubted]
+    rest = coverage_order(questions, [*known, *doubted], times)
+    return (positions[i] for i in chain(doubted, rest))
 
 
 def requests(verdicts: Verdicts, round_number: int, most: int, ask: str = "coverage") -> list[KeptSet]:

@@ -12,6 +12,7 @@ from edgepers.select.selector import Decision
 from edgepers.state.forget import find, forget
 from edgepers.state.records import SPOKEN, KeptSet
 from edgepers.streams import Arrival, DialogueSet
+from edgepers.streams.doubts import doubts
 
 __all__ = ["CHAT_TOKENS", "MOST_REMEMBERED", "Exchange", "Session"]
 
@@ -58,6 +59,8 @@ class Session:
 
     def ask(self, question: str, on_text: Callable[[str], None]) -> Exchange:
         """Answer, piece by piece to `on_text`, and offer the exchange to the selector, durably."""
+        if self.last is not None:
+            self.doubt(self.last, question)
         answer = self.owner.reply(question, on_text, max_new_tokens=CHAT_TOKENS) or "..."
         return self.hear(question, answer)
 
@@ -72,6 +75,15 @@ class Session:
             self._remember(exchange)
             self.last = exchange
             return exchange
+
+    def doubt(self, before: Exchange, said: str) -> None:
+        """Note of an exchange whether what was said after it takes its answer back, where nobody has judged it."""
+        buffer = self.owner.buffer
+        with buffer.lock:
+            position = before.position if before.decision.same is None else before.decision.same
+            here = position in buffer.marks and not buffer.marks[position].annotated
+            if here and doubts(before.answer, said):
+                buffer.doubt(position)
 
     def _remember(self, exchange: Exchange) -> None:
         self._remembered[exchange.position] = exchange

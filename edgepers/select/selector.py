@@ -236,6 +236,7 @@ class Selector(Verdicts):
             embedding=scored.embedding[i],
             where=arrival.here,
             loss=float(np.float32(loss)),
+            doubted=arrival.dialogue.doubted,
             verdict=arrival.dialogue.verdict,  # of its source, given before any round asked
         )
         packed = pack_record(kept)
@@ -277,7 +278,7 @@ class Selector(Verdicts):
                 else explain_repeat(newcomer, same)
             )
         if same is not None:
-            self.buffer.count_repeat(same.position, progress.set_dropped(reason))
+            self.buffer.count_repeat(same.position, progress.set_dropped(reason), doubted=kept.doubted)
             self._index.repeated(same.position)
         elif evict is None:
             self.buffer.advance(progress.set_dropped(reason))  # a resumed stream decides it again, the same way

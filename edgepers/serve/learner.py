@@ -82,6 +82,9 @@ class Learner:
     def _offer(self, lesson: Lesson, session: str, name: str) -> str:
         for position in self._talks.replaced(session, lesson.turns, lesson.answer):
             self._reject(position)
+        before = self._talks.before(session, lesson.turns)
+        if before is not None and self.owner.verdicts.holds(before):
+            self.session.doubt(self.session.exchange(before), lesson.turns[-1].text)
         exchange = self.session.hear(lesson.question, lesson.answer, name)
         self._talks.note(session, lesson.turns, lesson.answer, exchange.position)
         if exchange.decision.reason == "repeat":

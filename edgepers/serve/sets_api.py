@@ -69,7 +69,7 @@ def sets_router(serving: Serving) -> APIRouter:
 
     @router.get("/edgepers/answers/{name}")
     def answer(name: str) -> dict[str, Any]:
-        """The set that an answer has become, by the answer's name, and whether and why it was kept, or counted on another."""
+        """The set that an answer has become, by its name; whether and why it was kept, or counted on another."""
         exchange = session.named(name)
         held = owner.verdicts.holds(exchange.position)
         return {

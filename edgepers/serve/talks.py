@@ -51,6 +51,16 @@ class Talks:
         self._talks[name] = [one for one in answers if one not in gone]
         return tuple(one.position for one in gone)
 
+    def before(self, session: str, turns: Sequence[Turn]) -> int | None:
+        """Position of the answer that these turns go on from, where it is known."""
+        if len(turns) < 3:
+            return None
+        asked, said = _digest(*turns[:-2]), _digest(turns[-2].text)
+        found = [
+            one.position for one in self._talks.get(_name(session, turns), ()) if (one.asked, one.said) == (asked, said)
+        ]
+        return found[-1] if found else None
+
     def note(self, session: str, turns: Sequence[Turn], answer: str, position: int) -> None:
         """Remember an answer by its position among the sets."""
         name = _name(session, turns)

@@ -273,7 +273,7 @@ class Buffer:
             self._kept.take_out(kept.position)
             self._insert(kept, pack_record(kept) if packed is None else packed)
 
-    def count_repeat(self, position: int, progress: Progress) -> None:
+    def count_repeat(self, position: int, progress: Progress, *, doubted: bool = False) -> None:
         """Count on a kept set that its question was asked again, and note the stream's position, in one transaction.
 
         Durable when `waiting` is 0; past `MOST_REPEATS` of a set nothing is written.
@@ -281,14 +281,23 @@ class Buffer:
         Args:
             position: of the kept set.
             progress: after the decision.
+            doubted: what was said next takes the response back.
         """
         with self.lock:
-            sealed = self._kept.repeated(position)
+            sealed = self._kept.remarked(position, again=True, doubted=doubted)
             if sealed is None:
                 self.advance(progress)
                 return
             with self._commits.shared(progress):
                 self._kept.overwrite(position, sealed)
+
+    def doubt(self, position: int) -> None:
+        """Note, durably, that what was said after a kept set takes its response back."""
+        with self.lock:
+            sealed = self._kept.remarked(position, again=False, doubted=True)
+            if sealed is not None:
+                with self._commits.transaction():
+                    self._kept.overwrite(position, sealed)
 
     def _insert(self, kept: KeptSet, record: bytes) -> None:
         if not self.fits(row_bytes(record)):

@@ -7,7 +7,7 @@ from edgepers.errors import StateError
 from edgepers.privacy.sealer import OVERHEAD_BYTES, DamagedError, Sealer
 from edgepers.state.database import Database
 from edgepers.state.marks import Mark, Marks
-from edgepers.state.records import KeptSet, repeated, unpack_record
+from edgepers.state.records import KeptSet, remarked, unpack_record
 
 __all__ = ["KeptRows", "row_bytes"]
 
@@ -133,16 +133,17 @@ class KeptRows:
         self.take_out(position)  # first: a full file has no pages for both
         self._insert(position, mark if asked is None else replace(mark, asked=asked), record)
 
-    def repeated(self, position: int) -> bytes | None:
-        """A set's sealed record with one repeat more, as long as it was; None where no more are counted.
+    def remarked(self, position: int, *, again: bool, doubted: bool) -> bytes | None:
+        """A set's sealed record as it is after it was asked again, or doubted, as long as it was; None where it stays.
 
         Raises:
             StateError: it is not there, or damaged.
         """
         ((key, data),) = self._db.rows("SELECT key, data FROM kept WHERE position = ?", (position,))
         mark = self.marks[position]
-        record = repeated(self._opened(position, mark, key, data))
-        if record is None or key != self._sealer.key:  # a number of a key may be longer than another
+        before = self._opened(position, mark, key, data)
+        record = remarked(before, again=again, doubted=doubted)
+        if record == before or key != self._sealer.key:  # a number of a key may be longer than another
             return None
         return self._sealer.seal(record, _name(position, mark.asked, mark.annotated))
 

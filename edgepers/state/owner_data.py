@@ -32,6 +32,7 @@ def owner_data(state: State, buffer: Buffer) -> Iterator[dict[str, Any]]:
             "verdict": kept.verdict or None,
             "asked_in_round": kept.asked or None,
             "repeats": kept.repeats,
+            "doubted": kept.doubted,
             "domain": kept.domain,
             "entropy": kept.entropy,
             "domain_score": kept.domain_score,

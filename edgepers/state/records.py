@@ -13,13 +13,13 @@ from edgepers.state.embedding import Int8
 from edgepers.state.marks import Mark
 from edgepers.streams import Cursor
 
-__all__ = ["MOST_REPEATS", "SPOKEN", "CenterSum", "KeptSet", "pack_record", "repeated", "unpack_record"]
+__all__ = ["MOST_REPEATS", "SPOKEN", "CenterSum", "KeptSet", "pack_record", "remarked", "unpack_record"]
 
 NAME_LENGTH = 60
 MOST_REPEATS = 255
-# version of the dictionaries; entropy, domain score, loss; repeats; bytes of the embedding
-_HEAD = struct.Struct("<BfffBH")
-_REPEATS = struct.calcsize("<Bfff")  # where they lie
+# version of the dictionaries; entropy, domain score, loss; repeats, doubted; bytes of the embedding
+_HEAD = struct.Struct("<BfffB?H")
+_REPEATS = struct.calcsize("<Bfff")  # where they lie, and the doubt after them
 
 SPOKEN = Cursor(-1, -1, 0)  # where a set lies that came from no stream: it was said in a chat
 
@@ -45,6 +45,7 @@ class KeptSet:
     verdict: str = ""  # "good", "corrected", "bad" (wrong, and nobody has said what is right), or "": there is none
     loss: float = math.nan  # of the response under the base model, nats a token; only where the policy asks for it
     repeats: int = 0  # times that its question was asked again in the same words, `MOST_REPEATS` at most
+    doubted: bool = False  # what its owner said next takes the response back
     stored_bytes: int = 0  # of its row in the buffer
 
     @property
@@ -96,7 +97,7 @@ def pack_record(kept: KeptSet) -> bytes:
     where = kept.where
     words = (kept.id, kept.question, kept.response, kept.reference, kept.domain, kept.verdict)
     text = [*words, where.offset, where.line, where.turn]
-    head = _HEAD.pack(VERSION, kept.entropy, kept.domain_score, kept.loss, kept.repeats, len(embedding))
+    head = _HEAD.pack(VERSION, kept.entropy, kept.domain_score, kept.loss, kept.repeats, kept.doubted, len(embedding))
     return (
         head
         + embedding
@@ -104,16 +105,16 @@ def pack_record(kept: KeptSet) -> bytes:
     )
 
 
-def repeated(data: bytes) -> bytes | None:
-    """A packed set that was asked once more, as long as it was; None where no more are counted."""
-    return (
-        None if data[_REPEATS] == MOST_REPEATS else data[:_REPEATS] + bytes([data[_REPEATS] + 1]) + data[_REPEATS + 1 :]
-    )
+def remarked(data: bytes, *, again: bool, doubted: bool) -> bytes:
+    """A packed set that was asked `again`, or whose response is `doubted` from now on; as long as it was."""
+    repeats, before = data[_REPEATS], data[_REPEATS + 1]
+    new = bytes([min(repeats + again, MOST_REPEATS), before | doubted])
+    return data[:_REPEATS] + new + data[_REPEATS + 2 :]
 
 
 def unpack_record(data: bytes, position: int, mark: Mark) -> KeptSet:
     """The set that `pack_record` made these bytes of."""
-    version, entropy, domain_score, loss, repeats, length = _HEAD.unpack_from(data)
+    version, entropy, domain_score, loss, repeats, doubted, length = _HEAD.unpack_from(data)
     embedding = decompress_embedding(data[_HEAD.size : _HEAD.size + length], version)
     text = json.loads(decompress_text(data[_HEAD.size + length :], version).decode("utf-8", "surrogatepass"))
     identity, question, response, reference, domain, verdict, offset, line, turn = text
@@ -132,5 +133,6 @@ def unpack_record(data: bytes, position: int, mark: Mark) -> KeptSet:
         verdict=verdict,
         loss=loss,
         repeats=repeats,
+        doubted=doubted,
         stored_bytes=mark.stored_bytes,
     )

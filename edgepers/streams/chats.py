@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from edgepers.streams.answers import ENDS_IN_TOOL, HALF_CHARACTER, alone, half_character
+from edgepers.streams.doubts import doubts
 from edgepers.streams.notes import Notes
 from edgepers.streams.types import DialogueSet
 
@@ -138,7 +139,8 @@ def sets_of(
         why = f"an answer to {asked.lost}" if asked is not None and asked.lost else run.lost
         if asked is not None and not why and (last or not last_alone):
             name = None if identity is None else f"{identity}-{len(sets)}"
-            sets.append(_set(with_context(context, asked.text), run, name, known))
+            doubted = not last and doubts(run.text, runs[i + 1].text)
+            sets.append(_set(with_context(context, asked.text), run, name, known, doubted=doubted))
         elif asked is not None and why:
             lost.append(why)
         if run.text and (asked is None or not asked.lost):
@@ -157,9 +159,9 @@ def sets_of(
     return sets
 
 
-def _set(question: str, answer: Turn, name: str | None, known: str) -> DialogueSet:
+def _set(question: str, answer: Turn, name: str | None, known: str, *, doubted: bool) -> DialogueSet:
     if answer.verdict == "bad" or known == "response":
-        return DialogueSet(question, answer.text, id=name, verdict=answer.verdict)
+        return DialogueSet(question, answer.text, id=name, verdict=answer.verdict, doubted=doubted)
     return DialogueSet(question, reference=answer.text, id=name)
 
 

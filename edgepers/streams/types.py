@@ -13,7 +13,8 @@ class DialogueSet:
 
     `response` is None where the published model is to answer; `reference` is what the owner would have wanted, known
     only from an annotation or from a data set. `verdict` is what the source says of the response: "good", "bad" (wrong;
-    it is never learned), or "" where it says nothing. Earlier turns of a conversation stand at the head of `question`.
+    it is never learned), or "" where it says nothing; `doubted` is whether what the person said next takes it back.
+    Earlier turns of a conversation stand at the head of `question`.
     """
 
     question: str
@@ -21,6 +22,7 @@ class DialogueSet:
     reference: str | None = None
     id: str | None = None
     verdict: str = ""
+    doubted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

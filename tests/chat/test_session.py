@@ -1,5 +1,6 @@
 import pytest
 
+from edgepers.annotate.reasons import reasons
 from edgepers.annotate.sources import SKIPPED
 from edgepers.assets import sample_stream
 from edgepers.chat.session import Session
@@ -210,3 +211,28 @@ def test_what_was_asked_again_is_counted_judged_and_forgotten_with_the_first(ses
     assert [kept.wanted for kept in owner.buffer] == ["Moon."]
     with pytest.raises(StateError, match="not one of the last"):
         session.exchange(third.position)
+
+
+def test_an_answer_that_its_owner_takes_back_is_asked_about_first_and_why(session):
+    owner = session.owner
+    for question in ("Where do I live?", "What is my dog called?", "When do I get up?"):
+        session.hear(question, "I cannot know.")
+    session.doubt(session.exchange(1), "Thanks.")
+    assert owner.requests()[0].question == "When do I get up?"  # all alike: the newest
+    session.doubt(session.exchange(1), "No, I asked for her name.")
+    session.judge("In Ulm.", 0)
+    session.doubt(session.exchange(0), "No, in Graz.")  # judged: the verdict stands
+    assert [kept.doubted for kept in owner.buffer] == [False, True, False]
+    asked = owner.requests()
+    assert asked[0].position == 1
+    assert reasons(owner.verdicts, asked)[0] == "what you said next takes its answer back"
+    owner.buffer.check()
+
+
+def test_what_is_typed_next_takes_back_what_was_answered(session):
+    session.ask("What is my dog called?", lambda _: None)
+    session.ask("What is my dog called?", lambda _: None)
+    kept = session.owner.buffer.get(0)
+    doubted = not kept.response.rstrip().endswith("?")
+    session.ask("No, I meant the other dog.", lambda _: None)
+    assert session.owner.buffer.get(0).doubted == doubted and session.owner.buffer.get(0).repeats == 1

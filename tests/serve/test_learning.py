@@ -55,6 +55,19 @@ def test_an_answer_that_was_asked_for_again_is_kept_as_rejected(client, owner, s
     assert server.status()["verdicts"] == {"rejected": 1}
 
 
+@pytest.mark.parametrize("session", [{}, {"X-Session-Id": "t1"}])
+def test_an_answer_that_is_taken_back_in_the_next_turn_is_doubted(client, owner, session):
+    answer = ask(client, DOG, **session).choices[0].message.content
+    ask(client, DOG, answer, "No, I meant my other dog.", **session)
+    assert [one.doubted for one in owner.buffer] == [not answer.rstrip().endswith("?"), False]
+
+
+def test_what_is_asked_again_in_the_same_words_is_counted(client, owner, server):
+    ask(client, DOG)
+    ask(client, DOG)
+    assert [one.repeats for one in owner.buffer] == [1] and server.status()["outcomes"] == {"kept": 1, "repeat": 1}
+
+
 def test_verdicts_come_by_the_answers_name(client, server, owner):
     one, two, three = (ask(client, text).id for text in (DOG, "Hello", "Good evening"))
     with server.http() as http:
