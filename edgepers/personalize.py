@@ -104,6 +104,7 @@ class Personalizer:
         lexicons = self.settings.lexicons
         self._lexicons = load_lexicons(None if lexicons is None else Path(lexicons))
         self._policy, self._score, self._check, self._source = policy, score, check, source
+        self._file_answers: Source | None = None  # of the file of answers that the settings name
         self._listener = listener or Listener()
         self._quarantine = quarantine
         self._energy_meter = energy
@@ -219,6 +220,7 @@ class Personalizer:
                     entropy=self._score or self.settings.entropy,
                     embedding=self.settings.embedding,
                     count_repeats=self.settings.repeats == "counted",
+                    answered=self._is_answered,
                     scored_text=self.settings.scored_text,
                     protect_annotated=self.settings.protect_annotated,
                     lexicons=self._lexicons,
@@ -228,6 +230,9 @@ class Personalizer:
                 )
                 self.state.save_settings(self.settings)
             return self._selector
+
+    def _is_answered(self, kept: KeptSet) -> bool:
+        return self._file_answers is not None and self._file_answers(kept) is not None
 
     @property
     def verdicts(self) -> Verdicts:
@@ -282,7 +287,7 @@ class Personalizer:
             StreamError: names the file, and the line, that cannot be read.
         """
         if self._source is None and self.settings.annotations not in ("ask", "gold"):
-            self._source = from_file(self.settings.annotations)
+            self._source = self._file_answers = from_file(self.settings.annotations)
 
     def run(
         self,

@@ -46,9 +46,7 @@ def similarities(questions: Sequence[str]) -> NDArray[np.float32]:
     return like
 
 
-def coverage_order(
-    questions: Sequence[str], covered: Sequence[int] = (), weights: Sequence[float] | None = None
-) -> Iterator[int]:
+def coverage_order(questions: Sequence[str], covered: Sequence[int] = ()) -> Iterator[int]:
     """Indices of the questions that are not covered, each the one that then adds most coverage.
 
     A tie goes to the later one.
@@ -56,21 +54,17 @@ def coverage_order(
     Args:
         questions: n of them, oldest first.
         covered: indices of those that have a verdict.
-        weights: n, what each is worth to cover, such as how often it was asked; None: 1.
     """
-    yield from _covering(similarities(questions), covered, weights)
+    yield from _covering(similarities(questions), covered)
 
 
-def _covering(
-    like: NDArray[np.float32], covered: Sequence[int], weights: Sequence[float] | None = None
-) -> Iterator[int]:
+def _covering(like: NDArray[np.float32], covered: Sequence[int]) -> Iterator[int]:
     """The same by the questions' `similarities`."""
-    worth = np.ones(len(like), np.float32) if weights is None else np.asarray(weights, np.float32)
     best = like[list(covered)].max(0) if len(covered) else np.zeros(len(like), np.float32)
     left = np.ones(len(like), bool)
     left[list(covered)] = False
     while left.any():
-        gains = np.where(left, np.maximum(like - best, 0) @ worth, -1)
+        gains = np.where(left, np.maximum(like - best, 0).sum(1), -1)
         chosen = int(np.flatnonzero(gains >= gains.max() - 1e-4)[-1])
         left[chosen] = False
         best = np.maximum(best, like[chosen])

@@ -57,10 +57,9 @@ def _by_coverage(buffer: Buffer, fresh: Sequence[int], covering: Sequence[int]) 
         return iter(())
     positions = [*covering, *sorted(fresh)]
     sets = [buffer.get(position) for position in positions]
-    questions, times = [kept.question for kept in sets], [1 + kept.repeats for kept in sets]
     known = list(range(len(covering)))
     doubted = [i for i in reversed(range(len(covering), len(sets))) if sets[i].doubted]
-    rest = coverage_order(questions, [*known, *doubted], times)
+    rest = coverage_order([kept.question for kept in sets], [*known, *doubted])
     return (positions[i] for i in chain(doubted, rest))
 
 

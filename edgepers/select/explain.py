@@ -42,7 +42,7 @@ def explain_repeat(newcomer: Newcomer, same: KeptSet) -> str:
     """Return the line that says of a repeat on which kept set it was counted, as that was before."""
     scores = _scores(newcomer.entropy, newcomer.domain_score, newcomer.dissimilarity, newcomer.domain)
     times = same.repeats + 1 + (same.repeats < MOST_REPEATS)
-    return f"counted on set {same.name}, which asks the same, now {times} times ({scores})"
+    return f"counted on set {same.position}, which asks the same, now {times} times ({scores})"
 
 
 def _scores(entropy: int, domain_score: int, dissimilarity: int, domain: str) -> str:

@@ -56,6 +56,7 @@ class Selector(Verdicts):
             of the hidden states (the paper's).
         count_repeats: a question that is kept in the same words is counted there, not kept once more.
         policy: a policy by name, or a callable as in `edgepers.select.policy`.
+        answered: whether its owner has an answer to a set ready, which is then kept by itself; None: to none.
         entropy: reading of EOE, or a callable score in its place.
         scored_text: "response", or "reference" where a set has one (as the paper's script).
         protect_annotated: annotated sets leave only when nothing else can.
@@ -77,6 +78,7 @@ class Selector(Verdicts):
         policy: str | Policy = "typical",
         embedding: str = "question",
         count_repeats: bool = True,
+        answered: Callable[[KeptSet], bool] | None = None,
         entropy: str | Score = "windowed",
         scored_text: str = "response",
         protect_annotated: bool = True,
@@ -96,6 +98,7 @@ class Selector(Verdicts):
         self._entropy = entropy
         self._embedding = embedding
         self._count_repeats = count_repeats
+        self._answered = answered or (lambda _: False)
         self._topics, self._width = topics_of(encoder, embedding)
         self._scored_text = scored_text
         self._protect = protect_annotated
@@ -308,7 +311,7 @@ class Selector(Verdicts):
         None for one that its owner has judged or answered otherwise, and beside one whose response was wrong: it may
         have a better one.
         """
-        if newcomer.annotated:
+        if newcomer.annotated or self._answered(newcomer):
             return None
         for position in self._index.asked_the_same(newcomer.question):
             kept = self.buffer.get(position)

@@ -20,7 +20,7 @@ def test_benchmark_of_the_ops_runs_at_its_smallest(tmp_path):
     command = [sys.executable, "-m", "benchmarks.bench_ops", "--quick", "--out", str(out)]
     subprocess.run(command, cwd=Path(__file__).parents[2], check=True, capture_output=True)
     rows = [json.loads(line) for line in out.read_text().splitlines()]
-    assert {row["op"] for row in rows} == {"score_tokens", "int8_similarity"}
+    assert {row["op"] for row in rows} == {"score_tokens", "int8_similarity", "nearest"}
     for row in rows:
         assert row["p20_ms"] <= row["p50_ms"] <= row["p80_ms"]
         assert row["copy_gb_s"] > 0 and row["device"] and row["commit"] and "power_mode" in row

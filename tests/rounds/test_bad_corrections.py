@@ -148,7 +148,7 @@ def test_an_empty_correction_is_refused_by_line_before_anything_is_made(owner, e
 
 
 def test_thumbs_down_alone_teach_nothing_until_one_is_corrected(owner):
-    done, _ = owner.run([wrong("dog"), wrong("home"), wrong("tea")])
+    done, _ = owner.run([wrong("dog"), wrong("home"), wrong("tea")], repeats="kept")
     assert (done["train_steps"], done["adapter"], done["published"], done["rejected_sets"]) == (0, None, False, 3)
     assert done["reason"] == (
         "nothing to train on: all 3 verdicts say that a response was wrong, none what is right; correct one of them"

@@ -89,11 +89,17 @@ def test_a_set_is_forgotten_by_its_position(http, owner):
 
 
 def test_an_answer_tells_what_it_has_become(http):
-    body = {"model": "personal", "messages": [{"role": "user", "content": DOG}]}
-    name = http.post("/v1/chat/completions", json=body).json()["id"]
-    found = http.get(f"/edgepers/answers/{name}").json()
-    assert (found["id"], found["set"], found["kept"], found["verdict"]) == (name, 3, True, None)
-    assert found["why"].startswith("kept: there was room")
+    def found(question):
+        body = {"model": "personal", "messages": [{"role": "user", "content": question}]}
+        name = http.post("/v1/chat/completions", json=body).json()["id"]
+        told = http.get(f"/edgepers/answers/{name}").json()
+        assert told["id"] == name
+        return tuple(told[part] for part in ("set", "kept", "counted_on", "verdict", "why"))
+
+    *rest, why = found("Good evening to you")
+    assert rest == [3, True, None, None] and why.startswith("kept: there was room")
+    *rest, why = found("good evening to you!")
+    assert rest == [4, False, 3, None] and why.startswith("counted on set 3, which asks the same, now 2 times")
 
 
 def test_budgets_and_learning_curves_are_told(http):
