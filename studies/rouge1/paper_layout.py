@@ -6,10 +6,10 @@ Bins of 22 KB, one dialogue set in each, whatever it takes stored (Qin et al., D
 from collections.abc import Sequence
 from dataclasses import replace
 
+from edgepers.select.policies import policy_named
 from edgepers.select.policy import Kept, Newcomer, Policy, Room, Rows
-from edgepers.select.rules import quality
 
-__all__ = ["BIN_BYTES", "bins"]
+__all__ = ["BIN_BYTES", "bins", "in_places"]
 
 BIN_BYTES = 22_000
 
@@ -19,7 +19,11 @@ def bins(storage: int) -> Policy:
 
     The first sets fill them, and each later one replaces one set or none.
     """
-    places = storage // BIN_BYTES
+    return in_places(policy_named("quality"), storage // BIN_BYTES)
+
+
+def in_places(policy: Policy, places: int) -> Policy:
+    """A policy over so many places, one set in each, whatever it takes stored."""
 
     def decide(newcomer: Newcomer, kept: Kept, room: Room) -> Sequence[int] | None:
         too_many = max(len(kept.position) + 1 - places, 0)
@@ -28,6 +32,6 @@ def bins(storage: int) -> Policy:
             of_bytes = room.needed(order)
             return None if of_bytes is None or too_many > len(order) else max(of_bytes, too_many)
 
-        return quality(newcomer, kept, replace(room, refused_before=room.refused_before or too_many > 0, needed=needed))
+        return policy(newcomer, kept, replace(room, refused_before=room.refused_before or too_many > 0, needed=needed))
 
     return decide

@@ -65,10 +65,11 @@ def rows(lines: Sequence[Line]) -> list[list[str]]:
         cells += [f"{fmean(line['rouge1'] for line in some):.1f}", f"{fmean(line['leaked'] for line in some):.1f}"]
         cells += [f"{100 * fmean(line['perplexity_rise'] for line in some):+.1f} %"]
         cells += [f"{fmean(line['seconds'] for line in some):.0f}"]
+        paired = differences(lines, ASKS[0], ask)
         if ask == ASKS[0]:
             cells.append("")
         else:
-            cells.append("{:+.1f} [{:+.1f}, {:+.1f}]".format(*interval(differences(lines, ASKS[0], ask))))
+            cells.append("{:+.1f} [{:+.1f}, {:+.1f}]".format(*interval(paired)) if paired else "untested")
         found.append(cells)
     return found
 
