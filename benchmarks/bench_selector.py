@@ -37,11 +37,11 @@ from benchmarks.rival_buffers import (
 from benchmarks.synthetic import PoolEncoder, arrivals, weakened
 from benchmarks.syscalls import count, run_counted
 from edgepers import Buffer, Selector
+from edgepers.select.decision import Decision
 from edgepers.select.index import Index, newcomer_of
 from edgepers.select.kcenter import kcenter as kcenter_policy
 from edgepers.select.micro_batches import MICRO_BATCH
 from edgepers.select.policy import Policy, Room
-from edgepers.select.selector import Decision
 from edgepers.state.records import KeptSet
 from edgepers.streams import Arrival
 

@@ -27,11 +27,12 @@ from edgepers.rounds.listener import Listener
 from edgepers.rounds.measure import HeldOutScores
 from edgepers.rounds.round import Round
 from edgepers.rounds.under_way import UnderWay
+from edgepers.select.identity import check_identity
 from edgepers.select.lexicon import load_lexicons
 from edgepers.select.micro_batches import MicroBatch, MicroBatches
 from edgepers.select.policy import Policy
 from edgepers.select.scores import Score
-from edgepers.select.selector import Selector, check_identity
+from edgepers.select.selector import Selector
 from edgepers.select.verdicts import Verdicts
 from edgepers.state.buffer import Buffer
 from edgepers.state.folder import State

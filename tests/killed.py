@@ -31,7 +31,7 @@ from edgepers.model.language_model import LanguageModel
 from edgepers.personalize import Personalizer
 from edgepers.rounds import process, training_data, worker
 from edgepers.rounds.listener import Listener
-from edgepers.select.selector import Decision
+from edgepers.select.decision import Decision
 from edgepers.streams import FileStream
 from edgepers.train import trainer
 from tests.conftest import WordEncoder

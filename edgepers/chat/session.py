@@ -8,7 +8,7 @@ from typing import Any
 
 from edgepers.errors import StateError
 from edgepers.personalize import Personalizer
-from edgepers.select.selector import Decision
+from edgepers.select.decision import Decision
 from edgepers.state.forget import find, forget
 from edgepers.state.records import SPOKEN, KeptSet
 from edgepers.streams import Arrival, DialogueSet

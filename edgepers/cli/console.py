@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 from edgepers.config import format_size
 from edgepers.rounds.listener import Listener
-from edgepers.select.selector import Decision
+from edgepers.select.decision import Decision
 from edgepers.text import clip, pad
 from edgepers.train.trainer import TrainStep
 

@@ -9,7 +9,7 @@ from typing import Any
 from edgepers.errors import RoundStoppedError
 from edgepers.rounds.listener import Listener
 from edgepers.rounds.under_way import UnderWay
-from edgepers.select.selector import Decision
+from edgepers.select.decision import Decision
 from edgepers.train.trainer import TrainStep
 
 __all__ = ["BackgroundRound"]

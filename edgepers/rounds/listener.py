@@ -1,6 +1,6 @@
 """What a run says while it works."""
 
-from edgepers.select.selector import Decision
+from edgepers.select.decision import Decision
 from edgepers.train.trainer import TrainStep
 
 __all__ = ["Listener"]

@@ -4,13 +4,15 @@ An admission is one durable transaction; nothing is written for a drop.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from edgepers.errors import StateError, UsageError
+from edgepers.errors import UsageError
+from edgepers.select.decision import Decision
 from edgepers.select.explain import explain, explain_repeat
+from edgepers.select.identity import check_identity
 from edgepers.select.index import Index, newcomer_of
 from edgepers.select.lexicon import Lexicons, load_lexicons
 from edgepers.select.micro_batches import MicroBatch
@@ -24,24 +26,7 @@ from edgepers.state.embedding import stored_width
 from edgepers.state.records import SPOKEN, CenterSum, KeptSet, pack_record
 from edgepers.streams import Arrival, DialogueSet
 
-__all__ = ["Decision", "Selector", "check_identity"]
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What became of one set."""
-
-    position: int
-    admitted: bool
-    reason: str  # "" where admitted; "policy", "repeat" or "too_big" where dropped
-    evicted: tuple[int, ...]
-    domain: str
-    entropy: float
-    domain_score: float
-    dissimilarity: float
-    why: str  # one line for the owner, where the selector explains
-    question: str
-    same: int | None = None  # position of the kept set that a repeat was counted on
+__all__ = ["Selector"]
 
 
 class Selector(Verdicts):
@@ -368,27 +353,6 @@ class Selector(Verdicts):
         self._index.judged(replace(kept, stored_bytes=self.buffer.marks[kept.position].stored_bytes))
 
 
-def check_identity(buffer: Buffer, identity: Mapping[str, str], lexicons: Lexicons) -> None:
-    """Make sure that a buffer was made with these: model, seed and lexicons' fingerprint, as far as they are given.
-
-    Raises:
-        StateError: it was made with another one, or other lexicons.
-    """
-    made_with = buffer.identity()
-    where = buffer.path.parent
-    for key, value in identity.items():
-        if made_with[key] != value and key == "lexicons":  # a hash tells nobody anything
-            raise StateError(
-                f"state {where}: made with other lexicons than these ({_few(lexicons.names)}); "
-                "give --lexicons with the folder as it was then, or a new --state"
-            )
-        if made_with[key] != value:
-            raise StateError(
-                f"state {where}: made with another {key} ({made_with[key]}, now {value}); give the same, or a new"
-                " --state"
-            )
-
-
 def _losses_of(
     encoder: Encoder, needs: Sequence[str], policy: str
 ) -> Callable[[Sequence[tuple[str, str]]], list[float]]:
@@ -403,7 +367,3 @@ def _losses_of(
             " LanguageModel"
         )
     return lambda pairs: list(losses(pairs, adapter=False))
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names) if len(names) <= 3 else f"{names[0]}, {names[1]}, ... {names[-1]}"
