@@ -11,6 +11,7 @@ from edgepers.errors import first_line
 __all__ = ["check_code", "check_container", "check_torch", "torch_cure"]
 
 _SUM = 332_833_500  # of the squares below 1000
+_ORIN = (8, 7)
 _NODES = ("dev/nvidia0", "dev/nvhost-gpu", "dev/nvgpu", "dev/nvmap")
 _IN_CONTAINER = (".dockerenv", "run/.containerenv")
 _JETSON_INDEX = (
@@ -85,24 +86,25 @@ def _launched(build: str, cure: str) -> Finding:
     return Finding("torch", "ok", f"{build}; a kernel ran on {name}")
 
 
-def _runs(code: str, capability: tuple[int, int]) -> bool:
-    """Tell whether a GPU runs code such as `sm_80` or `compute_80`.
+def _kind_of(code: str, capability: tuple[int, int]) -> str:
+    """What code such as `sm_80` or `compute_80` is to a GPU: "made", "near", "ptx", or "" where it cannot run.
 
-    It runs machine code of its own major version, and PTX of any that is older.
-
-    An Orin (8.7) is an exception: machine code for 8.0 and 8.6 does not run there.
+    By NVIDIA's rules of binary compatibility (docs.nvidia.com/cuda/cuda-c-programming-guide, section 3.1): machine code
+    of the same major and no greater minor version, and PTX of any that is no newer.
     """
     match = re.fullmatch(r"(sm|compute)_(\d+)(\d)[a-z]?", code)
     if match is None:
-        return False
+        return ""
     of = (int(match[2]), int(match[3]))
     if match[1] == "compute":
-        return of <= capability
-    return of == capability or (capability != (8, 7) and of[0] == capability[0] and of <= capability)
+        return "ptx" if of <= capability else ""
+    if of == capability:
+        return "made"
+    return "near" if of[0] == capability[0] and of <= capability else ""
 
 
 def check_code(subject: Subject) -> Finding:
-    """Whether torch carries code that this GPU runs."""
+    """What the code that torch carries means for this GPU: a list warns, `check_torch`'s launched kernel decides."""
     import torch
 
     if not torch.cuda.is_available():
@@ -110,11 +112,20 @@ def check_code(subject: Subject) -> Finding:
     capability = torch.cuda.get_device_capability(0)
     codes = torch.cuda.get_arch_list()
     found = f"torch has code for {', '.join(codes)}; the GPU is sm_{capability[0]}{capability[1]}"
-    if not any(_runs(code, capability) for code in codes):
-        return Finding(
-            "gpu code", "fail", f"{found}: none of it runs, although torch imports", torch_cure(subject.board)
+    kinds = {_kind_of(code, capability) for code in codes}
+    if "made" in kinds:
+        return Finding("gpu code", "ok", found)
+    if "ptx" in kinds:
+        return Finding("gpu code", "ok", f"{found}: the driver compiles PTX for it, once, which takes minutes")
+    cure = torch_cure(subject.board)
+    if "near" in kinds:
+        told = (
+            "reported to launch on JetPack 7 and not to on JetPack 6"
+            if capability == _ORIN
+            else "made for a smaller one"
         )
-    return Finding("gpu code", "ok", found)
+        return Finding("gpu code", "warn", f"{found}: what is nearest is {told}; 'torch' above decides", cure)
+    return Finding("gpu code", "warn", f"{found}: by the list none of it runs; 'torch' above decides", cure)
 
 
 def check_container(subject: Subject) -> Finding:
