@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from edgepers.annotate.reasons import reasons
 from edgepers.errors import StateError
 from edgepers.personalize import Personalizer
 from edgepers.select.decision import Decision
@@ -241,8 +242,15 @@ class Session:
         return "taken back"
 
     def why(self, position: int | None = None) -> str:
-        """Why an exchange was kept or dropped."""
-        return self.exchange(position).decision.why
+        """Why an exchange was kept or dropped, and of one that nobody has judged, what speaks for judging it."""
+        buffer = self.owner.buffer
+        with buffer.lock:
+            decision = self.exchange(position).decision
+            here = decision.position if decision.same is None else decision.same
+            if here not in buffer.marks or buffer.marks[here].annotated:
+                return decision.why
+            (reason,) = reasons(self.owner.verdicts, [buffer.get(here)])
+        return f"{decision.why}\nnot judged: {reason}"
 
     def forget(self, matching: str = "", position: int | None = None) -> str:
         """Forget an exchange, the last by default, or everything kept that holds a text; says what was withdrawn.

@@ -116,13 +116,17 @@ def select(args: argparse.Namespace) -> Outcome:
 
 
 def annotate(args: argparse.Namespace) -> Outcome:
+    from edgepers.annotate.reasons import reasons
+
     owner = _open(args)
     _read_files(args, owner, answers=not args.requests)
     with owner:
         if args.requests:
+            asked = owner.requests()
+            whys = reasons(owner.verdicts, asked, owner.settings.ask)
             requests = [
-                {"id": kept.id, "question": kept.question, "response": kept.response, "reference": ""}
-                for kept in owner.requests()
+                {"id": kept.id, "question": kept.question, "response": kept.response, "reference": "", "why": why}
+                for kept, why in zip(asked, whys, strict=True)
             ]
             lines = (json.dumps(request, ensure_ascii=False) for request in requests)
             return Outcome({"requests": requests}, "\n".join(lines))

@@ -217,6 +217,7 @@ def test_an_answer_that_its_owner_takes_back_is_asked_about_first_and_why(sessio
     owner = session.owner
     for question in ("Where do I live?", "What is my dog called?", "When do I get up?"):
         session.hear(question, "I cannot know.")
+    assert session.why(1).endswith("\nnot judged: nothing else that you asked is like it")
     session.doubt(session.exchange(1), "Thanks.")
     assert owner.requests()[0].question == "When do I get up?"  # all alike: the newest
     session.doubt(session.exchange(1), "No, I asked for her name.")
@@ -226,6 +227,8 @@ def test_an_answer_that_its_owner_takes_back_is_asked_about_first_and_why(sessio
     asked = owner.requests()
     assert asked[0].position == 1
     assert reasons(owner.verdicts, asked)[0] == "what you said next takes its answer back"
+    assert session.why(1).endswith("\nnot judged: what you said next takes its answer back")
+    assert "\n" not in session.why(0)
     owner.buffer.check()
 
 

@@ -184,7 +184,7 @@ def test_run_prints_one_json_object_and_the_stages_follow_on_the_same_state(tmp_
     report = json.loads(done.stdout)
     assert (report["seen"], report["rounds"]) == (20, [])
     requests = [json.loads(line) for line in edgepers("annotate", "--state", state, "--requests").stdout.splitlines()]
-    assert len(requests) == 4
+    assert len(requests) == 4 and all("asked" in request["why"] or "like it" in request["why"] for request in requests)
     answers = tmp_path / "answers.jsonl"
     answers.write_text(
         "".join(json.dumps(request | {"reference": "Your dog is called Moon, Emily."}) + "\n" for request in requests)
