@@ -5,25 +5,22 @@ is asked again and again has many neighbours, and one verdict covers them. Low-b
 Hacohen et al. 2022, "Active Learning on a Budget: Opposite Strategies Suit High and Low Budgets" (typicality).
 """
 
-import math
-from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepers.streams.words import unicode_words
+from edgepers.streams.words import word_vectors
 
 __all__ = ["MOST", "coverage_order", "similarities", "unlike"]
 
 MOST = 2000  # sets that are compared with each other: their similarities are a square of so many float32
 SHARPNESS = 2.0  # power of a similarity: above 1, many half alike do not make up for one that is alike
 ALIKE = 0.25  # similarity of two questions that may ask for the same
-_EVERYWHERE = 0.5  # share of the questions from which on a word tells nothing
 
 
 def similarities(questions: Sequence[str]) -> NDArray[np.float32]:
-    """Cosines of the questions' word vectors, weighted by how rare words are among them (tf-idf), to `SHARPNESS`.
+    """Cosines of the questions' `word_vectors`, to the power of `SHARPNESS`.
 
     Args:
         questions: n of them.
@@ -31,17 +28,7 @@ def similarities(questions: Sequence[str]) -> NDArray[np.float32]:
     Returns:
         [n, n], from 0 to 1; a question without a word of its own is like none.
     """
-    words = [Counter(unicode_words(question)) for question in questions]
-    counts = Counter(word for one in words for word in one)
-    rare = sorted(word for word, count in counts.items() if count < max(_EVERYWHERE * len(words), 2))
-    column = {word: i for i, word in enumerate(rare)}
-    vectors = np.zeros((len(words), len(column)), np.float32)
-    for row, one in enumerate(words):
-        for word in one:
-            if word in column:
-                vectors[row, column[word]] = math.log((len(words) + 1) / counts[word])
-    length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    vectors /= np.where(length > 0, length, 1)
+    vectors = word_vectors(questions)
     like: NDArray[np.float32] = (vectors @ vectors.T).clip(0, 1) ** np.float32(SHARPNESS)
     return like
 

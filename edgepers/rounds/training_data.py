@@ -4,12 +4,16 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edgepers.annotate.coverage import MOST, unlike
 from edgepers.evaluate.guard import Asked
 from edgepers.model.language_model import LanguageModel
 from edgepers.rounds.untold import untold_asked
 from edgepers.rounds.verdicts import part
 from edgepers.state.buffer import Buffer
+from edgepers.state.embedding import scale
 from edgepers.state.folder import State
 from edgepers.state.records import KeptSet
 from edgepers.state.variations import Variations
@@ -117,16 +121,29 @@ class TrainingData:
         """What the guard asks of an adapter; `trained_on`: positions, where they are others than a round's now."""
         sets = [*self.training, *self.reserve]
         told = [kept for kept in sets if kept.position in trained_on] if trained_on is not None else self.training
+        unjudged = _unjudged(buffer)
         corrected = [(kept.question, kept.wanted) for kept in sets]
-        others = [kept.question for kept in _unjudged(buffer)]
-        again = {i for some in recurring(corrected, others) for i in some}
-        others = [question for i, question in enumerate(others) if i not in again]
+        again = {
+            i
+            for some in recurring(corrected, [kept.question for kept in unjudged], _topics(buffer, [*sets, *unjudged]))
+            for i in some
+        }
+        others = [kept.question for i, kept in enumerate(unjudged) if i not in again]
         return Asked(
             told=[(kept.question, kept.wanted) for kept in told],
             reserve=[(kept.question, kept.wanted) for kept in self.reserve],
             untold=untold_asked([kept.question for kept in sets]),
             others=unlike([kept.question for kept in sets], others),
         )
+
+
+def _topics(buffer: Buffer, sets: Sequence[KeptSet]) -> NDArray[np.float32] | None:
+    """Topics of sets as they are stored, None where the state stores something else."""
+    if not sets or buffer.identity().get("embedding") != "question":
+        return None
+    stored: NDArray[np.float32] = np.stack([kept.embedding for kept in sets]).astype(np.float32)
+    stored /= scale(stored.shape[1])
+    return stored
 
 
 def _unjudged(buffer: Buffer) -> list[KeptSet]:

@@ -1,11 +1,16 @@
 """Words of any script, as ROUGE-1 counts them inside the product."""
 
+import math
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-__all__ = ["rare_words", "unicode_words", "word_f1"]
+import numpy as np
+from numpy.typing import NDArray
 
+__all__ = ["rare_words", "unicode_words", "word_f1", "word_vectors"]
+
+_EVERYWHERE = 0.5  # share of some texts from which on a word tells nothing
 RARE = 0.08  # share of some texts up to which a word that they have says what they are about
 
 # Scripts that put no spaces between words: each letter, with the marks on it, counts as one.
@@ -65,6 +70,25 @@ def rare_words(counts: Mapping[str, int], texts: int) -> set[str]:
     """Words that few of so many texts have, and so tell what a text is about; `counts`: how many have each."""
     most = max(RARE * texts, 2)
     return {word for word, count in counts.items() if count <= most}
+
+
+def word_vectors(texts: Sequence[str]) -> NDArray[np.float32]:
+    """Unit vectors [n, words] of n texts, each of their words by how rare it is among them (tf-idf).
+
+    Their products are cosines; a text without a word of its own has zeros.
+    """
+    words = [Counter(unicode_words(text)) for text in texts]
+    counts = Counter(word for one in words for word in one)
+    rare = sorted(word for word, count in counts.items() if count < max(_EVERYWHERE * len(words), 2))
+    column = {word: i for i, word in enumerate(rare)}
+    vectors = np.zeros((len(words), len(column)), np.float32)
+    for row, one in enumerate(words):
+        for word in one:
+            if word in column:
+                vectors[row, column[word]] = math.log((len(words) + 1) / counts[word])
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors /= np.where(length > 0, length, 1)
+    return vectors
 
 
 def word_f1(one: Counter[str], other: Counter[str]) -> float:

@@ -5,55 +5,63 @@ in many ways, and the buffer keeps them. A correction answers all of them. Which
 
 - the topic, the rare words that a corrected question shares with its answer ("sister" in "What is my sister's name?",
   "Your sister is called Alice"), has to be in the other question, whole;
-- the other question may bring in new words, but none that recurs in other questions of the owner's: that one would be
-  about something else ("Who is my sister's doctor?").
+- by its words and by its topic embedding (model/topics.py) the other question has to be like that one, and clearly less
+  like every question with another answer ("Who is my sister's doctor?").
 
 Of these the base model takes the ones after which it finds the answer about as likely as after the corrected question.
 """
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import zip_longest
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgepers.model.language_model import LanguageModel
-from edgepers.streams.words import rare_words, unicode_words
+from edgepers.streams.words import rare_words, unicode_words, word_vectors
 
 __all__ = ["asked_again", "recurring"]
 
 LEAST_LIKELY = -0.4  # nats a token that an answer may lose after another question
-RECURS = 3  # questions from which on a word is a topic of the owner's
+CLEARLY = 0.2  # by so much, of two cosines, a question is more like one answer's than any other's
 
 
-def recurring(corrected: Sequence[tuple[str, str]], others: Sequence[str]) -> list[list[int]]:
+def recurring(
+    corrected: Sequence[tuple[str, str]], others: Sequence[str], topics: NDArray[np.float32] | None = None
+) -> list[list[int]]:
     """Which of the other questions ask for the same as each corrected one.
 
-    A question that would do for two different answers is given to neither.
+    A question that is as much like those of two different answers is given to neither.
 
     Args:
-        corrected: (question, wanted response).
-        others: questions that nobody has judged.
+        corrected: n of (question, wanted response).
+        others: m questions that nobody has judged.
+        topics: unit or zero rows [n + m, width], of the corrected questions first; None: the words alone tell.
 
     Returns:
-        For each corrected question, indices into `others`.
+        For each corrected question, indices into `others`, the most alike first.
     """
-    theirs = [frozenset(unicode_words(question)) for question in others]
-    asked = [frozenset(unicode_words(question)) for question, _ in corrected]
-    answered = [frozenset(unicode_words(response)) for _, response in corrected]
-    counts = Counter(word for one in (*asked, *theirs) for word in one)
-    rare = rare_words(counts, len(asked) + len(theirs))
-    topical = {word for word in rare if counts[word] >= RECURS}
-    topics = [question & response & rare for question, response in zip(asked, answered, strict=True)]
     found: list[list[int]] = [[] for _ in corrected]
-    for i, words in enumerate(theirs):
-        fits = [
-            j
-            for j, topic in enumerate(topics)
-            if topic and topic <= words and not (words & topical) - asked[j] - answered[j]
-        ]
-        best = max((len(topics[j]) for j in fits), default=0)
-        fits = [j for j in fits if len(topics[j]) == best]
-        if len({corrected[j][1] for j in fits}) == 1:
-            for j in fits:
-                found[j].append(i)
+    if not corrected or not others:
+        return found
+    count = len(corrected)
+    questions = [*(question for question, _ in corrected), *others]
+    vectors = word_vectors(questions)
+    like = (vectors[count:] @ vectors[:count].T).clip(0)  # [m, n]
+    if topics is not None:
+        like += topics[count:] @ topics[:count].T
+    words = [frozenset(unicode_words(question)) for question in questions]
+    counts = Counter(word for one in words for word in one)
+    rare = rare_words(counts, len(questions))
+    topical = [words[j] & frozenset(unicode_words(response)) & rare for j, (_, response) in enumerate(corrected)]
+    answers = np.array([hash(response) for _, response in corrected])
+    rival = np.where(answers == answers[like.argmax(1)][:, None], 0, like).max(1)
+    for i in np.argsort(rival - like.max(1), kind="stable"):
+        best = int(like[i].argmax())
+        clear = like[i, best] - rival[i] >= CLEARLY
+        if clear and topical[best] and topical[best] <= words[count + i]:
+            found[best].append(int(i))
     return found
 
 
@@ -65,15 +73,18 @@ def asked_again(
     Args:
         llm: asked without its adapter.
         corrected: (question, wanted response).
-        others: questions that nobody has judged, the oldest first, who come first.
+        others: questions that nobody has judged.
         most: for each correction.
 
     Returns:
-        Indices into `others`, with the response.
+        Indices into `others`, with the response, the most alike first.
     """
-    found = recurring(corrected, others)
-    candidates = sorted({(i, wanted) for (_, wanted), some in zip(corrected, found, strict=True) for i in some})
-    if not candidates or not most:
+    if not corrected or not others or not most:
+        return []
+    topics = llm.topics([*(question for question, _ in corrected), *others])
+    found = recurring(corrected, others, topics)
+    candidates = [(i, corrected[j][1]) for rank in zip_longest(*found) for j, i in enumerate(rank) if i is not None]
+    if not candidates:
         return []
     own: dict[str, float] = {}
     for (_, wanted), loss in zip(corrected, llm.losses(corrected, adapter=False), strict=True):

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from edgepers.assets import sample_stream
@@ -18,22 +19,25 @@ def test_the_same_thing_in_other_words_recurs_and_another_thing_does_not():
     assert recurring([SISTER], others) == [[0]]
 
 
-def test_a_word_that_is_a_topic_of_its_own_makes_it_another_question():
-    others = [
-        "Who is my sister's doctor?",
-        "My doctor's name?",
-        "When is the doctor open?",
-        "A sister of mine?",
-        *FILLER,
-    ]
-    assert recurring([SISTER], others) == [[3]]
+def test_what_is_as_much_like_two_answers_is_given_to_neither():
+    doctor = ("What is my doctor's name?", "Your doctor is called Ode.")
+    others = ["Who is my sister's doctor?", "My doctor's name, please?", "A sister of mine?", *FILLER]
+    assert recurring([SISTER, doctor], others) == [[2], [1]]
+
+
+def test_topics_tell_where_words_do_not():
+    others = ["And my sister? How do I call her?", "My sister phoned from the office.", *FILLER]
+    topics = np.zeros((1 + len(others), 3), np.float32)
+    topics[0] = topics[1] = [1, 0, 0]
+    topics[2] = [-1, 0, 0]
+    assert recurring([SISTER], others) == [[1, 0]] != recurring([SISTER], others, topics) == [[0]]
 
 
 def test_what_would_do_for_two_answers_is_given_to_neither():
     cat = ("What is my cat called?", "Your cat is called Tom.")
     other = ("Where is my cat?", "Your cat is in the garden.")
     assert recurring([cat, other], ["Which cat, then?", *FILLER]) == [[], []]
-    assert recurring([cat, cat], ["Which cat, then?", *FILLER]) == [[0], [0]]
+    assert recurring([cat, cat], ["Which cat, then?", *FILLER]) == [[0], []]
 
 
 def test_nothing_recurs_where_question_and_answer_share_no_word():
