@@ -42,7 +42,9 @@ def reasons(verdicts: Verdicts, asked: Sequence[KeptSet], ask: str = "coverage")
     times = np.array([1 + kept.repeats for kept in sets])
     judged = np.array([kept.annotated for kept in sets])
     return [
-        _known(kept) or _covers(kept.repeats + int(times[alike & ~judged].sum()), known=bool(judged[alike].any()))
+        _known(kept)
+        or _doubted(kept)
+        or _covers(kept.repeats + int(times[alike & ~judged].sum()), known=bool(judged[alike].any()))
         for kept, alike in zip(asked, (_others(like, i) for i in range(len(asked))), strict=True)
     ]
 
@@ -57,8 +59,10 @@ def _others(like: NDArray[np.bool_], i: int) -> NDArray[np.bool_]:
 def _known(kept: KeptSet) -> str:
     if kept.rejected:
         return "you called it wrong, and have not said what is right"
-    if kept.asked:
-        return "asked before, and not answered"
+    return "asked before, and not answered" if kept.asked else ""
+
+
+def _doubted(kept: KeptSet) -> str:
     return "what you said next takes its answer back" if kept.doubted and not kept.annotated else ""
 
 

@@ -60,8 +60,8 @@ class Session:
 
     def ask(self, question: str, on_text: Callable[[str], None]) -> Exchange:
         """Answer, piece by piece to `on_text`, and offer the exchange to the selector, durably."""
-        if self.last is not None:
-            self.doubt(self.last, question)
+        if (last := self.last) is not None:
+            self.doubt(last, question)
         answer = self.owner.reply(question, on_text, max_new_tokens=CHAT_TOKENS) or "..."
         return self.hear(question, answer)
 
@@ -78,12 +78,16 @@ class Session:
             return exchange
 
     def doubt(self, before: Exchange, said: str) -> None:
-        """Note of an exchange whether what was said after it takes its answer back, where nobody has judged it."""
+        """Note of an exchange whether what was said after it takes its answer back."""
+        if doubts(before.answer, said):
+            self.take_answer_back(before)
+
+    def take_answer_back(self, exchange: Exchange) -> None:
+        """Note that an answer was not what was wanted, on the set that it was kept or counted on; a verdict stands."""
         buffer = self.owner.buffer
         with buffer.lock:
-            position = before.position if before.decision.same is None else before.decision.same
-            here = position in buffer.marks and not buffer.marks[position].annotated
-            if here and doubts(before.answer, said):
+            position = exchange.position if exchange.decision.same is None else exchange.decision.same
+            if position in buffer.marks and not buffer.marks[position].annotated:
                 buffer.doubt(position)
 
     def _remember(self, exchange: Exchange) -> None:
@@ -249,7 +253,7 @@ class Session:
             here = decision.position if decision.same is None else decision.same
             if here not in buffer.marks or buffer.marks[here].annotated:
                 return decision.why
-            (reason,) = reasons(self.owner.verdicts, [buffer.get(here)])
+            (reason,) = reasons(self.owner.verdicts, [buffer.get(here)], self.owner.settings.ask)
         return f"{decision.why}\nnot judged: {reason}"
 
     def forget(self, matching: str = "", position: int | None = None) -> str:
@@ -271,8 +275,10 @@ class Session:
                 if position not in buffer.marks:
                     return "it was not kept, so there is nothing to forget"
                 sets = [buffer.get(position)]
-            done = forget(state, buffer, sets)
-            self.owner.selector.reload()
+            try:
+                done = forget(state, buffer, sets)
+            finally:
+                self.owner.selector.reload()
             gone_for_good = set(done["forgotten"])
             said = [*self._remembered.values(), *([self.last] if self.last else [])]
             for exchange in said:

@@ -122,14 +122,14 @@ class Index:
         self._likeness.come(np.concatenate([products, own]), self._width)
         self._formed = None
 
-    def asked_the_same(self, question: str) -> Iterator[int]:
-        """Positions of sets whose question is the same but for courtesy, or has the same hash; the newest first."""
-        return self._wordings.like(question)
+    def asked_the_same(self, words: str) -> Iterator[int]:
+        """Positions of sets whose question's `wording` has the hash of this one's, the newest first."""
+        return self._wordings.like(words)
 
-    def repeated(self, position: int) -> None:
-        """Count that a set was asked again."""
+    def count_repeat(self, position: int, repeats: int) -> None:
+        """Count that a set was asked once more, after so many times."""
         (row,) = np.flatnonzero(self._columns["position"][: self._count] == position)
-        self._columns["repeats"][row] = min(self._columns["repeats"][row] + 1, MOST_REPEATS)
+        self._columns["repeats"][row] = min(repeats + 1, MOST_REPEATS)
 
     def judged(self, kept: KeptSet) -> None:
         """Note that a set which is here was judged: its scores stay, its row in the buffer has another size."""

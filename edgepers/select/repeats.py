@@ -12,7 +12,7 @@ __all__ = ["Wordings", "wording"]
 
 _QUOTES = "\"'`“”„‚‘’«»"
 _AFTER = ".,;:?…？。，、"  # a word; those inside one ("3-4", "c++", ".5") count
-_PAUSE = ".,;:!?…-–"  # what sets a word of courtesy apart: "Thanks, what ...", "... the light, please"
+_PAUSE = ".,;!?…？！。，"  # what sets a word of courtesy apart: "Thanks, what ...", "... the light, please"
 _IS = ("'s", "’s")
 _ASKING = {"what", "who", "where", "when", "how", "which", "that", "it"}  # "what's" is "what is"
 _COURTESY = frozenset({
@@ -22,28 +22,36 @@ _COURTESY = frozenset({
 
 
 def wording(question: str) -> str:
-    """What tells a question from others; the question itself where that is nothing."""
-    words = question.casefold().split()
+    """What tells a question from others; the question itself where that is nothing, or it has several lines."""
+    exact = question.strip()
+    words = exact.lower().split()
+    if "\n" in exact or not words:
+        return exact  # a program's indentation tells, and so do earlier turns
     if len(words) > 1 and (words[0] == "please" or _is_courtesy(words[0], words[0])):
         del words[0]
     if len(words) > 1 and _is_courtesy(words[-1], words[-2]):
         del words[-1]
-    return " ".join(part for word in words for part in _parts(word)) or question.strip()
+    while words and not words[-1].strip(_AFTER + "!！"):  # signs that stand alone at the end
+        del words[-1]
+    return " ".join(part for word in words for part in _parts(word)) or exact
 
 
 def _is_courtesy(word: str, before: str) -> bool:
     """Whether a word is one of courtesy, with a pause after the one that goes before it, or after itself."""
-    return before[-1] in _PAUSE and word.rstrip(_AFTER + "!-–") in _COURTESY
+    return before[-1] in _PAUSE and word.rstrip(_AFTER + "!！") in _COURTESY
 
 
 def _parts(word: str) -> list[str]:
-    """A word without the signs around it; after a digit, "!" and quotes mean something ("5!", "6'")."""
-    bare = word.lstrip(_QUOTES + "¿¡").rstrip(_AFTER)
-    while bare and not any(sign.isdigit() for sign in bare) and bare[-1] in _QUOTES + _AFTER + "!！":
-        bare = bare[:-1]
+    """A word without the signs around it; what is signs alone, and "!" and quotes at a digit or letter ("5!"), stay."""
+    bare = word.strip(_QUOTES + _AFTER + "!！¿¡")
+    letters = sum(sign.isalpha() for sign in bare[:2])
+    if letters < 2 or any(sign.isdigit() for sign in word):  # quotes and exclamation marks may mean something
+        bare = word.rstrip(_AFTER)
+    elif word[0] in ".":  # ".net"
+        bare = "." + bare
     if bare[-2:] in _IS and bare[:-2] in _ASKING:
         return [bare[:-2], "is"]
-    return [bare] if bare else []
+    return [bare or word]
 
 
 class Wordings:
@@ -67,6 +75,6 @@ class Wordings:
             if not self._positions[key]:
                 del self._positions[key]
 
-    def like(self, question: str) -> Iterator[int]:
-        """Positions of sets whose question has the same hash, the last that came first."""
-        return reversed(self._positions.get(hash(wording(question)), ()))
+    def like(self, words: str) -> Iterator[int]:
+        """Positions of sets whose `wording` has the same hash as this one, the last that came first."""
+        return reversed(self._positions.get(hash(words), ()))

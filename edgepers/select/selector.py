@@ -1,6 +1,6 @@
 """Score the sets of a micro-batch and decide on each.
 
-An admission is one durable transaction; nothing is written for a drop.
+An admission is one durable transaction, and so is a repeat that is counted; nothing is written for another drop.
 """
 
 import math
@@ -90,8 +90,9 @@ class Selector(Verdicts):
         self._lexicons = load_lexicons() if lexicons is None else lexicons
         self._seed = seed
         self.explains = explain
-        needs = ("loss",) if with_losses else tuple(getattr(policy, "needs", ()))
-        self._losses = _losses_of(encoder, needs, name)
+        needs = tuple(getattr(policy, "needs", ()))
+        who = f"policy {name}" if needs else "asking by loss"
+        self._losses = _losses_of(encoder, ("loss",) if with_losses else needs, who)
         self._bind()
         self.reload()
         if self.buffer.over_budget:
@@ -119,6 +120,7 @@ class Selector(Verdicts):
         """Read the buffer again, after something else has changed it."""
         with self.buffer.lock:
             self._index = Index(stored_width(self._width), self.buffer)
+            self._stale = False
 
     def decide(self, batch: MicroBatch, on_decision: Callable[[Decision], None] | None = None) -> list[Decision]:
         """Decide on a stream's micro-batch and move the cursor past it.
@@ -164,7 +166,12 @@ class Selector(Verdicts):
             on_decision: called with each decision once it is durable (admissions) or made (drops).
         """
         with self.buffer.lock:
-            return self._offer(arrivals, first_position, on_decision)
+            if self._stale:
+                self.reload()
+            self._stale = True  # what fails half-way is rolled back on the disk, and not in the index
+            decisions = self._offer(arrivals, first_position, on_decision)
+            self._stale = False
+            return decisions
 
     def _offer(
         self,
@@ -266,8 +273,8 @@ class Selector(Verdicts):
                 else explain_repeat(newcomer, same)
             )
         if same is not None:
-            self.buffer.count_repeat(same.position, progress.set_dropped(reason), doubted=kept.doubted)
-            self._index.repeated(same.position)
+            if self.buffer.count_repeat(same.position, progress.set_dropped(reason), doubted=kept.doubted):
+                self._index.count_repeat(same.position, same.repeats)
         elif evict is None:
             self.buffer.advance(progress.set_dropped(reason))  # a resumed stream decides it again, the same way
         else:
@@ -293,14 +300,15 @@ class Selector(Verdicts):
     def _asked_before(self, newcomer: KeptSet, reference: str | None) -> KeptSet | None:
         """The kept set that a newcomer's question is counted on.
 
-        None for one that its owner has judged or answered otherwise, and beside one whose response was wrong: it may
-        have a better one.
+        None for one that its owner has judged or answered otherwise, and beside one whose response was called wrong or
+        taken back: it may have a better one.
         """
         if newcomer.annotated or self._answered(newcomer):
             return None
-        for position in self._index.asked_the_same(newcomer.question):
+        words = wording(newcomer.question)
+        for position in self._index.asked_the_same(words):
             kept = self.buffer.get(position)
-            if wording(kept.question) != wording(newcomer.question) or kept.rejected:
+            if wording(kept.question) != words or kept.rejected or kept.doubted:
                 continue
             if reference is None or (kept.annotated and kept.wanted == reference):
                 return kept
@@ -353,17 +361,14 @@ class Selector(Verdicts):
         self._index.judged(replace(kept, stored_bytes=self.buffer.marks[kept.position].stored_bytes))
 
 
-def _losses_of(
-    encoder: Encoder, needs: Sequence[str], policy: str
-) -> Callable[[Sequence[tuple[str, str]]], list[float]]:
+def _losses_of(encoder: Encoder, needs: Sequence[str], who: str) -> Callable[[Sequence[tuple[str, str]]], list[float]]:
     """What tells the losses of (question, response) pairs: the base model where they are needed, else nobody."""
     if not needs:
         return lambda pairs: [math.nan] * len(pairs)
     if set(needs) != {"loss"}:
-        raise UsageError(f"policy {policy}: needs {', '.join(map(repr, needs))}; a selector can find out 'loss' alone")
+        raise UsageError(f"{who}: needs {', '.join(map(repr, needs))}; a selector can find out 'loss' alone")
     if not callable(losses := getattr(encoder, "losses", None)):
         raise UsageError(
-            f"policy {policy} needs the loss of each response, and {type(encoder).__name__} has no 'losses'; give a"
-            " LanguageModel"
+            f"{who} needs the loss of each response, and {type(encoder).__name__} has no 'losses'; give a LanguageModel"
         )
     return lambda pairs: list(losses(pairs, adapter=False))

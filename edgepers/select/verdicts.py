@@ -74,6 +74,8 @@ class Verdicts:
         with self.buffer.lock:
             if not self.holds(before.position):
                 return False
+            now = self.buffer.get(before.position)  # what was asked again, or taken back, since stays
+            before = replace(before, repeats=now.repeats, doubted=now.doubted or before.doubted)
             packed = pack_record(before)
             gone = self._room_for_verdict(packed, [before.position])
             if isinstance(gone, str):

@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from edgepers.chat.session import Session
-from edgepers.errors import BusyError, EdgepersError
+from edgepers.chat.session import Exchange, Session
+from edgepers.errors import BusyError, EdgepersError, StateError
 from edgepers.personalize import Personalizer
 from edgepers.serve.heard import Exchanged, heard_in
 from edgepers.serve.hints import hints_of
@@ -83,8 +83,8 @@ class Learner:
         for position in self._talks.replaced(session, lesson.turns, lesson.answer):
             self._reject(position)
         before = self._talks.before(session, lesson.turns)
-        if before is not None and self.owner.verdicts.holds(before):
-            self.session.doubt(self.session.exchange(before), lesson.turns[-1].text)
+        if before is not None and (exchange := self._known(before)) is not None:
+            self.session.doubt(exchange, lesson.turns[-1].text)
         exchange = self.session.hear(lesson.question, lesson.answer, name)
         self._talks.note(session, lesson.turns, lesson.answer, exchange.position)
         if exchange.decision.reason == "repeat":
@@ -93,9 +93,21 @@ class Learner:
 
     def _reject(self, position: int) -> None:
         """Its owner did not keep an answer; where it is still there, and nobody has judged it, it was wrong."""
-        if self.owner.verdicts.holds(position) and not self.session.exchange(position).verdict:
+        exchange = self._known(position)
+        if exchange is None or exchange.verdict:
+            return
+        if self.owner.verdicts.holds(position):
             self.session.judge(None, position, bad=True)
             self.verdicts["rejected"] += 1
+        elif exchange.decision.same is not None:  # it was counted on a set whose answer may be another
+            self.session.take_answer_back(exchange)
+
+    def _known(self, position: int) -> Exchange | None:
+        """The exchange at a position, None where it is neither kept nor among the last ones."""
+        try:
+            return self.session.exchange(position)
+        except StateError:
+            return None
 
     def judge(self, name: str, reference: str | None, *, bad: bool = False) -> dict[str, Any]:
         """Take a verdict on an answer by its name; what was noted.

@@ -273,7 +273,7 @@ class Buffer:
             self._kept.take_out(kept.position)
             self._insert(kept, pack_record(kept) if packed is None else packed)
 
-    def count_repeat(self, position: int, progress: Progress, *, doubted: bool = False) -> None:
+    def count_repeat(self, position: int, progress: Progress, *, doubted: bool = False) -> bool:
         """Count on a kept set that its question was asked again, and note the stream's position, in one transaction.
 
         Durable when `waiting` is 0; past `MOST_REPEATS` of a set nothing is written.
@@ -282,14 +282,19 @@ class Buffer:
             position: of the kept set.
             progress: after the decision.
             doubted: what was said next takes the response back.
+
+        Returns:
+            Whether it was counted: not past `MOST_REPEATS`, while a key is being changed, or in a row that is larger
+            than any that a smaller budget would take.
         """
         with self.lock:
             sealed = self._kept.remarked(position, again=True, doubted=doubted)
             if sealed is None:
                 self.advance(progress)
-                return
+                return False
             with self._commits.shared(progress):
                 self._kept.overwrite(position, sealed)
+        return True
 
     def doubt(self, position: int) -> None:
         """Note, durably, that what was said after a kept set takes its response back."""

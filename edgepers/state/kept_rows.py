@@ -139,11 +139,16 @@ class KeptRows:
         Raises:
             StateError: it is not there, or damaged.
         """
-        ((key, data),) = self._db.rows("SELECT key, data FROM kept WHERE position = ?", (position,))
+        found = self._db.rows("SELECT key, data FROM kept WHERE position = ?", (position,))
+        if not found:
+            raise StateError(f"{self._db.path}: set {position} is not in the buffer")
+        ((key, data),) = found
+        if key != self._sealer.key or len(data) + _ROW_OVERHEAD > self._db.max_record_bytes:
+            return None  # a number of a key may be longer than another; the journal has no room for a larger row
         mark = self.marks[position]
         before = self._opened(position, mark, key, data)
         record = remarked(before, again=again, doubted=doubted)
-        if record == before or key != self._sealer.key:  # a number of a key may be longer than another
+        if record == before:
             return None
         return self._sealer.seal(record, _name(position, mark.asked, mark.annotated))
 

@@ -43,7 +43,7 @@ class KeptSet:
     where: Cursor
     asked: int = 0
     verdict: str = ""  # "good", "corrected", "bad" (wrong, and nobody has said what is right), or "": there is none
-    loss: float = math.nan  # of the response under the base model, nats a token; only where the policy asks for it
+    loss: float = math.nan  # of the response under the base model, nats a token; only where policy or asking wants it
     repeats: int = 0  # times that its question was asked again in the same words, `MOST_REPEATS` at most
     doubted: bool = False  # what its owner said next takes the response back
     stored_bytes: int = 0  # of its row in the buffer

@@ -10,20 +10,23 @@ __all__ = ["doubts"]
 
 _BEGINS = re.compile(
     r"""\W*(?:(?:sorry|hm+|ähm?|well|but|actually|aber|mais|pero)\b\W*)?(?:
-    (?:no|nope|nah|nein|nee|non|não)\s*(?:[,.!;:–—]+|-+(?=\s))\s*(?!
+    (?:no|nope|nah|nein|nee|non|não)\s*(?:(?=(?P<signs>[,.!;:–—]+))(?P=signs)|-+(?=\s))\s*(?!
         # what takes no answer back
-        thank|thx|problem|worr|need|that'?s\ (?:all|it|fine|ok|great|everything)|it'?s\ (?:fine|ok)
+        thank|thx|problem|worr|need|no\ (?:problem|worr|need|thank)|go\ ahead|carry\ on
+        |that'?s\ (?:all|it|fine|ok|great|everything)|it'?s\ (?:fine|ok)
         |i'?m\ (?:good|fine|ok)|danke|passt
         |alles|schon\ gut|merci|ça\ va|gracias|está\ bien|grazie|obrigad|of\ course|natürlich|really\b
     )(?=\S)
     | (?:no|nope|nein|non|não)\W*$
+    | no\s+(?:i\ (?:meant|said|asked)|that['’]?s\ (?:wrong|not))\b
+    | (?:this|it)(?:['’]?s|\ is|\ was)\ (?:wrong|incorrect|false)\s*(?:[.,!;]|$)
     | that(?:['’]?s|\ is|\ was)\ (?:not\ (?:right|correct|true|it|what|how|who|where|when|my)|wrong|incorrect|false)\b
     | that\ (?:isn|wasn)['’]?t\ (?:right|correct|true|it|what|how|who|where|when|my)\b
     | you(?:['’]re|\ are|\ got\ (?:it|that|this))\ (?:wrong|mistaken)\b
-    | wrong\s*[,.!:;–-] | wrong$ | incorrect\b
-    | i\ (?:meant|was\ asking)\b | not\ (?:that|what\ i)\b | what\ i\ meant\b
+    | wrong\s*[,.!;–] | wrong$ | incorrect\b
+    | i\ (?:meant|was\ asking)\b | not\ (?:that(?!\ i\ )|what\ i)\b | what\ i\ meant\b
     | das\ (?:ist|war|stimmt)\ (?:so\ )?(?:nicht|falsch)\b | stimmt\ nicht\b | falsch\s*[,.!:;–-] | falsch$
-    | ich\ (?:meinte|meine)\b | nicht\ (?:das|die|den)\b
+    | ich\ (?:meinte|meine)\b
     | ce\ n['’]est\ pas\ (?:ça|juste|vrai)\b | c['’]est\ faux\b | je\ (?:voulais\ dire|parlais\ d)
     | (?:eso\ )?no\ es\ (?:eso|así|correcto|verdad)\b | me\ refería\b | quise\ decir\b | está\ mal\b
     | non\ è\ (?:vero|così|giusto|corretto)\b | intendevo\b | volevo\ dire\b | [èé]\ sbagliato\b
@@ -31,7 +34,6 @@ _BEGINS = re.compile(
     )""",
     re.IGNORECASE | re.VERBOSE,
 )
-_ASKS = re.compile(r"\?\W*$")
 
 
 def doubts(answer: str, next_turn: str) -> bool:
@@ -41,4 +43,14 @@ def doubts(answer: str, next_turn: str) -> bool:
         answer: the assistant's, before it.
         next_turn: the person's words alone.
     """
-    return not _ASKS.search(answer) and _BEGINS.match(next_turn) is not None
+    return not _asks(answer) and _BEGINS.match(next_turn) is not None
+
+
+def _asks(answer: str) -> bool:
+    """Whether an answer ends in a question mark, whatever other signs follow it."""
+    for sign in reversed(answer):
+        if sign in "?？":
+            return True
+        if sign.isalnum():
+            return False
+    return False

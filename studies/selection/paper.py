@@ -99,7 +99,7 @@ def measured(llm: LanguageModel, name: str, folder: Path, policies: Sequence[str
 
 
 def rows_of_table(lines: Sequence[Row]) -> list[list[str]]:
-    """Data sets by policies: mean points over seeds, and of `quality` what it has more than the best rival."""
+    """Data sets by policies: mean points over seeds."""
     found = []
     for name in dict.fromkeys(line["data"] for line in lines):
         cells = [name]

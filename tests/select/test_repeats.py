@@ -6,12 +6,14 @@ import pytest
 
 from edgepers.annotate.requests import annotate, requests
 from edgepers.annotate.sources import Answer
+from edgepers.errors import StateError
 from edgepers.select.repeats import Wordings, wording
 from edgepers.select.selector import Selector
 from edgepers.state.buffer import Buffer
 from edgepers.state.records import MOST_REPEATS
 from edgepers.streams import Arrival, Cursor, DialogueSet
 from tests.conftest import WordEncoder
+from tests.select.test_embeddings import TopicEncoder
 
 
 @pytest.mark.parametrize(
@@ -36,12 +38,22 @@ def test_case_spaces_signs_and_courtesy_do_not_tell_questions_apart(again):
         ("What is 3+4?", "What is 3-4?"), ("What is 5?", "What is 5!?"), ("Is it .5 m?", "Is it 5 m?"),
         ("How tall is 5'?", 'How tall is 5"?'), ("Is 0 in [0,1)?", "Is 0 in (0,1]?"),
         ("How do you say please?", "How do you say thanks?"), ("Thanks means what?", "Hello means what?"),
+        ("Translate into German: thanks", "Translate into German: hello"),
+        ("Was heißt das: bitte", "Was heißt das: danke"),
+        ("What does : mean in bash?", "What does ; mean in bash?"), ("What is n!?", "What is n?"),
+        ("What does `,` do in J?", "What does `:` do in J?"), ("What is f' =", "What is f ="), ("Maße?", "Masse?"),
+        ("if x:\n  y\nz", "if x:\n  y\n  z"), ("User: Hi\n\nWhy?", "User: Ho\n\nWhy?"),
         ("C or C++?", "C or C?"), ("What is my sister called?", "What is your sister called?"),
         ("!!!", "???"), ("", "?"), ("Hi", "Hello"), ("What is it", "What's its"),
     ],
 )  # fmt: skip
 def test_whatever_else_differs_does(one, other):
     assert wording(one) != wording(other)
+
+
+def test_words_are_told_in_time_that_grows_with_them():
+    for text in ("a" + "!" * 300_000, "!" * 300_000, "?" * 300_000 + "a", "please, " * 50_000, "\ud800" * 100_000):
+        assert wording(text)
 
 
 def offer(selector, *dialogues):
@@ -140,6 +152,17 @@ def test_what_its_owner_has_an_answer_ready_for_is_kept_by_itself(buffer):
     assert [one.admitted for one in found] == [True, True, False]
 
 
+def test_beside_an_answer_that_was_taken_back_a_new_one_is_kept_and_undo_does_not_undo_that(buffer):
+    selector = Selector(buffer, WordEncoder())
+    offer(selector, "Where do I live?")
+    before = buffer.get(0)
+    buffer.doubt(0)
+    selector.mark_asked(0, 1)
+    assert selector.take_back(before) and buffer.get(0).doubted
+    better, again = offer(selector, DialogueSet("Where do I live?", "In Ulm."), "Where do I live?")
+    assert better.admitted and again.reason == "repeat" and buffer.get(1).repeats == 1
+
+
 def test_what_was_counted_can_be_judged_after_all(buffer):
     selector = Selector(buffer, WordEncoder())
     _, dropped = offer(selector, "Where do I live?", "Where do I live?")
@@ -157,13 +180,20 @@ def test_counts_survive_a_verdict_a_question_and_forgetting_others(buffer):
     assert buffer.get(0).repeats == 2
     before = buffer.get(0)
     selector.annotate(0, None, 1)
-    assert selector.take_back(before) and buffer.get(0).wanted == "Moon." and buffer.get(0).repeats == 2
+    offer(selector, "My dog?")
+    assert selector.take_back(before) and buffer.get(0).wanted == "Moon." and buffer.get(0).repeats == 3
+    assert selector._index.kept().repeats.tolist() == [3, 0]
     buffer.forget([2], buffer.progress)
     buffer.add_key()
-    offer(Selector(buffer, WordEncoder()), "My dog?")  # sealed with the old key still: dropped, and not counted
+    again = Selector(buffer, WordEncoder())
+    offer(again, "My dog?")  # sealed with the old key still: dropped, and not counted
+    assert again._index.kept().repeats.tolist() == [buffer.get(0).repeats] == [3]
     buffer.rotate()
     offer(Selector(buffer, WordEncoder()), "My dog?")
-    assert buffer.get(0).repeats == 3 and buffer.progress.dropped == {"repeat": 4}
+    assert buffer.get(0).repeats == 4 and buffer.progress.dropped == {"repeat": 5}
+    for missing in (buffer.doubt, lambda position: buffer.count_repeat(position, buffer.progress)):
+        with pytest.raises(StateError, match="set 9 is not in the buffer"):
+            missing(9)
 
 
 def test_what_has_left_is_kept_when_it_is_asked_again(buffer):
@@ -179,17 +209,48 @@ def test_all_are_kept_where_that_is_wanted(buffer):
     assert all(one.admitted for one in offer(selector, "My dog?", "My dog?"))
 
 
-def test_what_is_asked_again_and_again_outlives(buffer):
-    selector = Selector(buffer, WordEncoder())
-    offer(selector, "zebra one", "zebra one", *(f"word{i} once" for i in range(40)), "giraffe two")
-    offer(selector, *(f"thing{i} once " + "long " * 40 for i in range(200)))
-    assert buffer.progress.evicted > 50 and 0 in buffer.marks
+@pytest.mark.parametrize("times", [1, 2])
+def test_what_is_asked_again_outlives_what_is_not(buffer, times):
+    """Of all it takes the most bytes, so that alone it is the first to leave."""
+    selector = Selector(buffer, TopicEncoder())
+    longer = " ".join(f"filler{i}" for i in range(40))  # the topic is the first word
+    offer(selector, *[f"zebra {longer}"] * times, *(f"thing{i * 7919} {longer[:120]}" for i in range(200)))
+    assert buffer.progress.evicted > 20 and (0 in buffer.marks) == (times == 2)
+
+
+def test_what_fails_half_way_is_read_again(tmp_path, monkeypatch):
+    with Buffer(tmp_path, 48_000, batch=8) as buffer:
+        selector = Selector(buffer, WordEncoder())
+        offer(selector, "My dog?")
+
+        def full(*_):
+            raise OSError("no space left on device")
+
+        with monkeypatch.context() as broken:
+            broken.setattr(buffer._commits, "_commit", full)
+            with pytest.raises(OSError, match="no space"):
+                offer(selector, "My cat?")
+        assert [one.reason for one in offer(selector, "My cat?", "My cat?")] == ["", "repeat"]
+        assert [kept.repeats for kept in buffer] == [0, 1]
+
+
+def test_of_a_row_that_a_smaller_budget_would_not_take_no_repeat_is_counted(tmp_path):
+    with Buffer(tmp_path, 1_000_000) as buffer:
+        text = "My dog? " + " ".join(f"{i * 7919:x}" for i in range(6000))
+        offer(Selector(buffer, WordEncoder()), DialogueSet(text, "Moon."))
+    with Buffer(tmp_path, 64_000) as buffer:
+        assert buffer.get(0).stored_bytes > buffer.max_record_bytes
+        selector = Selector(buffer, WordEncoder())
+        assert offer(selector, DialogueSet(text, "Moon."))[0].reason == "repeat"
+        buffer.doubt(0)
+        assert (buffer.get(0).repeats, buffer.get(0).doubted) == (0, False)
+        assert buffer.progress.peak_bytes <= 1_000_000 and buffer.disk_bytes() <= 64_000
 
 
 def test_positions_are_found_by_their_words():
     found = Wordings()
     for position, question in enumerate(["My dog?", "my dog", "My cat?"]):
         found.add(position, question)
-    assert list(found.like("MY DOG")) == [1, 0]
+    assert list(found.like("my dog")) == [1, 0]
     found.remove([1, 2])
-    assert list(found.like("my dog?")) == [0] and list(found.like("my cat")) == []
+    assert list(found.like("my dog")) == [0] and list(found.like("my cat")) == []

@@ -68,6 +68,23 @@ def test_what_is_asked_again_in_the_same_words_is_counted(client, owner, server)
     assert [one.repeats for one in owner.buffer] == [1] and server.status()["outcomes"] == {"kept": 1, "repeat": 1}
 
 
+def test_of_a_counted_answer_that_was_asked_for_again_the_kept_one_is_doubted(client, owner, server):
+    first = {"X-Session-Id": "t1"}
+    ask(client, DOG)
+    ask(client, DOG, **first)  # counted
+    ask(client, "Good morning, my friend", **first)  # its turn was edited
+    assert [(one.repeats, one.doubted, one.verdict) for one in owner.buffer] == [(1, True, ""), (0, False, "")]
+    ask(client, DOG)
+    assert len(owner.buffer) == 3  # a new answer beside the doubted one
+
+
+def test_an_answer_that_was_counted_is_taken_back_on_the_kept_one(client, owner):
+    ask(client, DOG)
+    answer = ask(client, DOG).choices[0].message.content
+    ask(client, DOG, answer, "No, I meant my other dog.")
+    assert next(iter(owner.buffer)).doubted == (not answer.rstrip().endswith("?"))
+
+
 def test_verdicts_come_by_the_answers_name(client, server, owner):
     one, two, three = (ask(client, text).id for text in (DOG, "Hello", "Good evening"))
     with server.http() as http:

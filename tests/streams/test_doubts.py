@@ -12,7 +12,8 @@ from edgepers.streams.notes import Notes
     [
         "No, I meant my other sister.", "no. She is called Alice", "Nope, Alice.", "No", "no!", "Hmm, no, it's Alice.",
         "That's wrong, it's Moon.", "That is not my dog", "That isn’t what I asked", "Wrong.", "wrong", "Incorrect!",
-        "You're wrong", "You got that wrong", "I meant Ulm", "Sorry, I meant Tuesday", "I was asking about Jonas",
+        "no I meant Tuesday", "No that's wrong", "It's wrong", "This is wrong.", "You're wrong",
+        "You got that wrong", "I meant Ulm", "Sorry, I meant Tuesday", "I was asking about Jonas",
         "Actually, no, it's Tuesday", "Not that one", "Nein, ich meinte den Hund.", "Das stimmt nicht", "Falsch!",
         "Das ist falsch", "Ich meinte Ulm.", "Non, c'est Paul", "C'est faux.", "Je voulais dire Paul", "No, es Madrid",
         "Eso no es correcto", "Quise decir Madrid", "Non è vero", "Intendevo Roma", "Não, é Lisboa", "Está errado",
@@ -31,11 +32,19 @@ def test_what_takes_an_answer_back(said):
         "Nein, danke.", "No, gracias", "Non, merci", "No one came.", "No idea, what do you think?", "Nobody knows",
         "It's not raining, what can I do?", "This is not working, help", "I said hello to her. Was that ok?",
         "Is it?", "", "!", "Not bad!", "That is not easy to say", "Wrong turns happen", "Now, what next?",
-        "Notes for today", "Nice!", "Nein-Stimmen zählen", "What is no in German?", "Where is my dog?",
+        "No... thanks", "No!! Thanks", "Nein... danke", "No... that's all", "No. No problem.", "No, go ahead",
+        "Not that I know of", "Nicht die Mama", "Wrong: what is it in German?", "Notes for today", "Nice!",
+        "Nein-Stimmen zählen", "What is no in German?", "Where is my dog?",
     ],
 )  # fmt: skip
 def test_what_does_not(said):
     assert not doubts("It is Luna.", said)
+
+
+def test_it_is_told_in_time_that_grows_with_the_words():
+    many = 200_000
+    assert doubts("?" * many + "a", "No, Moon.") and not doubts(("?" + "\n" * 5) * many, "No, Moon.")
+    assert not doubts("It is Luna.", "No" + "." * many + "thanks") and not doubts("It is Luna.", "!" * many)
 
 
 def test_of_a_conversation_the_answer_before_it_is_doubted():

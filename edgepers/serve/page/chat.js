@@ -77,8 +77,8 @@ function under(turn, said = "") {
     if (!turn.verdict) row.push(button("Good", () => act(turn, () => judge(turn.set, "good")), "plain"));
     row.push(button("Correct it", () => correct(turn, place), "plain"));
     if (turn.undo) row.push(button("Undo", () => act(turn, () => takeBack(turn.set), false), "plain"));
-    if (turn.kept || turn.counted !== null) row.push(button("Forget", () => gone(turn, place), "plain"));
-    row.push(make("details", {}, make("summary", {}, turn.kept ? "Kept" : turn.counted !== null ? "Asked before" : "Not kept"), turn.why));
+    if (turn.kept || turn.counted != null) row.push(button("Forget", () => gone(turn, place), "plain"));
+    row.push(make("details", {}, make("summary", {}, turn.kept ? "Kept" : turn.counted != null ? "Asked before" : "Not kept"), turn.why));
   }
   place.replaceChildren(make("div", { class: "verbs" }, ...row.filter(Boolean)));
   if (said) place.append(make("p", { class: "small", role: "status" }, said));
