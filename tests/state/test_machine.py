@@ -64,11 +64,47 @@ class Life(RuleBasedStateMachine):
                 for position in decision.evicted:
                     del self.references[position]
 
+    @rule(which=st.lists(st.sampled_from(["My dog?", "my dog", "My cat, please?", "My cat", "A car"]), max_size=6))
+    def ask_again(self, which):
+        here = Cursor(0, 0)
+        for question in which:
+            for decision in self.selector.offer([Arrival(DialogueSet(question, "yes"), here, here)]):
+                if decision.admitted:
+                    self.references[decision.position] = None
+                    for position in decision.evicted:
+                        del self.references[position]
+
+    @precondition(lambda self: self.references)
+    @rule(data=st.data())
+    def doubt(self, data):
+        position = data.draw(st.sampled_from(sorted(self.references)))
+        self.buffer.doubt(position)
+
+    @precondition(lambda self: self.references)
+    @rule(data=st.data(), verdict=st.booleans())
+    def judge_repeat_and_undo(self, data, verdict):
+        before = self.buffer.get(data.draw(st.sampled_from(sorted(self.references))))
+        if verdict:
+            self.annotate_as(before.position, "No, Moon.")
+        else:
+            self.selector.mark_asked(before.position, 1)
+            self.references = {k.position: self.references[k.position] for k in self.buffer}
+        self.ask_again([before.question] if len(before.question) < 20 else [])
+        if before.position in self.references:
+            counted = self.buffer.get(before.position)
+            if self.selector.take_back(before):
+                self.references = {k.position: self.references[k.position] for k in self.buffer}
+                self.references[before.position] = before.reference
+                after = self.buffer.get(before.position)
+                assert (after.repeats, after.doubted) == (counted.repeats, counted.doubted)
+
     @precondition(lambda self: self.references)
     @rule(data=st.data(), words=st.integers(1, 300))
     def annotate(self, data, words):
         position = data.draw(st.sampled_from(sorted(self.references)))
-        reference = " ".join(f"{WORDS[i % 12]}{i}" for i in range(words))
+        self.annotate_as(position, " ".join(f"{WORDS[i % 12]}{i}" for i in range(words)))
+
+    def annotate_as(self, position, reference):
         if not self.selector.annotate(position, reference, 1):
             self.references = {k.position: self.references[k.position] for k in self.buffer}
             self.references[position] = reference
@@ -103,8 +139,11 @@ class Life(RuleBasedStateMachine):
         assert progress.position == progress.admitted + sum(progress.dropped.values())
         fresh = Index(stored_width(self.encoder.hidden_size), self.buffer).kept()
         used = self.selector._index.kept()
-        for name in ("position", "entropy", "domain_score", "dissimilarity", "annotated", "embedding"):
-            assert np.array_equal(getattr(fresh, name), getattr(used, name)), name
+        columns = ("position", "entropy", "domain_score", "dissimilarity", "annotated", "embedding", "repeats", "loss")
+        for name in (*columns, "stored_bytes", "characters"):
+            assert np.array_equal(getattr(fresh, name), getattr(used, name), equal_nan=False), name
+        assert np.array_equal(fresh.likeness.follow(fresh.embedding), used.likeness.follow(used.embedding))
+        assert fresh.repeats.sum() <= progress.dropped.get("repeat", 0)
 
 
 @pytest.fixture(autouse=True)
