@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgepers.annotate.coverage import MOST, similarities
 from edgepers.select.verdicts import Verdicts
@@ -39,21 +38,15 @@ def reasons(verdicts: Verdicts, asked: Sequence[KeptSet], ask: str = "coverage")
     if not sets:
         return []
     like = similarities([kept.question for kept in sets]) >= ALIKE
+    np.fill_diagonal(like, val=False)
     times = np.array([1 + kept.repeats for kept in sets])
     judged = np.array([kept.annotated for kept in sets])
     return [
         _known(kept)
         or _doubted(kept)
         or _covers(kept.repeats + int(times[alike & ~judged].sum()), known=bool(judged[alike].any()))
-        for kept, alike in zip(asked, (_others(like, i) for i in range(len(asked))), strict=True)
+        for kept, alike in zip(asked, like, strict=False)
     ]
-
-
-def _others(like: NDArray[np.bool_], i: int) -> NDArray[np.bool_]:
-    """Which others a set is like."""
-    alike: NDArray[np.bool_] = like[i].copy()
-    alike[i] = False
-    return alike
 
 
 def _known(kept: KeptSet) -> str:

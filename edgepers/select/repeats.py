@@ -47,7 +47,7 @@ def _parts(word: str) -> list[str]:
     letters = sum(sign.isalpha() for sign in bare[:2])
     if letters < 2 or any(sign.isdigit() for sign in word):  # quotes and exclamation marks may mean something
         bare = word.rstrip(_AFTER)
-    elif word[0] in ".":  # ".net"
+    elif word[0] == ".":  # ".net"
         bare = "." + bare
     if bare[-2:] in _IS and bare[:-2] in _ASKING:
         return [bare[:-2], "is"]

@@ -168,10 +168,11 @@ class Selector(Verdicts):
         with self.buffer.lock:
             if self._stale:
                 self.reload()
-            self._stale = True  # what fails half-way is rolled back on the disk, and not in the index
-            decisions = self._offer(arrivals, first_position, on_decision)
-            self._stale = False
-            return decisions
+            try:
+                return self._offer(arrivals, first_position, on_decision)
+            except BaseException:
+                self._stale = True  # it was rolled back on the disk, and not in the index
+                raise
 
     def _offer(
         self,

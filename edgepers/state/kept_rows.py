@@ -75,6 +75,14 @@ class KeptRows:
         """Positions of records sealed with this key or an older one."""
         return [row[0] for row in self._db.rows("SELECT position FROM kept WHERE key <= ?", (key,))]
 
+    def _sealed(self, position: int) -> tuple[int, Mark, bytes]:
+        """Number of the key, mark and sealed record of a set."""
+        found = self._db.rows("SELECT key, asked, annotated, data FROM kept WHERE position = ?", (position,))
+        if not found:
+            raise StateError(f"{self._db.path}: set {position} is not in the buffer")
+        ((key, asked, annotated, data),) = found
+        return key, Mark(asked, bool(annotated), len(data) + _ROW_OVERHEAD), data
+
     def _opened(self, position: int, mark: Mark, key: int, data: bytes) -> bytes:
         try:
             return self._sealer.open(data, _name(position, mark.asked, mark.annotated), key)
@@ -124,11 +132,7 @@ class KeptRows:
         Raises:
             StateError: it is not there, or damaged.
         """
-        found = self._db.rows("SELECT key, asked, annotated, data FROM kept WHERE position = ?", (position,))
-        if not found:
-            raise StateError(f"{self._db.path}: set {position} is not in the buffer")
-        ((key, before, annotated, data),) = found
-        mark = Mark(before, bool(annotated), len(data) + _ROW_OVERHEAD)
+        key, mark, data = self._sealed(position)
         record = self._opened(position, mark, key, data)
         self.take_out(position)  # first: a full file has no pages for both
         self._insert(position, mark if asked is None else replace(mark, asked=asked), record)
@@ -139,13 +143,9 @@ class KeptRows:
         Raises:
             StateError: it is not there, or damaged.
         """
-        found = self._db.rows("SELECT key, data FROM kept WHERE position = ?", (position,))
-        if not found:
-            raise StateError(f"{self._db.path}: set {position} is not in the buffer")
-        ((key, data),) = found
-        if key != self._sealer.key or len(data) + _ROW_OVERHEAD > self._db.max_record_bytes:
+        key, mark, data = self._sealed(position)
+        if key != self._sealer.key or mark.stored_bytes > self._db.max_record_bytes:
             return None  # a number of a key may be longer than another; the journal has no room for a larger row
-        mark = self.marks[position]
         before = self._opened(position, mark, key, data)
         record = remarked(before, again=again, doubted=doubted)
         if record == before:

@@ -7,7 +7,6 @@ Run: python -m studies.selection.answered --data ../shared/data [--model smollm2
 not done again.
 """
 
-import argparse
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -15,7 +14,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from benchmarks.lines import append_line, lines_there
+from benchmarks.lines import append_line
 from edgepers.annotate.sources import Answer
 from edgepers.assets import general_sets
 from edgepers.config import Settings
@@ -29,9 +28,10 @@ from edgepers.rounds.verdicts import part
 from edgepers.select.scores import Encoder
 from edgepers.state.buffer import Buffer
 from edgepers.state.records import KeptSet
-from edgepers.streams import DialogueSet, read_dialogue_sets
+from edgepers.streams import DialogueSet
 from studies.owners.owners import REPORT, Owner, load_owner
 from studies.selection.asked import TopicEncoder, stream_of, three_rounds
+from studies.selection.harness import options, other_talk_of, undone
 
 ASKS = ("coverage", "newest", "random", "loss", "kcenter", "quality")
 STREAM, STORAGE, POLICY = "3", 281_000, "typical"
@@ -73,6 +73,27 @@ def answers(llm: LanguageModel, owner: Owner, adapter: Path | None) -> dict[str,
     }
 
 
+def learned(llm: LanguageModel, buffer: Buffer, seed: int, folder: Path) -> dict[str, Any]:
+    """Learn everything that a buffer has verdicts on, at once, and ask the guard; what came of it."""
+    settings = Settings.make({"seed": seed})
+    training, reserve, rejected, contradicted = part(buffer.annotated())
+    data = TrainingData(training, reserve, {}, contradicted=contradicted, rejected=rejected)
+    began = time.perf_counter()
+    data = data.with_recurring(llm, buffer, settings.recurring)
+    lessons = data.lessons()
+    result = learn(llm, settings, lessons.pairs, folder, lambda _: None, names=lessons.names)
+    verdict = guard(llm, settings, data.asked(buffer), None, folder)
+    return {
+        "corrections": len(training) + len(reserve),
+        "again": len(data.again),
+        "steps": result.steps,
+        "seconds": round(time.perf_counter() - began, 1),
+        "published": verdict.publish,
+        "reason": verdict.reason,
+        "scale": verdict.scale,
+    }
+
+
 def answered(llm: LanguageModel, owner: Owner, stream: Sequence[DialogueSet], run: dict[str, Any]) -> dict[str, Any]:
     """One run: three rounds of requests, everything learned at once, the guard; its figures."""
     before = answers(llm, owner, None)
@@ -82,25 +103,6 @@ def answered(llm: LanguageModel, owner: Owner, stream: Sequence[DialogueSet], ru
         facts_told.update([kept.id] if kept.id else [])
         return Answer(kept.response)
 
-    def learned(buffer: Buffer, folder: Path) -> dict[str, Any]:
-        settings = Settings.make({"seed": run["order"]})
-        training, reserve, rejected, contradicted = part(buffer.annotated())
-        data = TrainingData(training, reserve, {}, contradicted=contradicted, rejected=rejected)
-        began = time.perf_counter()
-        data = data.with_recurring(llm, buffer, settings.recurring)
-        lessons = data.lessons()
-        result = learn(llm, settings, lessons.pairs, folder, lambda _: None, names=lessons.names)
-        verdict = guard(llm, settings, data.asked(buffer), None, folder)
-        return {
-            "corrections": len(training) + len(reserve),
-            "again": len(data.again),
-            "steps": result.steps,
-            "seconds": round(time.perf_counter() - began, 1),
-            "published": verdict.publish,
-            "reason": verdict.reason,
-            "scale": verdict.scale,
-        }
-
     with (
         three_rounds(encoder_for(llm, run["ask"]), stream, run, owner_says, with_losses=run["ask"] == "loss") as (
             buffer,
@@ -108,7 +110,7 @@ def answered(llm: LanguageModel, owner: Owner, stream: Sequence[DialogueSet], ru
         ),
         tempfile.TemporaryDirectory() as made,
     ):
-        line = learned(buffer, Path(made) / "0001")
+        line = learned(llm, buffer, run["order"], Path(made) / "0001")
         after = answers(llm, owner, Path(made) / "0001" if line["published"] else None)
     rise = perplexity_rise(before.pop("losses"), after.pop("losses"))
     told = {"facts": len(owner.facts), "told": sorted(facts_told)}
@@ -123,21 +125,12 @@ def runs(owners: Sequence[str], orders: int) -> Iterator[dict[str, Any]]:
 
 def main() -> None:
     """Run what is not in the file yet."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder with dolly.jsonl")
-    parser.add_argument("--model", default="smollm2")
-    parser.add_argument("--owners", default=",".join(REPORT))
-    parser.add_argument("--orders", type=int, default=5)
-    parser.add_argument("--out", type=Path, default=OUT)
-    args = parser.parse_args()
-    there = [{name: line[name] for name in ("model", *next(runs(["omar"], 1)))} for line in lines_there(args.out)]
-    llm = LanguageModel.load(args.model)
-    others = list(read_dialogue_sets(args.data / "dolly.jsonl", need_reference=True))
-    for run in runs(args.owners.split(","), args.orders):
-        if {"model": args.model} | run not in there:
-            owner = load_owner(run["owner"])
-            stream = stream_of(owner, run["stream"], run["order"], others)
-            append_line(args.out, {"model": args.model} | run | answered(llm, owner, stream, run))
+    args = options(__doc__, OUT, REPORT)
+    llm, others = LanguageModel.load(args.model), other_talk_of(args.data)
+    for run in undone(runs(args.owners, args.orders), args.model, args.out):
+        owner = load_owner(run["owner"])
+        stream = stream_of(owner, run["stream"], run["order"], others)
+        append_line(args.out, {"model": args.model} | run | answered(llm, owner, stream, run))
 
 
 if __name__ == "__main__":

@@ -7,10 +7,10 @@ Run: python -m studies.selection.asked --data ../shared/data [--model smollm2] [
 has a line of already is not done again.
 """
 
-import argparse
 import math
 import random
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby, product
@@ -21,19 +21,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.lines import append_line, lines_there
+from benchmarks.lines import append_line
 from benchmarks.recipes import other_talk
 from edgepers.annotate.requests import annotate
 from edgepers.annotate.sources import Answer, Source
 from edgepers.model.language_model import LanguageModel
 from edgepers.privacy.keyring import KeySource
-from edgepers.select.micro_batches import MICRO_BATCH
 from edgepers.select.scores import Encoder
 from edgepers.select.selector import Selector
 from edgepers.state.buffer import Buffer
 from edgepers.state.records import KeptSet
-from edgepers.streams import Arrival, Cursor, DialogueSet, read_dialogue_sets
+from edgepers.streams import DialogueSet
 from studies.owners.owners import DEVELOPMENT, REPORT, Owner, load_owner
+from studies.selection.harness import offer_all, options, other_talk_of, undone
 
 STREAMS = ("1", "3", "drift")
 STORAGE = (281_000, 96_000)
@@ -97,7 +97,7 @@ def _shuffled(sets: list[DialogueSet], drawn: random.Random) -> list[DialogueSet
 @contextmanager
 def three_rounds(
     encoder: Encoder, stream: Sequence[DialogueSet], run: dict[str, Any], source: Source, *, with_losses: bool = False
-) -> Iterator[tuple[Buffer, dict[str, int]]]:
+) -> Iterator[tuple[Buffer, Counter[str]]]:
     """A run of a stream, as `runs` has it: the buffer after its last round, and what became of the requests."""
     ends = [math.ceil(len(stream) * (i + 1) / ROUNDS) for i in range(ROUNDS)]
     with (
@@ -112,31 +112,32 @@ def three_rounds(
             with_losses=with_losses,
             count_repeats=run.get("count_repeats", True),
         )
-        outcomes: dict[str, int] = {}
+        outcomes: Counter[str] = Counter()
         for number, (start, end) in enumerate(zip([0, *ends], ends, strict=False), 1):
-            for first in range(start, end, MICRO_BATCH):
-                selector.offer(
-                    [Arrival(one, Cursor(0), Cursor(0)) for one in stream[first : min(first + MICRO_BATCH, end)]]
-                )
-            for outcome, count in annotate(selector, source, number, REQUESTS, run["ask"]).items():
-                outcomes[outcome] = outcomes.get(outcome, 0) + count
+            offer_all(selector, stream[start:end])
+            outcomes.update(annotate(selector, source, number, REQUESTS, run["ask"]))
         yield buffer, outcomes
 
 
-def asked_about(encoder: TopicEncoder, stream: Sequence[DialogueSet], run: dict[str, Any]) -> dict[str, Any]:
-    """The figures of one run."""
-    facts_asked: set[str] = set()
+def correcting(facts_asked: set[str]) -> Source:
+    """An owner who corrects what is about a fact, calls all else fine, and notes which facts were asked about."""
 
     def owner_says(kept: KeptSet) -> Answer:
         facts_asked.update([kept.id] if kept.id else [])
         return Answer(f"{kept.response} Yes." if kept.id else None)  # a correction is not what was said
 
-    with three_rounds(encoder, stream, run, owner_says) as (buffer, outcomes):
+    return owner_says
+
+
+def asked_about(encoder: TopicEncoder, stream: Sequence[DialogueSet], run: dict[str, Any]) -> dict[str, Any]:
+    """The figures of one run."""
+    facts_asked: set[str] = set()
+    with three_rounds(encoder, stream, run, correcting(facts_asked)) as (buffer, outcomes):
         again = sum(one.id in facts_asked and not one.annotated for one in buffer)
         return {
             "facts_asked": len(facts_asked),
             "asked": sum(outcomes.values()),
-            "corrected": outcomes.get("corrected", 0),
+            "corrected": outcomes["corrected"],
             "again": again,
             "kept": len(buffer.marks),
         }
@@ -150,17 +151,9 @@ def runs(owners: Sequence[str], orders: int) -> Iterator[dict[str, Any]]:
 
 def main() -> None:
     """Run what is not in the file yet."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder with dolly.jsonl")
-    parser.add_argument("--model", default="smollm2")
-    parser.add_argument("--owners", default=",".join(DEVELOPMENT + REPORT))
-    parser.add_argument("--orders", type=int, default=5)
-    parser.add_argument("--out", type=Path, default=OUT)
-    args = parser.parse_args()
-    there = [{name: line[name] for name in ("model", *next(runs(["emily"], 1)))} for line in lines_there(args.out)]
-    encoder = TopicEncoder(LanguageModel.load(args.model))
-    others = list(read_dialogue_sets(args.data / "dolly.jsonl", need_reference=True))
-    left = [run for run in runs(args.owners.split(","), args.orders) if {"model": args.model} | run not in there]
+    args = options(__doc__, OUT, DEVELOPMENT + REPORT)
+    encoder, others = TopicEncoder(LanguageModel.load(args.model)), other_talk_of(args.data)
+    left = undone(runs(args.owners, args.orders), args.model, args.out)
     for (name, kind, order), of_stream in groupby(left, itemgetter("owner", "stream", "order")):
         owner = load_owner(name)
         stream = stream_of(owner, kind, order, others)

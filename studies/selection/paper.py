@@ -26,15 +26,15 @@ from edgepers.evaluate.rouge import rouge1
 from edgepers.model.language_model import LanguageModel
 from edgepers.privacy.keyring import KeySource
 from edgepers.rounds.learn import learn
-from edgepers.select.micro_batches import MICRO_BATCH
 from edgepers.select.policies import policy_named
 from edgepers.select.selector import Selector
 from edgepers.state.buffer import Buffer
-from edgepers.streams import Arrival, Cursor, DialogueSet
+from edgepers.streams import DialogueSet
 from studies.rouge1.cells import remembered
 from studies.rouge1.paper_layout import BIN_BYTES, in_places
 from studies.rouge1.splits import CONFIRMATORY, FILE, rows_of
 from studies.rouge1.study import table
+from studies.selection.harness import offer_all, undone
 
 POLICIES = ("quality", "random", "fifo", "kcenter", "typical")
 BINS = 128
@@ -64,9 +64,7 @@ def kept_by(policy: str, llm: LanguageModel, stream: Sequence[Row], seed: int) -
             entropy="histogram",
             seed=seed,
         )
-        sets = [DialogueSet(row["question"], row["reference"]) for row in stream]
-        for first in range(0, len(sets), MICRO_BATCH):
-            selector.offer([Arrival(one, Cursor(0), Cursor(0)) for one in sets[first : first + MICRO_BATCH]])
+        offer_all(selector, [DialogueSet(row["question"], row["reference"]) for row in stream])
         return [(kept.question, kept.response) for kept in buffer]
 
 
@@ -119,14 +117,14 @@ def main() -> None:
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--out", type=Path, default=OUT)
     args = parser.parse_args()
-    there = {(line["model"], line["data"], line["seed"], line["policy"]) for line in lines_there(args.out)}
     wanted = product(args.names.split(","), map(int, args.seeds.split(",")), ("", *POLICIES))
-    left = [one for one in wanted if (args.model, *one) not in there]
+    runs = ({"data": name, "seed": seed, "policy": policy} for name, seed, policy in wanted)
+    left = undone(runs, args.model, args.out)
     if left:
         llm = LanguageModel.load(args.model)
-        for (name, seed), some in groupby(left, itemgetter(0, 1)):
+        for (name, seed), some in groupby(left, itemgetter("data", "seed")):
             llm.encode = remembered(type(llm).encode.__get__(llm))  # type: ignore[method-assign, assignment]
-            for line in measured(llm, name, args.data, [policy for *_, policy in some], seed):
+            for line in measured(llm, name, args.data, [run["policy"] for run in some], seed):
                 append_line(args.out, {"model": args.model} | line)
     print(table(["data", "base", *POLICIES], rows_of_table(lines_there(args.out))))
 

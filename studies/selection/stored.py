@@ -7,7 +7,6 @@ Run: python -m studies.selection.stored --data ../shared/data [--model smollm2] 
 a line of already is not done again.
 """
 
-import argparse
 import random
 from collections.abc import Iterator, Sequence
 from itertools import product
@@ -16,14 +15,13 @@ from statistics import fmean
 from typing import Any
 
 from benchmarks.lines import append_line, lines_there
-from edgepers.annotate.sources import Answer
 from edgepers.model.language_model import LanguageModel
 from edgepers.select.repeats import wording
-from edgepers.state.records import KeptSet
-from edgepers.streams import DialogueSet, read_dialogue_sets
+from edgepers.streams import DialogueSet
 from studies.owners.owners import REPORT, load_owner
 from studies.rouge1.study import table
-from studies.selection.asked import STORAGE, TopicEncoder, stream_of, three_rounds
+from studies.selection.asked import STORAGE, TopicEncoder, correcting, stream_of, three_rounds
+from studies.selection.harness import options, other_talk_of, undone
 
 AGAIN = 1 / 3  # of what a person asks is asked in the same words again (Teevan et al. 2007, of a search engine)
 POLICIES = ("typical", "random", "fifo")
@@ -49,12 +47,7 @@ def asked_again(stream: Sequence[DialogueSet], order: int) -> list[DialogueSet]:
 def stored(encoder: TopicEncoder, stream: Sequence[DialogueSet], run: dict[str, Any]) -> dict[str, Any]:
     """The figures of one run."""
     facts_asked: set[str] = set()
-
-    def owner_says(kept: KeptSet) -> Answer:
-        facts_asked.update([kept.id] if kept.id else [])
-        return Answer(f"{kept.response} Yes." if kept.id else None)
-
-    with three_rounds(encoder, stream, run, owner_says) as (buffer, _):
+    with three_rounds(encoder, stream, run, correcting(facts_asked)) as (buffer, _):
         kept = list(buffer)
         return {
             "stream_sets": len(stream),
@@ -98,22 +91,13 @@ def rows(lines: Sequence[dict[str, Any]]) -> list[list[str]]:
 
 def main() -> None:
     """Run what is not in the file yet, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder with dolly.jsonl")
-    parser.add_argument("--model", default="smollm2")
-    parser.add_argument("--owners", default=",".join(REPORT))
-    parser.add_argument("--orders", type=int, default=5)
-    parser.add_argument("--out", type=Path, default=OUT)
-    args = parser.parse_args()
-    there = [{name: line[name] for name in ("model", *next(runs(["omar"], 1)))} for line in lines_there(args.out)]
-    encoder = TopicEncoder(LanguageModel.load(args.model))
-    others = list(read_dialogue_sets(args.data / "dolly.jsonl", need_reference=True))
-    for run in runs(args.owners.split(","), args.orders):
-        if {"model": args.model} | run not in there:
-            owner = load_owner(run["owner"])
-            stream = asked_again(stream_of(owner, "3", run["order"], others), run["order"])
-            figures = {"facts": len(owner.facts)} | stored(encoder, stream, run)
-            append_line(args.out, {"model": args.model} | run | figures)
+    args = options(__doc__, OUT, REPORT)
+    encoder, others = TopicEncoder(LanguageModel.load(args.model)), other_talk_of(args.data)
+    for run in undone(runs(args.owners, args.orders), args.model, args.out):
+        owner = load_owner(run["owner"])
+        stream = asked_again(stream_of(owner, "3", run["order"], others), run["order"])
+        figures = {"facts": len(owner.facts)} | stored(encoder, stream, run)
+        append_line(args.out, {"model": args.model} | run | figures)
     print(table(["storage", "policy", "repeats kept", "repeats counted"], rows(lines_there(args.out))))
 
 

@@ -2,10 +2,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from benchmarks.lines import append_line
 from edgepers.config import Settings
 from edgepers.streams import DialogueSet
 from studies.owners.owners import load_owner
-from studies.selection import answered, answered_table, paper, stored
+from studies.selection import answered, answered_table, harness, paper, stored
 from studies.selection.asked import REQUESTS, ROUNDS, STORAGE, STREAMS, WAYS, TopicEncoder, asked_about, runs, stream_of
 from studies.selection.table import difference, means
 
@@ -113,6 +114,15 @@ def test_each_policy_keeps_as_many_sets_as_the_paper_has_bins(llm, monkeypatch):
     kept = {policy: paper.kept_by(policy, llm, rows, 0) for policy in paper.POLICIES}
     assert all(len(pairs) == 4 for pairs in kept.values()) and len({str(pairs) for pairs in kept.values()}) > 2
     assert [pair[1] for pair in kept["fifo"]] == ["It is 8.", "It is 9.", "It is 10.", "It is 11."]
+
+
+def test_what_the_file_has_a_line_of_by_the_same_model_is_not_done_again(tmp_path):
+    out = tmp_path / "lines.jsonl"
+    wanted = [{"owner": "omar", "order": order} for order in range(3)]
+    assert harness.undone(wanted, "small", out) == wanted
+    append_line(out, {"model": "small", **wanted[1], "known": {"a": [1]}})
+    append_line(out, {"model": "other", **wanted[2]})
+    assert harness.undone(wanted, "small", out) == [wanted[0], wanted[2]]
 
 
 def test_the_table_of_the_papers_setting_has_what_was_run():
