@@ -35,7 +35,7 @@ FORMATS = (
     "textgen", "whatsapp", "telegram",
 )  # fmt: skip
 ASKED = ("coverage", "newest", "random", "quality", "loss", "kcenter")
-EXPORT_FORMATS = ("peft", "gguf", "merged")
+EXPORT_FORMATS = ("peft", "gguf", "gguf-merged", "merged")
 EXPORT_ONTO = ("quantized", "original")
 LORA_TARGETS = ("attention", "all-linear")
 OPTIMIZERS = ("auto", "adamw", "adamw8bit")

@@ -8,6 +8,7 @@ EdgepersError            exit 1: a known failure, one line, with its cure
 │   └── UncountableError a model whose memory cannot be told before it is used
 ├── StateError           a state folder that is missing, busy, damaged or of another kind
 │   └── BusyError        another process works on it
+├── UpstreamError        a server before which this one stands, that does not do what it is asked
 ├── BudgetError          bytes of storage or memory that do not suffice
 │   └── MicroBatchHalvedError   memory ran out in training, which goes on with less when it is asked for again
 └── RoundError           a round's process that ended before its work was done
@@ -26,6 +27,7 @@ __all__ = [
     "StateError",
     "StreamError",
     "UncountableError",
+    "UpstreamError",
     "UsageError",
     "first_line",
     "nothing_yet",
@@ -62,6 +64,10 @@ class StateError(EdgepersError):
 
 class BusyError(StateError):
     """A state that another process works on."""
+
+
+class UpstreamError(EdgepersError):
+    """A server before which this one stands, that cannot be reached or does not do what it is asked."""
 
 
 class BudgetError(EdgepersError):

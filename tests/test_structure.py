@@ -13,6 +13,7 @@ FLOORS = [
     ["cli"],
     ["service"],
     ["serve"],
+    ["upstream"],
     ["chat"],
     ["personalize"],
     ["doctor", "export"],

@@ -1,6 +1,7 @@
 """Take what was learnt elsewhere.
 
-The adapter in PEFT's own format or llama.cpp's, or a 16-bit model with the adapter in its weights.
+The adapter in PEFT's own format or llama.cpp's, or a model with the adapter in its weights: its GGUF file, or a folder
+in 16 bits.
 """
 
 import functools
@@ -13,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 from edgepers.config import EXPORT_FORMATS, EXPORT_ONTO, Settings
 from edgepers.errors import ModelError, StateError, UsageError
 from edgepers.export.gguf_adapter import plain_lora, write_adapter
+from edgepers.export.gguf_merged import write_merged
 from edgepers.files import folder_bytes, replace_folder
+from edgepers.model.sources import find_gguf
 from edgepers.state.folder import State
 
 if TYPE_CHECKING:
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["adapter_folder", "export"]
 
-GGUF_FILE = "adapter.gguf"
+GGUF_FILE, MERGED_FILE = "adapter.gguf", "model.gguf"
 SHARD_BYTES = 1_000_000_000  # of one weight file, and so about what exporting takes beside the loaded model
 
 
@@ -43,9 +46,8 @@ def export(
         settings: of the state.
         published: name of the adapter that is published, "" for none.
         out: the folder to make; it appears whole or not at all.
-        form: "peft"; "gguf": the adapter as llama.cpp loads it; or "merged": 16-bit safetensors with tokenizer, which
-            plain
-            transformers loads.
+        form: "peft"; "gguf": the adapter as llama.cpp loads it; "gguf-merged": the base model's GGUF file with the
+            adapter in it; or "merged": 16-bit safetensors with tokenizer, which plain transformers loads.
         adapter: another adapter of the state than the published one.
         onto: what the adapter is merged onto: the weights as 4 bits have them, which it was trained on, or the original
             ones.
@@ -69,16 +71,21 @@ def export(
     shutil.rmtree(made, ignore_errors=True)
     try:
         done: dict[str, Any] = {"onto": None, "dtype": None}
+        if form.startswith("gguf"):
+            from edgepers.model.config import config_of
         if form == "peft":
             shutil.copytree(folder, made)
             base = _base_named(made)
         elif form == "gguf":
-            from edgepers.model.config import config_of
-
             made.mkdir()
             base = _base_named(folder)
             write_adapter(folder, config_of(settings.model), made / GGUF_FILE)
             done["dtype"] = "float32"
+        elif form == "gguf-merged":
+            made.mkdir()
+            base = _base_named(folder)
+            types = write_merged(base_file(settings.model), folder, config_of(settings.model), made / MERGED_FILE)
+            done["dtype"] = ", ".join(sorted(types))
         else:
             made.mkdir()
             base, dtype = _write_merged(settings, folder, made, original=onto == "original")
@@ -88,6 +95,21 @@ def export(
     finally:
         shutil.rmtree(made, ignore_errors=True)
     return {"format": form, "adapter": folder.name, "base": base, **done, "out": str(out), "bytes": folder_bytes(out)}
+
+
+def base_file(model: str | None) -> Path:
+    """The GGUF file of the base model.
+
+    Raises:
+        UsageError: the state's model is none.
+    """
+    file = None if model is None else find_gguf(model)
+    if file is None:
+        name = "the packaged model" if model is None else f"--model {model}"
+        raise UsageError(
+            f"--format gguf-merged: {name} is no GGUF file; take --format merged and llama.cpp's convert_hf_to_gguf.py"
+        )
+    return file
 
 
 def adapter_folder(state: State, name: str) -> Path:
@@ -114,6 +136,7 @@ def _base_named(folder: Path) -> str:
 
 _CARDS = {
     "peft": "A LoRA adapter in PEFT's format",
+    "gguf-merged": f"A GGUF model with a LoRA adapter in its weights (`llama-server -m {MERGED_FILE}`)",
     "gguf": f"A LoRA adapter that llama.cpp loads (`llama-server -m BASE.gguf --lora {GGUF_FILE}`)",
     "merged": "A 16-bit model with a LoRA adapter merged into its weights",
 }

@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from edgepers.errors import ModelError
 from edgepers.model.gguf_names import GgufNames
 
-__all__ = ["plain_lora", "write_adapter"]
+__all__ = ["plain_lora", "write_adapter", "write_nothing"]
 
 _BEYOND = ("use_rslora", "use_dora", "rank_pattern", "alpha_pattern", "modules_to_save")
 
@@ -48,14 +50,9 @@ def write_adapter(adapter: Path, config: Any, file: Path) -> str:
     Raises:
         ModelError: an architecture, a kind of adapter or a layer that has no name there.
     """
-    import gguf
-
     names = GgufNames.of(config)
     settings, weights = plain_lora(adapter)
-    writer = gguf.GGUFWriter(file, names.architecture)
-    writer.add_type(gguf.GGUFType.ADAPTER)
-    writer.add_string(gguf.Keys.Adapter.TYPE, "lora")
-    writer.add_float32(gguf.Keys.Adapter.LORA_ALPHA, float(settings["lora_alpha"]))
+    found = {}
     for key, down in sorted(weights.items()):
         layer, a, _ = key.removeprefix("base_model.model.").partition(".lora_A.")
         if not a:
@@ -67,9 +64,41 @@ def write_adapter(adapter: Path, config: Any, file: Path) -> str:
             )
         up = names.rows(name, weights[key.replace(".lora_A.", ".lora_B.")])
         for part, weight in (("lora_a", down), ("lora_b", up)):
-            writer.add_tensor(f"{name}.{part}", weight.float().contiguous().numpy())
+            found[f"{name}.{part}"] = weight.float().contiguous().numpy()
+    _write(file, names.architecture, float(settings["lora_alpha"]), found)
+    return names.architecture
+
+
+def write_nothing(config: Any, file: Path) -> None:
+    """Write an adapter that changes nothing, for a server that is started with a file before there is one.
+
+    Args:
+        config: of the base model (transformers').
+        file: to write.
+
+    Raises:
+        ModelError: an architecture that has no name there.
+    """
+    names = GgufNames.of(config)
+    text = config.get_text_config()
+    heads = int(text.num_attention_heads)
+    size = int(getattr(text, "head_dim", None) or text.hidden_size // heads)
+    name = names.name("model.layers.0.self_attn.o_proj.weight")
+    down = np.zeros((1, heads * size), np.float32)
+    up = np.zeros((int(text.hidden_size), 1), np.float32)
+    _write(file, names.architecture, 1.0, {f"{name}.lora_a": down, f"{name}.lora_b": up})
+
+
+def _write(file: Path, architecture: str, alpha: float, tensors: dict[str, Any]) -> None:
+    import gguf
+
+    writer = gguf.GGUFWriter(file, architecture)
+    writer.add_type(gguf.GGUFType.ADAPTER)
+    writer.add_string(gguf.Keys.Adapter.TYPE, "lora")
+    writer.add_float32(gguf.Keys.Adapter.LORA_ALPHA, alpha)
+    for name, data in tensors.items():
+        writer.add_tensor(name, data)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    return names.architecture

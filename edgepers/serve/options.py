@@ -1,6 +1,7 @@
 """What `edgepers serve` may be told beside a state's settings; nothing of it is kept in the state."""
 
 import ipaddress
+import shlex
 from dataclasses import dataclass, fields
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -25,6 +26,21 @@ class ServeOptions:
         None,
         "pass everything through to this server (Ollama, llama.cpp, vLLM), such as http://127.0.0.1:11434, and learn"
         " from what is said there; unset: answer here",
+    )
+    upstream_model: str | None = option(
+        None,
+        "the base model's name there: what is learned is published there, too, by Ollama as NAME-personal, by llama.cpp"
+        " as the LoRA file that it was started with; unset: the upstream answers as before",
+    )
+    upstream_lora: str | None = option(
+        None,
+        "for llama.cpp: the file that it is started with (--lora FILE), which is made where there is none; unset:"
+        " upstream/adapter.gguf in the state folder",
+    )
+    upstream_restart: str | None = option(
+        None,
+        "for llama.cpp: the command that restarts it, such as 'systemctl restart llama'; a router (--models-preset)"
+        " needs none",
     )
     token_file: str | None = option(
         None, f"file with the token that clients must send as their API key, at least {LEAST_TOKEN} characters"
@@ -63,6 +79,22 @@ class ServeOptions:
             raise UsageError("--tls-cert and --tls-key belong together; give both, or neither")
         if self.upstream is not None:
             self._check_upstream(self.upstream)
+        self._check_publishing()
+
+    def _check_publishing(self) -> None:
+        if self.upstream_model is not None and (self.upstream is None or not self.upstream_model.strip()):
+            raise UsageError(
+                f"--upstream-model {self.upstream_model!r}: give --upstream URL, and the model's name there"
+            )
+        for name, value in (("lora", self.upstream_lora), ("restart", self.upstream_restart)):
+            if value is not None and self.upstream_model is None:
+                raise UsageError(f"--upstream-{name} {value!r} says how it is published; give --upstream-model, too")
+        try:
+            words = None if self.upstream_restart is None else shlex.split(self.upstream_restart)
+        except ValueError as error:
+            raise UsageError(f"--upstream-restart {self.upstream_restart!r}: {error}; mend its quotes") from None
+        if words == []:
+            raise UsageError("--upstream-restart is empty; give the command, or leave it out")
 
     @staticmethod
     def _check_upstream(address: str) -> None:

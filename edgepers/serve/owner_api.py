@@ -79,6 +79,7 @@ def owner_router(serving: Serving) -> APIRouter:
             "last_round": serving.rounds.last,
             "model": owner.settings.model,
             "upstream": serving.options.upstream,
+            "at_upstream": _at_upstream(serving),
             "began": serving.began,
         }
 
@@ -143,6 +144,21 @@ def owner_router(serving: Serving) -> APIRouter:
 
     _tell_how_it_is(router, serving, "/edgepers")
     return router
+
+
+def _at_upstream(serving: Serving) -> dict[str, Any] | None:
+    """What the upstream was given; None where it is given nothing."""
+    if serving.publisher is None:
+        return None
+    served = serving.publisher.served
+    return {
+        "model": serving.options.upstream_model,
+        "name": served.name or None,
+        "adapter": served.adapter or None,
+        "refused": served.refused or None,
+        "reason": served.reason or None,
+        "failure": serving.publisher.failure or None,
+    }
 
 
 def plain_router(serving: Serving) -> APIRouter:

@@ -25,6 +25,8 @@ class Rounds:
         idle_seconds: since the last answer.
         log: gets one line about each round.
         sensors: in place of the device's own.
+        before: called before each round.
+        after: called when one has ended, however.
 
     Attributes:
         finished: how many have ended here, published or not.
@@ -38,7 +40,11 @@ class Rounds:
         idle_seconds: Callable[[], float],
         log: Callable[[str], None],
         sensors: Sensors | None = None,
+        *,
+        before: Callable[[], None] = lambda: None,
+        after: Callable[[], None] = lambda: None,
     ) -> None:
+        self._before, self._after = before, after
         self._owner = owner
         self._idle_seconds = idle_seconds
         self._log = log
@@ -75,6 +81,8 @@ class Rounds:
             if self._ending.is_set():
                 raise BusyError("the server is ending; a round can be had again when it is back")
             number = self._owner.round_number
+            if not self._owner.round_is_under_way:
+                self._before()
             under_way = self._owner.start_round()
             self._log(f"round {number}: begun")
             self._watched = threading.Thread(target=self._wait, args=(number, under_way), name="edgepers-round-end")
@@ -99,6 +107,8 @@ class Rounds:
                 "published" if done["published"] else "not published; the page says why"
             )  # it may quote what was said
             self._log(f"round {number}: {done['train_sets']} sets in {done['train_seconds']:.0f} s; {came}")
+        finally:
+            self._after()
 
     def _watch(self) -> None:
         sensors = self._sensors or Sensors()

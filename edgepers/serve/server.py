@@ -91,7 +91,7 @@ def serve(
             server = _Server(_config(serving))
             address = _address(options, listening)
             _greet(serving, address)
-            serving.rounds.begin()
+            serving.begin()
             if on_ready is not None:
                 on_ready(server, address)
             server.run(sockets=[listening])
@@ -158,6 +158,8 @@ def _greet(serving: Serving, address: str) -> None:
     options = serving.options
     if options.upstream is not None:
         serving.log(f"{address} passes everything through to {options.upstream}, and learns from what is said there")
+        if options.upstream_model is None:
+            serving.log("the upstream answers without what is learned; --upstream-model NAME publishes it there")
     else:
         published = serving.owner.buffer.progress.published
         now = f"adapter {published}" if published else "no adapter yet"

@@ -13,7 +13,9 @@ from edgepers.serve.options import ServeOptions
 from edgepers.serve.proxy import Proxy
 from edgepers.serve.quiet import QuietTalks
 from edgepers.serve.rounds import Rounds
+from edgepers.serve.there import publisher_for, unload_there
 from edgepers.serve.worker import Worker
+from edgepers.upstream.publisher import Publisher
 
 __all__ = ["Serving"]
 
@@ -31,6 +33,7 @@ class Serving:
     Attributes:
         began: seconds since 1970.
         proxy: where there is an upstream.
+        publisher: where the upstream is given what was learned.
     """
 
     def __init__(self, owner: Personalizer, options: ServeOptions, log: Callable[[str], None]) -> None:
@@ -48,7 +51,24 @@ class Serving:
         self.proxy = None
         if options.upstream is not None:
             self.proxy = Proxy(options.upstream, self._heard)
-        self.rounds = Rounds(owner, self._idle_seconds, log)
+        self.publisher: Publisher | None = None
+        if options.upstream_model is not None:
+            self.publisher = publisher_for(owner, options, log)
+        self.rounds = Rounds(owner, self._idle_seconds, log, before=self._before_round, after=self._after_round)
+
+    def begin(self) -> None:
+        """Do rounds by themselves from now on, and publish them at the upstream."""
+        self.rounds.begin()
+        if self.publisher is not None:
+            self.publisher.begin()
+
+    def _before_round(self) -> None:
+        if self.publisher is not None:
+            unload_there(self.owner, self.options, self.log)
+
+    def _after_round(self) -> None:
+        if self.proxy is not None:  # the memory is the upstream's again
+            self.owner.llm.unload()
 
     def _heard(self, exchanged: Exchanged) -> None:
         self.worker.later(lambda: self.learner.overhear(exchanged))
@@ -64,4 +84,6 @@ class Serving:
     def close(self) -> None:
         """Stop the round that is under way, learn from what was heard, and end."""
         self.rounds.close()
+        if self.publisher is not None:
+            self.publisher.close()
         self.worker.close()

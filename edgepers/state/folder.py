@@ -20,9 +20,11 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["CHECKPOINT", "State"]
+__all__ = ["CHECKPOINT", "UPSTREAM_ADAPTER", "State"]
 
 CHECKPOINT = ".checkpoint.safetensors"  # of a training under way, in the adapters' folder
+
+UPSTREAM_ADAPTER = "adapter.gguf"  # as another server reads it, in the folder of what that was given
 
 _KEY = struct.Struct("<I")  # number of the key that sealed a file
 
@@ -35,6 +37,7 @@ class State:
         self.adapters = self.folder / "adapters"
         self.rounds = self.folder / "rounds"
         self._toml = self.folder / "edgepers.toml"
+        self.upstream = self.folder / "upstream"  # what another server was given
         self.pending_energy = self.rounds / "energy.json"  # spent since the last round
         self._variations = self.rounds / "variations.sealed"
 

@@ -107,10 +107,11 @@ def test_the_server_beside_ollama_is_locked_up_and_its_command_is_one():
     for name in ("image", "read_only", "user", "cap_drop", "security_opt", "tmpfs", "mem_limit", "volumes"):
         assert service[name] == locked[name], name
     assert re.search(r":\d+\.\d+", made["services"]["ollama"]["image"])
-    words = service["command"].replace("${EDGEPERS_MODEL:-", "").replace("}", "").split()
+    words = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", service["command"]).split()
     read = vars(build_parser().parse_args(words))
     options = ServeOptions(**{name: read[name] for name in ServeOptions.names() if name in read})
     assert options.upstream == "http://ollama:11434" and "edgepers" in options.hosts
+    assert options.upstream_model and read["model"]
     assert options.token_file == f"/run/secrets/{next(iter(made['secrets']))}"
     assert service["ports"] == [f"${{EDGEPERS_PORT:-{options.port}}}:{options.port}"]
     assert f"localhost:{options.port}/edgepers/healthz" in service["healthcheck"]["test"][-1]

@@ -17,6 +17,12 @@ from edgepers.serve.quiet import QuietTalks
         ({"upstream": "127.0.0.1:11434"}, "is no server's address; write http://"),
         ({"upstream": "http://"}, "is no server's address"),
         ({"upstream": "http://a:99999999"}, "is no server's address"),
+        ({"upstream_model": "tiny"}, "--upstream-model 'tiny': give --upstream URL"),
+        ({"upstream": "http://a", "upstream_model": " "}, "and the model's name there"),
+        ({"upstream": "http://a", "upstream_lora": "a.gguf"}, "--upstream-lora 'a.gguf' says how .*--upstream-model"),
+        ({"upstream_restart": "true"}, "--upstream-restart 'true' says how"),
+        ({"upstream": "http://a", "upstream_model": "t", "upstream_restart": "a 'b"}, "No closing quotation; mend"),
+        ({"upstream": "http://a", "upstream_model": "t", "upstream_restart": " "}, "--upstream-restart is empty"),
     ],
 )
 def test_what_cannot_be_right_is_one_line(given, says):

@@ -5,7 +5,8 @@ import { $, api, button, make, notice } from "./lib.js";
 const HEADERS = '{"X-Edgepers-Task": "{{TASK}}", "X-Session-Id": "{{CHAT_ID}}"}';
 
 export async function refresh() {
-  const { upstream } = await api("/edgepers/status");
+  const { upstream, at_upstream: there } = await api("/edgepers/status");
+  const personal = there ? (there.name ?? there.model) : "as before";
   const here = location.origin;
   const key = "API key: the server's token; without one, any word.";
   const proxied = upstream
@@ -16,7 +17,8 @@ export async function refresh() {
       step("Admin Panel, Settings, Connections, OpenAI API, +. URL:", `${here}/v1`),
       make("li", {}, key),
       step("Headers, which keep titles, tags and searches out of what is learned:", HEADERS),
-      make("li", {}, "Save, and choose the model ", make("code", {}, upstream ? "as before" : "personal"), "."),
+      make("li", {}, "Save, and choose the model ", make("code", {}, upstream ? personal : "personal"), "."),
+      ...(upstream && !there ? [make("li", {}, "The upstream answers as before, until the server is started with --upstream-model NAME.")] : []),
     ]),
     card("Ollama clients", proxied),
     card("Home Assistant", [

@@ -7,11 +7,12 @@ const WIDTH = 600;
 const HEIGHT = 140;
 const curves = new Map();
 let published = null;
+let answering = null; // the adapter that people meet: the upstream's where there is one
 
 export async function refresh() {
   const { rounds } = await api("/edgepers/rounds");
   await Promise.all(rounds.filter((one) => one.train_steps && !curves.has(one.round)).map(read));
-  if (inUse($("rounds-list")) || alreadyDrawn($("rounds-list"), rounds, published, $("rounds-now").hidden)) return;
+  if (inUse($("rounds-list")) || alreadyDrawn($("rounds-list"), rounds, published, answering, $("rounds-now").hidden)) return;
   $("rounds-list").replaceChildren(...rounds.reverse().map(card));
   if (!rounds.length && $("rounds-now").hidden) {
     $("rounds-list").replaceChildren(make("li", { class: "empty" }, "No round yet. A round learns from what you called good or corrected; it begins by itself when enough was said and the device is idle."));
@@ -23,8 +24,13 @@ async function read({ round }) {
 }
 
 export function look(status) {
-  const changed = published !== status.published;
+  const there = status.at_upstream;
+  const answers = status.upstream === null ? status.published : there && there.adapter;
+  const changed = published !== status.published || answering !== answers;
   published = status.published;
+  answering = answers;
+  $("rounds-there").hidden = there === null;
+  if (there) $("rounds-there").textContent = saidThere(there);
   $("rounds-now").hidden = !status.round_under_way;
   $("rounds-start").setAttribute("aria-disabled", status.round_under_way);
   if (status.round_under_way) {
@@ -39,9 +45,18 @@ export function look(status) {
   if (changed && !$("view-rounds").hidden) refresh().catch(() => {});
 }
 
+/** What the upstream has of all this. */
+function saidThere({ model, name, adapter, refused, reason, failure }) {
+  const answers = adapter ? `adapter ${adapter} answers` : "the base model answers";
+  const parts = [`At the upstream, as ${name ?? model}: ${answers}.`];
+  if (refused) parts.push(`Adapter ${refused} was taken back: ${reason}.`);
+  if (failure) parts.push(`Not brought up to date: ${failure}`);
+  return parts.join(" ");
+}
+
 function card(round) {
   const live = round.adapter !== null && round.adapter === published;
-  const state = live ? ["Answers now", "mark"] : round.published ? ["Published, not in use", "mark none"] : ["Not published", "mark no"];
+  const state = round.adapter !== null && round.adapter === answering ? ["Answers now", "mark"] : live ? ["Published", "mark"] : round.published ? ["Published, not in use", "mark none"] : ["Not published", "mark no"];
   const verbs = make("div", { class: "end" });
   if (live) rollBack(verbs);
   const facts = [

@@ -1,0 +1,96 @@
+"""A server before an Ollama: what is said there is learned, and what is learned answers there."""
+
+import pytest
+
+from edgepers.config import Settings
+from edgepers.evaluate.verdict import Verdict
+from edgepers.personalize import Personalizer
+from tests.serve.conftest import QUICK
+from tests.serve.running import running, until
+from tests.upstream.fakes import factor, ollama
+
+MOON = "Your dog is called Moon."
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch):
+    monkeypatch.setattr("edgepers.serve.serving.PROXY_QUIET_SECONDS", 0.0)
+    monkeypatch.setattr("edgepers.upstream.publisher.LOOK_SECONDS", 0.02)
+    monkeypatch.setattr("edgepers.rounds.job.guard", lambda *_: Verdict(True, "unguarded", None, None))
+
+
+@pytest.fixture
+def there():
+    with ollama(version="0.34.0") as made:
+        made.say = lambda question, file: MOON if file is not None and "dog" in question else "I cannot tell."
+        yield made
+
+
+@pytest.fixture
+def owner(llm, tmp_path):
+    settings = Settings.make(QUICK | {"steps": 2, "learning_rate": 3e-3})
+    with Personalizer(tmp_path / "state", settings, llm=llm, source=lambda _: None) as made:
+        yield made
+
+
+def chat(http, question, model="tiny"):
+    body = {"model": model, "stream": False, "messages": [{"role": "user", "content": question}]}
+    return http.post("/api/chat", json=body).json()["message"]["content"]
+
+
+def taught(server, http):
+    """Ask through the proxy, and correct what the upstream said."""
+    assert chat(http, "What is my dog called?") == "I cannot tell."
+    until(lambda: server.status()["kept"] == 1)
+    (kept,) = http.get("/edgepers/sets").json()["sets"]
+    verdict = {"verdict": "corrected", "answer": MOON}
+    assert http.post(f"/edgepers/sets/{kept['set']}/verdict", json=verdict).status_code == 200
+
+
+def test_from_a_correction_to_a_changed_answer_at_the_upstream_and_back(owner, there, tmp_path):
+    with running(owner, upstream=there.address, upstream_model="tiny") as server, server.http() as http:
+        assert server.status()["at_upstream"] == {
+            "model": "tiny", "name": None, "adapter": None, "refused": None, "reason": None, "failure": None,
+        }  # fmt: skip
+        taught(server, http)
+        assert http.post("/edgepers/rounds").json() == {"round": 1}
+        until(lambda: server.status()["at_upstream"]["adapter"] == "0001")
+        assert {"model": "tiny", "keep_alive": 0} in there.bodies("/api/generate")  # before the round
+        assert owner.llm._loaded is None  # the memory is the upstream's again
+        assert chat(http, "What is my dog called?", "tiny-personal") == MOON
+        assert chat(http, "What is my dog called?") == "I cannot tell."
+        assert factor(there.models["tiny-personal"]["data"], tmp_path) > 0
+        assert http.post("/edgepers/forget", json={"matching": "dog"}).status_code == 200
+        until(lambda: server.status()["at_upstream"]["adapter"] is None)
+        assert chat(http, "What is my dog called?", "tiny-personal") == "I cannot tell."
+    assert any("at the upstream (tiny-personal): adapter 0001 answers" in line for line in server.lines)
+    assert not any("dog" in line for line in server.lines)
+
+
+def test_one_that_the_upstream_spoils_is_taken_back_and_the_page_can_say_why(owner, there):
+    there.say = lambda question, file: "I cannot tell." if file is None else MOON  # whatever it is asked
+    with running(owner, upstream=there.address, upstream_model="tiny") as server, server.http() as http:
+        taught(server, http)
+        http.post("/edgepers/rounds")
+        until(lambda: server.status()["at_upstream"]["refused"] == "0001")
+        status = server.status()
+        assert (
+            status["published"] == "0001" and "general questions are answered with" in status["at_upstream"]["reason"]
+        )
+        assert there.models["tiny-personal"] is None and chat(http, "Hello", "tiny-personal") == "I cannot tell."
+
+
+def test_an_upstream_that_is_gone_hinders_neither_the_server_nor_a_round(owner):
+    address = "http://127.0.0.1:9"
+    with running(owner, upstream=address, upstream_model="tiny") as server, server.http() as http:
+        assert http.get("/api/tags").status_code == 502
+        number = http.post("/edgepers/rounds").json()
+        assert number == {"round": 1}
+        until(lambda: server.status()["rounds"] == 1)
+    assert any("the upstream keeps its memory during the round" in line for line in server.lines)
+
+
+def test_without_a_name_nothing_is_published_there_and_that_is_said(owner, there):
+    with running(owner, upstream=there.address) as server:
+        assert server.status()["at_upstream"] is None
+    assert any("--upstream-model NAME publishes it there" in line for line in server.lines)
