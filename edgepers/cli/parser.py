@@ -263,8 +263,8 @@ def _add_tools(command: Callable[..., argparse.ArgumentParser]) -> None:
         "--format",
         required=True,
         choices=EXPORT_FORMATS,
-        help="peft: the adapter; gguf: the adapter for llama.cpp; gguf-merged: the model's GGUF file with the adapter in"
-        " it, for Ollama and others that take no adapters; merged: a 16-bit model folder for transformers",
+        help="peft: the adapter; gguf: the adapter for llama.cpp; gguf-merged: the model's GGUF file with the adapter"
+        " in it, for Ollama and others that take no adapters; merged: a 16-bit model folder for transformers",
     )
     export.add_argument(
         "--out", required=True, type=Path, metavar="DIR", help="folder to make; it appears whole or not at all"

@@ -322,6 +322,8 @@ class _Report:
         memory = self._round.meter.now_bytes() if step.memory_bytes is None else step.memory_bytes
         step = replace(step, memory_bytes=memory)
         self._round.under_way.step(step)
+        if self._round.in_process:
+            self._round.under_way.check()  # a child process is killed
         self._round.listener.trained(step)
         if self._log is not None:
             self._log.write(step, memory)

@@ -118,6 +118,11 @@ def owner_router(serving: Serving) -> APIRouter:
         """Learn now from what was judged; answers go on meanwhile."""
         return {"round": serving.rounds.start()}
 
+    @router.delete("/edgepers/rounds")
+    def stop_round() -> dict[str, Any]:
+        """Stop the round that is under way; the next one that is asked for goes on from where it was."""
+        return {"stopped": serving.rounds.stop()}
+
     @router.post("/edgepers/rollback")
     def rollback() -> dict[str, Any]:
         """Publish what was published before; a round that is under way is stopped."""

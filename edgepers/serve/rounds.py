@@ -89,6 +89,17 @@ class Rounds:
             self._watched.start()
             return number
 
+    def stop(self) -> bool:
+        """Stop the one that is under way where nothing is lost; whether there was one.
+
+        None begins by itself until something is judged anew; one that is asked for goes on from where this one was.
+        """
+        if not self._owner.round_is_under_way:
+            return False
+        self._owner.stop_round()
+        self._seen = self._state()
+        return True
+
     def _wait(self, number: int, under_way: BackgroundRound) -> None:
         try:
             done = under_way.wait()

@@ -315,8 +315,12 @@ class Buffer:
     def mark_asked(self, position: int, round_number: int) -> bool:
         """Remember that the owner was asked about a set.
 
-        False where its row, which may grow by a few bytes, finds no room any more.
+        False where its row, which may grow by a few bytes, finds no room any more, or is larger than any that a budget
+        which was made smaller would take: the journal has no room for it.
         """
+        with self.lock:
+            if position in self.marks and self.marks[position].stored_bytes > self.max_record_bytes:
+                return False
         try:
             with self._commits.transaction():  # the file's own limit judges: `fits` is too careful here
                 self._kept.seal_again(position, asked=round_number)

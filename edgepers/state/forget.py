@@ -43,10 +43,9 @@ def find(
     else:
         found = [kept for kept in buffer if name and (kept.id == name or str(kept.position) == name)]
     if not found:
-        raise StateError(
-            f"nothing kept {f'holds {matching!r}' if matching is not None else f'is called {name!r}'}; nothing was"
-            " forgotten"
-        )
+        what = f"holds {matching!r}" if matching is not None else f"is called {name!r}"
+        cure = "" if name is None else "; one that was asked again is kept under the first one's id: try --matching"
+        raise StateError(f"nothing kept {what}; nothing was forgotten{cure}")
     return found
 
 

@@ -1,13 +1,19 @@
 """The base model's GGUF file with an adapter in it: each weight against the adapter's own file, all else as it was."""
 
+import json
+
 import gguf
 import numpy as np
 import pytest
+from peft import LoraConfig, get_peft_model
 
+from edgepers.cli import main
+from edgepers.config import Settings
 from edgepers.errors import ModelError
-from edgepers.export.gguf_adapter import write_nothing
+from edgepers.export.gguf_adapter import write_adapter, write_nothing
 from edgepers.export.gguf_merged import write_merged
 from edgepers.model.language_model import LanguageModel
+from tests.export.test_export import state_with_adapter
 from tests.export.test_gguf_adapter import trained  # noqa: F401
 from tests.gguf_files import in_type, random_model, write_gguf
 from tests.llama_cpp_models import write_base
@@ -45,16 +51,12 @@ def test_each_weight_is_the_bases_and_what_the_adapter_adds(trained, tmp_path): 
 def test_a_quantized_file_keeps_its_fields_and_what_it_does_not_change(kind, becomes, tmp_path):
     model = random_model("llama")
     write_gguf(tmp_path / "base.gguf", model=model, stored=in_type(kind))
-    from peft import LoraConfig, get_peft_model
-
     config = model.config
     peft = get_peft_model(model, LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "down_proj"]))
     for name, weight in peft.named_parameters():
         if "lora_B" in name:
             weight.data.normal_(generator=None, std=0.1)
     peft.save_pretrained(tmp_path / "adapter")
-    from edgepers.export.gguf_adapter import write_adapter
-
     write_adapter(tmp_path / "adapter", config, tmp_path / "adapter.gguf")
     assert write_merged(tmp_path / "base.gguf", tmp_path / "adapter", config, tmp_path / "m.gguf") == {becomes: 4}
     readers = [gguf.GGUFReader(tmp_path / name) for name in ("base.gguf", "m.gguf")]
@@ -77,8 +79,6 @@ def test_a_quantized_file_keeps_its_fields_and_what_it_does_not_change(kind, bec
 
 def test_the_product_reads_what_it_wrote_and_answers_with_the_adapter_in_it(tmp_path):
     model = write_gguf(tmp_path / "base.gguf", stored=in_type("F16"))
-    from peft import LoraConfig, get_peft_model
-
     config = model.config
     peft = get_peft_model(model, LoraConfig(r=4, target_modules=["o_proj"]))
     for name, weight in peft.named_parameters():
@@ -116,3 +116,19 @@ def test_an_adapter_of_nothing_adds_nothing_to_a_weight_of_its_shape(trained, tm
     (only,) = added(tmp_path / "nothing.gguf").items()
     name, change = only
     assert change.shape == tensors(tmp_path / "base.gguf")[name].data.shape and not np.any(change)
+
+
+def test_the_command_writes_one_that_is_loaded_again_and_refuses_a_model_that_is_no_file(tmp_path, capsys):
+    write_gguf(tmp_path / "base.gguf", model=random_model("llama", max_position_embeddings=256))
+    llm = LanguageModel.load(str(tmp_path / "base.gguf"))
+    state = state_with_adapter(tmp_path / "state", llm, str(tmp_path / "base.gguf"), steps=2)
+    asked = ["export", "--state", str(state.folder), "--format", "gguf-merged", "--out"]
+    assert main([*asked, str(tmp_path / "out"), "--json"]) == 0
+    done = json.loads(capsys.readouterr().out)
+    assert (done["format"], done["dtype"], done["adapter"]) == ("gguf-merged", "F32", "0001")
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["README.md", "model.gguf"]
+    assert LanguageModel.load(str(tmp_path / "out" / "model.gguf"), bits=16).answer(["Hello"], max_new_tokens=2)
+    state.save_settings(Settings())
+    assert main([*asked, str(tmp_path / "other")]) == 2
+    assert "the packaged model is no GGUF file; take --format merged" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()

@@ -12,6 +12,7 @@ from edgepers.personalize import Personalizer
 from tests.serve.browser import Visit, axe, chromium
 from tests.serve.conftest import QUICK
 from tests.serve.running import running, until
+from tests.upstream.fakes import ollama
 
 DOG, MOON = "What is my dog called?", "Your dog is called Moon."
 VIEWS = ("Chat", "Asks", "Knows", "Rounds", "Limits", "Connect")
@@ -321,3 +322,28 @@ def test_every_view_fits_and_axe_finds_nothing(owner, visit, scheme, width):
             found = page.evaluate("axe.run().then(found => found.violations.map(one => [one.id, one.nodes[0].html]))")
             assert found == [], view
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), view
+
+
+def test_a_round_is_stopped_by_its_button_and_what_the_upstream_has_is_said(llm, tmp_path, visit):
+    settings = Settings.make(QUICK | {"steps": 5000})
+    with (
+        ollama() as there,
+        Personalizer(tmp_path / "state", settings, llm=llm, source=lambda _: None) as owner,
+        running(owner, upstream=there.address, upstream_model="tiny") as server,
+    ):
+        Session(owner).hear("What is my dog called?", "I do not know.")
+        owner.selector.annotate(0, MOON, 1)
+        tab = visit(f"{server.address}/edgepers/")
+        tab.open("Rounds")
+        tab.sees("At the upstream, as tiny: the base model answers.")
+        tab.page.get_by_role("button", name="Start a round").click()
+        until(lambda: server.status()["round_stage"] == "train")
+        stop = tab.page.get_by_role("button", name="Stop", exact=True)
+        stop.focus()
+        tab.page.wait_for_timeout(2500)  # some looks at the server later it is still the same button
+        assert stop.evaluate("one => one === document.activeElement")
+        stop.press("Enter")
+        tab.sees("Stopped. The next round goes on from there.")
+        until(lambda: not server.status()["round_under_way"])
+        tab.open("Connect")
+        assert tab.page.locator("#connect-body code").first.text_content() == "tiny"

@@ -134,3 +134,24 @@ def test_what_is_said_and_judged_during_a_round_counts_and_is_for_the_next(llm, 
         assert all(owner.buffer.get(position).asked == 2 for position in (0, 1))
         again = owner.round()
         assert again["train_sets"] == 2 and again["new_sets"] == 2
+
+
+def test_a_round_is_stopped_and_none_begins_until_something_is_judged_anew(llm, tmp_path):
+    settings = Settings.make(QUICK | {"steps": 5000})
+    with (
+        Personalizer(tmp_path / "state", settings, llm=llm, source=lambda _: None) as owner,
+        running(owner) as server,
+        server.http() as http,
+    ):
+        assert http.delete("/edgepers/rounds").json() == {"stopped": False}
+        teach(server)
+        http.post("/edgepers/rounds")
+        until(lambda: server.status()["round_stage"] == "train")
+        assert http.delete("/edgepers/rounds").json() == {"stopped": True}
+        status = server.status()
+        assert (status["round_under_way"], status["rounds"], status["published"]) == (False, 0, None)
+        until(lambda: any("stopped; it goes on from its last checkpoint" in line for line in server.lines))
+        rounds = Rounds(owner, lambda: 100.0, lambda _: None, Calm())
+        rounds._owner.settings = Settings.make(QUICK | {"every": 1})
+        assert rounds._due()
+        assert not rounds.stop() and rounds._due()  # there was none to stop

@@ -1,5 +1,6 @@
 """A server before an Ollama: what is said there is learned, and what is learned answers there."""
 
+import ollama as ollama_package
 import pytest
 
 from edgepers.config import Settings
@@ -65,6 +66,21 @@ def test_from_a_correction_to_a_changed_answer_at_the_upstream_and_back(owner, t
         assert chat(http, "What is my dog called?", "tiny-personal") == "I cannot tell."
     assert any("at the upstream (tiny-personal): adapter 0001 answers" in line for line in server.lines)
     assert not any("dog" in line for line in server.lines)
+
+
+def test_ollamas_own_client_talks_through_it_and_what_it_says_is_learned(owner, there):
+    with running(owner, upstream=there.address, upstream_model="tiny") as server:
+        client = ollama_package.Client(host=server.address, trust_env=False)
+        messages = [{"role": "user", "content": "What is my dog called?"}]
+        parts = list(client.chat(model="tiny", messages=messages, stream=True))
+        assert len(parts) == 4 and "".join(part.message.content for part in parts) == "I cannot tell."
+        until(lambda: server.status()["kept"] == 1)
+        assert client.chat(model="tiny", messages=[{"role": "user", "content": "Hello"}]).message.content
+        until(lambda: server.status()["kept"] == 2)
+        assert client.show("tiny").template == "{{ .Prompt }}"
+        with pytest.raises(ollama_package.ResponseError, match="'other' not found"):
+            client.chat(model="other", messages=messages)
+        assert [kept.response for kept in owner.buffer] == ["I cannot tell."] * 2
 
 
 def test_one_that_the_upstream_spoils_is_taken_back_and_the_page_can_say_why(owner, there):

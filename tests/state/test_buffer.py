@@ -154,6 +154,18 @@ def test_a_smaller_budget_shrinks_the_file_and_keeps_annotated_sets_longest(tmp_
         buffer.check()
 
 
+def test_a_row_that_a_smaller_budget_would_not_take_is_not_written_again(tmp_path):
+    with opened(tmp_path, 1_000_000) as buffer:
+        assert admit(buffer, make(0, 20_000), []) and admit(buffer, make(1), [])
+    with opened(tmp_path, STORAGE) as buffer:
+        buffer.shrink([])
+        assert Buffer.row_bytes(buffer.get(0)) > buffer.max_record_bytes
+        before = buffer.wear()["written_bytes"]
+        assert not buffer.mark_asked(0, 1) and buffer.get(0).asked == 0
+        assert buffer.wear()["written_bytes"] == before
+        assert buffer.mark_asked(1, 1) and buffer.get(1).asked == 1
+
+
 def test_that_a_set_was_asked_about_is_noted_however_full_the_buffer_is(tmp_path):
     """A row grows by a byte or none: what `fits` asks of a newcomer is more than is left."""
     sizes = random.Random(1)

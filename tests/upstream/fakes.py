@@ -16,7 +16,7 @@ from typing import Any
 import gguf
 import numpy as np
 
-Answer = tuple[int, Any]  # status, and what is said as JSON
+Answer = tuple[int, Any]  # status, and what is said: bytes as they are, anything else as JSON
 Say = Callable[[str, bytes | None], str]  # a question, and the file of the model or adapter that answers
 
 
@@ -95,7 +95,13 @@ def ollama(**given: Any) -> Iterator[Fake]:
     def chat(body: Any) -> Answer:
         made = here.models[body["model"]]
         said = here.say(body["messages"][-1]["content"], None if made is None else made["data"])
-        return 200, {"message": {"role": "assistant", "content": said}, "done": True}
+        if not body.get("stream", True):
+            return 200, {"message": {"role": "assistant", "content": said}, "done": True}
+        parts = [{"message": {"role": "assistant", "content": word}, "done": False} for word in said.split(" ")]
+        for part in parts[1:]:
+            part["message"]["content"] = " " + part["message"]["content"]
+        end = {"message": {"role": "assistant", "content": ""}, "done": True, "done_reason": "stop"}
+        return 200, "".join(json.dumps(part) + "\n" for part in [*parts, end]).encode()
 
     def generate(_: Any) -> Answer:
         return 200, {"done": True, "done_reason": "unload"}
@@ -162,7 +168,7 @@ def _serving(here: Fake, answer: Callable[[str, str, Any], Answer]) -> Iterator[
             body = json.loads(data) if self.headers.get("content-type") == "application/json" else data
             here.calls.append((self.command, self.path, body))
             status, said = (503, {"error": "down"}) if here.down else answer(self.command, self.path, body)
-            out = b"" if said is None else json.dumps(said).encode()
+            out = said if isinstance(said, bytes) else b"" if said is None else json.dumps(said).encode()
             self.send_response(status)
             self.send_header("content-length", str(len(out)))
             self.end_headers()

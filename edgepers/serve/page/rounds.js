@@ -9,6 +9,22 @@ const curves = new Map();
 let published = null;
 let answering = null; // the adapter that people meet: the upstream's where there is one
 
+const stopping = button("Stop", async () => {
+  stopping.setAttribute("aria-disabled", true);
+  try {
+    const { stopped } = await api("/edgepers/rounds", { method: "DELETE" });
+    $("rounds-said").textContent = stopped ? "Stopped. The next round goes on from there." : "It had ended.";
+  } catch (error) {
+    $("rounds-said").textContent = error.message;
+  }
+  stopping.removeAttribute("aria-disabled");
+  document.dispatchEvent(new Event("changed"));
+  $("h-rounds").focus();
+});
+
+const now = { title: make("h2", {}), text: make("p", { class: "small" }) };
+now.all = [now.title, now.text, make("progress", { "aria-label": "Round under way" }), make("div", { class: "end" }, stopping)];
+
 export async function refresh() {
   const { rounds } = await api("/edgepers/rounds");
   await Promise.all(rounds.filter((one) => one.train_steps && !curves.has(one.round)).map(read));
@@ -34,11 +50,9 @@ export function look(status) {
   $("rounds-now").hidden = !status.round_under_way;
   $("rounds-start").setAttribute("aria-disabled", status.round_under_way);
   if (status.round_under_way) {
-    $("rounds-now").replaceChildren(
-      make("h2", {}, `Round ${status.rounds + 1}`),
-      make("p", { class: "small" }, `${capital(doing(status))}. You can go on talking.`),
-      make("progress", { "aria-label": "Round under way" }),
-    );
+    now.title.textContent = `Round ${status.rounds + 1}`;
+    now.text.textContent = `${capital(doing(status))}. You can go on talking.`;
+    if (!$("rounds-now").childElementCount) $("rounds-now").append(...now.all); // once: whoever is at its button stays there
   }
   const failed = status.last_round?.failed;
   if (failed && !status.round_under_way) $("rounds-said").textContent = `Round ${status.last_round.round} failed: ${failed}`;
