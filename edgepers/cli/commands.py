@@ -224,7 +224,17 @@ def rollback(args: argparse.Namespace) -> Outcome:
     state, _, opened = _open_buffer(args, write=True)
     with opened as buffer:
         done = roll_back(state, buffer)
-    return Outcome(done, f"withdrawn: {done['withdrawn']}; published now: {done['published'] or 'the base model'}")
+    now = f"withdrawn: {done['withdrawn']}; published now: {done['published'] or 'the base model'}"
+    return Outcome(done, now + _still_there(state, [done["withdrawn"]]))
+
+
+def _still_there(state: "State", withdrawn: Sequence[str]) -> str:
+    """What is to be done where a server was given an adapter that is withdrawn here; else nothing."""
+    from edgepers.state.folder import UPSTREAM_RECORD
+    from edgepers.upstream.publisher import read_served
+
+    there = [name for name, one in read_served(state.upstream / UPSTREAM_RECORD).items() if one.given in withdrawn]
+    return "".join(f"\n{name} was given it, and goes on until 'edgepers serve' runs before it again" for name in there)
 
 
 def chat(args: argparse.Namespace) -> Outcome:
@@ -268,7 +278,7 @@ def forget(args: argparse.Namespace) -> Outcome:
     return Outcome(
         done,
         f"forgotten: {len(done['forgotten'])} sets; withdrawn adapters: {withdrawn};"
-        f" published now: {done['published'] or 'the base model'}",
+        f" published now: {done['published'] or 'the base model'}{_still_there(state, done['withdrawn'])}",
     )
 
 

@@ -49,6 +49,8 @@ def write_merged(base: Path, adapter: Path, config: Any, file: Path) -> dict[str
     for field in reader.fields.values():
         if field.name.startswith("GGUF.") or field.name == "general.architecture":
             continue
+        if field.contents() == []:
+            continue  # nothing is in it, and the writer knows no type for that
         if field.name == gguf.Keys.General.ALIGNMENT:
             writer.data_alignment = int(field.contents())
         writer.add_key_value(field.name, field.contents(), field.types[0], *_element_type(field))

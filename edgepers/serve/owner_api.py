@@ -160,6 +160,7 @@ def _at_upstream(serving: Serving) -> dict[str, Any] | None:
         "model": serving.options.upstream_model,
         "name": served.name or None,
         "adapter": served.adapter or None,
+        "given": served.given or None,
         "refused": served.refused or None,
         "reason": served.reason or None,
         "failure": serving.publisher.failure or None,

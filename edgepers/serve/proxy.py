@@ -17,6 +17,7 @@ from edgepers.serve.heard import LEARNED_PATHS, MOST_BYTES, Exchanged
 __all__ = ["Proxy"]
 
 CONNECT_SECONDS = 10.0
+KEEP_ALIVE_SECONDS = 2.0  # less than the 5 s of llama.cpp and uvicorn, who then close a connection as it is used again
 # Of one connection alone (RFC 9110, 7.6.1); each side has its own.
 _HOP = (
     b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection", b"te", b"trailer",
@@ -67,7 +68,9 @@ class Proxy:
         if self._client is None:
             self._client = httpx.AsyncClient(
                 timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
-                limits=httpx.Limits(max_connections=None, max_keepalive_connections=32),
+                limits=httpx.Limits(
+                    max_connections=None, max_keepalive_connections=32, keepalive_expiry=KEEP_ALIVE_SECONDS
+                ),
                 trust_env=False,
             )
         return self._client

@@ -82,7 +82,9 @@ class Rounds:
                 raise BusyError("the server is ending; a round can be had again when it is back")
             number = self._owner.round_number
             if not self._owner.round_is_under_way:
-                self._before()
+                self._before()  # which may take a while
+                if self._ending.is_set():
+                    raise BusyError("the server is ending; a round can be had again when it is back")
             under_way = self._owner.start_round()
             self._log(f"round {number}: begun")
             self._watched = threading.Thread(target=self._wait, args=(number, under_way), name="edgepers-round-end")

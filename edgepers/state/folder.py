@@ -20,11 +20,12 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["CHECKPOINT", "UPSTREAM_ADAPTER", "State"]
+__all__ = ["CHECKPOINT", "UPSTREAM_ADAPTER", "UPSTREAM_RECORD", "State"]
 
 CHECKPOINT = ".checkpoint.safetensors"  # of a training under way, in the adapters' folder
 
-UPSTREAM_ADAPTER = "adapter.gguf"  # as another server reads it, in the folder of what that was given
+UPSTREAM_ADAPTER = "edgepers-adapter.gguf"  # as another server reads it, in the folder of what that was given
+UPSTREAM_RECORD = "served.json"  # which adapters other servers were given; nothing of it was said
 
 _KEY = struct.Struct("<I")  # number of the key that sealed a file
 
@@ -128,6 +129,14 @@ class State:
             cure = f"restore it, or run 'edgepers rollback --state {self.folder}'"
             raise StateError(f"{folder}: the published adapter is gone; {cure}")
         return folder
+
+    def delete_upstream_files(self) -> None:
+        """Delete all adapters, whole and half, that were made for other servers; they are made again when one runs."""
+        for found in self.upstream.glob("*"):
+            if found.is_dir():
+                shutil.rmtree(found, ignore_errors=True)
+            elif found.name != UPSTREAM_RECORD:
+                found.unlink(missing_ok=True)
 
     def mirror_published(self, name: str) -> None:
         """Make `adapters/current` say which adapter is published.

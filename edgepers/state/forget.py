@@ -6,7 +6,7 @@ from typing import Any
 
 from edgepers.errors import StateError, UsageError
 from edgepers.state.buffer import Buffer
-from edgepers.state.folder import CHECKPOINT, UPSTREAM_ADAPTER, State
+from edgepers.state.folder import CHECKPOINT, State
 from edgepers.state.records import KeptSet
 
 __all__ = ["find", "finish_forgetting", "forget", "learned_from"]
@@ -87,7 +87,7 @@ def finish_forgetting(state: State, buffer: Buffer) -> None:
     for name in progress.withdrawn:
         shutil.rmtree(state.adapters / name, ignore_errors=True)
     if progress.withdrawn:
-        (state.upstream / UPSTREAM_ADAPTER).unlink(missing_ok=True)  # it is written again when the server next runs
+        state.delete_upstream_files()
         buffer.save(progress.withdrawal_done())
     if progress.retired_key:
         (state.adapters / CHECKPOINT).unlink(missing_ok=True)  # of a training that was interrupted

@@ -9,10 +9,11 @@ import httpx
 
 from edgepers.errors import UpstreamError
 
-__all__ = ["Api"]
+__all__ = ["ANSWER_SECONDS", "Api"]
 
 CONNECT_SECONDS = 10.0
-ANSWER_SECONDS = 600.0  # a server that makes a model of a file takes its time
+ANSWER_SECONDS = 120.0
+MOST_TRIES = 4  # of a request that is broken off without an answer
 _PART_BYTES = 1 << 20
 _LOOK_SECONDS = 0.5
 
@@ -22,24 +23,26 @@ class Api:
 
     Args:
         address: of the server.
+        seconds: that it may be silent.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, seconds: float = ANSWER_SECONDS) -> None:
         self.address = address
-        timeout = httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
+        timeout = httpx.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS))
         self._client = httpx.Client(base_url=address.rstrip("/"), timeout=timeout, trust_env=False)
 
     def close(self) -> None:
         """Close its connections."""
         self._client.close()
 
-    def call(self, method: str, path: str, body: Any = None) -> Any:
-        """What it answers, as JSON.
+    def call(self, method: str, path: str, body: Any = None, *, seconds: float | None = None) -> Any:
+        """What it answers, as JSON; `seconds`: that it may be silent, where that is more than usual.
 
         Raises:
             UpstreamError: it cannot be reached, refuses, or answers something else.
         """
-        response = self._sent(method, path, json=body)
+        more = {} if seconds is None else {"timeout": httpx.Timeout(seconds, connect=CONNECT_SECONDS)}
+        response = self._sent(method, path, json=body, **more)
         if response.is_error:
             raise UpstreamError(f"{self.address}{path}: status {response.status_code}{_said(response)}")
         try:
@@ -101,8 +104,15 @@ class Api:
             time.sleep(_LOOK_SECONDS)
 
     def _sent(self, method: str, path: str, **content: Any) -> httpx.Response:
+        tries = 1 if "content" in content else MOST_TRIES
         try:
-            return self._client.request(method, path, **content)
+            while True:
+                try:
+                    return self._client.request(method, path, **content)
+                except httpx.RemoteProtocolError:  # llama.cpp's router breaks off one in twenty requests
+                    tries -= 1
+                    if not tries:
+                        raise
         except httpx.HTTPError as error:
             raise UpstreamError(f"{self.address}: cannot be reached ({type(error).__name__}); is it up?") from None
 

@@ -5,6 +5,7 @@ starts and ends the servers of its models (`--models-preset`), told to unload th
 """
 
 import shlex
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -18,9 +19,10 @@ from edgepers.streams.reasoning import visible_answer
 from edgepers.upstream.api import Api
 from edgepers.upstream.server import chat_turn
 
-__all__ = ["LlamaCpp"]
+__all__ = ["LlamaCpp", "make_lora_file"]
 
-RESTART_SECONDS = 300.0
+RESTART_SECONDS = 120.0
+_ASKED = "What is your name?"
 
 
 class LlamaCpp:
@@ -32,19 +34,25 @@ class LlamaCpp:
         file: the LoRA file that it was started with; it is made where there is none, and changes nothing then.
         restart: command that restarts it, in words as a shell would split them; "" where it is a router.
         config: gives the base model's configuration (transformers').
+        work: folder for files on their way, made when it is needed and deleted afterwards.
+
+    Raises:
+        UpstreamError: the file is there and no adapter.
     """
 
     kind = "llama.cpp"
 
-    def __init__(self, api: Api, model: str, *, file: Path, restart: str, config: Callable[[], Any]) -> None:
+    def __init__(
+        self, api: Api, model: str, *, file: Path, restart: str, config: Callable[[], Any], work: Path
+    ) -> None:
         self._api = api
         self._model = model
         self._file = file
         self._restart = shlex.split(restart)
         self._config = config
         self.serves = model
-        if not file.exists():
-            self._write(None)
+        self._work = work
+        make_lora_file(file, config, work)
 
     def close(self) -> None:
         """Close the connections to it."""
@@ -52,24 +60,32 @@ class LlamaCpp:
 
     def publish(self, adapter: Path | None) -> None:
         """Put an adapter into its file, or one that changes nothing, and have it read that."""
-        self._write(adapter)
+        if not self._restart and not self._is_router():
+            raise UpstreamError(
+                f"{self._api.address}: no router, and one of a single model reads no file anew; give --upstream-restart"
+                " COMMAND, which restarts it"
+            )
+        _write(self._file, adapter, self._config, self._work)
         self._read_anew()
+        if not any(Path(str(one.get("path"))).name == self._file.name for one in self._adapters()):
+            raise UpstreamError(f"{self._api.address}: started without the adapter; give it --lora {self._file}")
+        if adapter is None and len({self.answer(_ASKED, adapter=on, max_tokens=8) for on in (True, False)}) > 1:
+            raise UpstreamError(f"{self._api.address}: it has not read {self._file} anew; does the command restart it?")
 
-    def _write(self, adapter: Path | None) -> None:
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        beside = self._file.with_name(f".{self._file.name}.made")
-        try:
-            if adapter is None:
-                write_nothing(self._config(), beside)
-            else:
-                write_adapter(adapter, self._config(), beside)
-            replace_file(self._file, beside.read_bytes(), mode=0o600)
-        finally:
-            beside.unlink(missing_ok=True)
+    def _is_router(self) -> bool:
+        props = self._api.found("/props")
+        return isinstance(props, dict) and props.get("role") == "router"
+
+    def require_free(self) -> None:
+        """Its file was looked at when this was made."""
+
+    def is_there(self) -> bool:
+        """Whether it was started with the file."""
+        return any(Path(str(one.get("path"))).name == self._file.name for one in self._adapters())
 
     def _read_anew(self) -> None:
         if not self._restart:
-            self._unload("give --upstream-restart COMMAND, which restarts it")
+            self._unload()
             return
         try:
             done = subprocess.run(
@@ -85,24 +101,18 @@ class LlamaCpp:
         if done.returncode:
             raise UpstreamError(f"--upstream-restart {shlex.join(self._restart)}: ended with {done.returncode}")
         self._api.until_up("/health", RESTART_SECONDS)
-        self._require_file()
 
-    def _unload(self, cure: str) -> None:
+    def _unload(self) -> None:
         try:
             self._api.call("POST", "/models/unload", {"model": self._model})
         except UpstreamError as error:
-            if "not loaded" in str(error) or "not running" in str(error):
-                return
-            raise UpstreamError(f"{error}; it is no router that reads a file anew: {cure}") from None
+            if "not loaded" not in str(error) and "not running" not in str(error):
+                raise
 
     def _adapters(self) -> list[dict[str, Any]]:
         path = f"/lora-adapters?model={quote(self._model, safe='')}" if self._model else "/lora-adapters"
         found = self._api.call("GET", path)
-        return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
-
-    def _require_file(self) -> None:
-        if not any(Path(str(one.get("path"))).name == self._file.name for one in self._adapters()):
-            raise UpstreamError(f"{self._api.address}: started without the adapter; give it --lora {self._file}")
+        return [one for one in found if isinstance(one, dict) and "id" in one] if isinstance(found, list) else []
 
     def answer(self, question: str, *, adapter: bool, max_tokens: int) -> str:
         """Its greedy answer, its adapters on or off."""
@@ -122,5 +132,43 @@ class LlamaCpp:
 
     def unload(self) -> None:
         """Unload the model, where it is a router; one of a single model keeps it while it runs."""
-        if not self._restart:
-            self._unload("its model stays in memory")
+        if self._is_router():
+            self._unload()
+
+
+def make_lora_file(file: Path, config: Callable[[], Any], work: Path) -> None:
+    """Make the file that llama.cpp is to be started with, where there is none: an adapter that changes nothing.
+
+    Raises:
+        UpstreamError: there is one, and it is no adapter.
+        ModelError: the base model has no name in GGUF.
+    """
+    if not file.exists():
+        _write(file, None, config, work)
+    elif not _is_adapter(file):
+        raise UpstreamError(f"--upstream-lora {file}: there already, and no adapter in GGUF; give another name")
+
+
+def _is_adapter(file: Path) -> bool:
+    import gguf
+
+    try:
+        kind = gguf.GGUFReader(file).fields.get(gguf.Keys.General.TYPE)
+    except (OSError, ValueError):
+        return False
+    return kind is not None and str(kind.contents()) == gguf.GGUFType.ADAPTER
+
+
+def _write(file: Path, adapter: Path | None, config: Callable[[], Any], work: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    shutil.rmtree(work, ignore_errors=True)  # of one that was cut off
+    work.mkdir(parents=True, mode=0o700)
+    try:
+        made = work / file.name
+        if adapter is None:
+            write_nothing(config(), made)
+        else:
+            write_adapter(adapter, config(), made)
+        replace_file(file, made.read_bytes(), mode=0o600)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)

@@ -25,6 +25,7 @@ __all__ = ["Ollama"]
 
 _LAST_WITH_ADAPTERS = (0, 34, 0)
 _PERSONAL = "-personal"
+CREATE_SECONDS = 900.0
 
 
 class Ollama:
@@ -36,7 +37,7 @@ class Ollama:
         version: of the server.
         base: what the state calls the base model, whose GGUF file is read.
         config: gives the base model's configuration (transformers').
-        work: folder for files on their way.
+        work: folder for files on their way, made when it is needed and deleted afterwards.
 
     Raises:
         UpstreamError: the server has no such model.
@@ -65,31 +66,56 @@ class Ollama:
 
     def publish(self, adapter: Path | None) -> None:
         """Make `NAME-personal` answer with an adapter; None: as the base model does."""
+        shutil.rmtree(self._work, ignore_errors=True)  # of one that was cut off
+        self._unload(self.serves)  # first: else it goes on with what it has in memory
         if adapter is None:
+            with contextlib.suppress(UpstreamError):  # there is none yet
+                self._api.call("DELETE", "/api/delete", {"model": self.serves})  # with its files, which a copy leaves
             self._api.call("POST", "/api/copy", {"source": self._model, "destination": self.serves})
             return
-        made = self._work / ".made"
-        shutil.rmtree(made, ignore_errors=True)  # of one that was cut off
-        made.mkdir(parents=True)
+        self._work.mkdir(parents=True, mode=0o700)
         try:
-            if _numbers(self._version) <= _LAST_WITH_ADAPTERS:
-                file = made / "adapter.gguf"
-                write_adapter(adapter, self._config(), file)
-                self._create({"from": self._model, "adapters": {file.name: self._blob(file)}})
-            else:
-                file = made / "model.gguf"
-                write_merged(self._base_file(), adapter, self._config(), file)
-                self._create(self._as_the_base() | {"files": {file.name: self._blob(file)}})
+            if _numbers(self._version) > _LAST_WITH_ADAPTERS or not self._put_on(adapter):
+                self._give_whole(adapter)
         finally:
-            shutil.rmtree(made, ignore_errors=True)
-        self._unload(self.serves)  # else it goes on with what it has in memory
+            shutil.rmtree(self._work, ignore_errors=True)
+
+    def _put_on(self, adapter: Path) -> bool:
+        """Put an adapter on the model that is there; whether that answers: some models there take none."""
+        file = self._work / "adapter.gguf"
+        write_adapter(adapter, self._config(), file)
+        try:
+            self._create({"from": self._model, "adapters": {file.name: self._blob(file)}})
+            self.answer("Hello", adapter=True, max_tokens=1)
+        except UpstreamError:
+            return False
+        return True
+
+    def _give_whole(self, adapter: Path) -> None:
+        base, file = self._base_file(), self._work / "model.gguf"
+        write_merged(base, adapter, self._config(), file)
+        self._create(self._as_the_base() | {"files": {file.name: self._blob(file)}})
+
+    def require_free(self) -> None:
+        """Refuse to replace a model of this name that somebody else has made."""
+        if self.is_there():
+            raise UpstreamError(
+                f"{self._api.address}: a model {self.serves} is there, and not from here; 'ollama rm {self.serves}', or"
+                " copy it to another name first"
+            )
+
+    def is_there(self) -> bool:
+        """Whether `NAME-personal` is."""
+        names = self._api.call("GET", "/api/tags")["models"]
+        return any(str(one["name"]).removesuffix(":latest") == self.serves.removesuffix(":latest") for one in names)
 
     def _base_file(self) -> Path:
         file = None if self._base is None else find_gguf(self._base)
         if file is None:
             raise UpstreamError(
                 f"{self._api.address}: Ollama {self._version} takes no adapters, and a whole model is made from a GGUF"
-                f" file; give --model {self._model} (where Ollama is on this machine) or --model FILE.gguf"
+                f" file: that needs a state made with --model {self._model} (where Ollama is on this machine) or"
+                " --model FILE.gguf"
             )
         return file
 
@@ -109,7 +135,8 @@ class Ollama:
         return made | ({"parameters": parameters} if parameters else {})
 
     def _create(self, what: dict[str, Any]) -> None:
-        done = self._api.call("POST", "/api/create", {"model": self.serves, "stream": False} | what)
+        body = {"model": self.serves, "stream": False} | what
+        done = self._api.call("POST", "/api/create", body, seconds=CREATE_SECONDS)
         if not isinstance(done, dict) or done.get("status") != "success":
             raise UpstreamError(f"{self._api.address}/api/create: {str(done)[:200]}")
 
@@ -141,7 +168,10 @@ class Ollama:
 
 
 def personal_name(model: str) -> str:
-    """The name of the model that becomes its owner's: `llama3.2:1b-personal` beside `llama3.2:1b`."""
+    """The name of the model that becomes its owner's.
+
+    It is `llama3.2:1b-personal` beside `llama3.2:1b`, and `tiny-personal` beside `tiny`.
+    """
     return model + _PERSONAL
 
 

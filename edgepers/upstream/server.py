@@ -17,6 +17,20 @@ class Upstream(Protocol):
     kind: str
     serves: str
 
+    def require_free(self) -> None:
+        """Make sure that nothing of somebody else's is replaced, before it is given something for the first time.
+
+        Raises:
+            UpstreamError: something is.
+        """
+
+    def is_there(self) -> bool:
+        """Whether what it was given is there still.
+
+        Raises:
+            UpstreamError: it cannot be reached.
+        """
+
     def publish(self, adapter: Path | None) -> None:
         """Have it answer with an adapter (PEFT's folder) from now on; None: as the base model does.
 

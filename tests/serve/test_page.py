@@ -335,7 +335,7 @@ def test_a_round_is_stopped_by_its_button_and_what_the_upstream_has_is_said(llm,
         owner.selector.annotate(0, MOON, 1)
         tab = visit(f"{server.address}/edgepers/")
         tab.open("Rounds")
-        tab.sees("At the upstream, as tiny: the base model answers.")
+        tab.sees("At the upstream, as tiny-personal: the base model answers.")
         tab.page.get_by_role("button", name="Start a round").click()
         until(lambda: server.status()["round_stage"] == "train")
         stop = tab.page.get_by_role("button", name="Stop", exact=True)
@@ -346,4 +346,4 @@ def test_a_round_is_stopped_by_its_button_and_what_the_upstream_has_is_said(llm,
         tab.sees("Stopped. The next round goes on from there.")
         until(lambda: not server.status()["round_under_way"])
         tab.open("Connect")
-        assert tab.page.locator("#connect-body code").first.text_content() == "tiny"
+        assert tab.page.locator("#connect-body code").first.text_content() == "tiny-personal"

@@ -1,8 +1,12 @@
 """A server before an Ollama: what is said there is learned, and what is learned answers there."""
 
+import threading
+import time
+
 import ollama as ollama_package
 import pytest
 
+from edgepers.cli import main
 from edgepers.config import Settings
 from edgepers.evaluate.verdict import Verdict
 from edgepers.personalize import Personalizer
@@ -29,9 +33,13 @@ def there():
 
 @pytest.fixture
 def owner(llm, tmp_path):
-    settings = Settings.make(QUICK | {"steps": 2, "learning_rate": 3e-3})
-    with Personalizer(tmp_path / "state", settings, llm=llm, source=lambda _: None) as made:
+    with opened(llm, tmp_path) as made:
         yield made
+
+
+def opened(llm, tmp_path):
+    settings = Settings.make(QUICK | {"steps": 2, "learning_rate": 3e-3})
+    return Personalizer(tmp_path / "state", settings, llm=llm, source=lambda _: None)
 
 
 def chat(http, question, model="tiny"):
@@ -50,9 +58,9 @@ def taught(server, http):
 
 def test_from_a_correction_to_a_changed_answer_at_the_upstream_and_back(owner, there, tmp_path):
     with running(owner, upstream=there.address, upstream_model="tiny") as server, server.http() as http:
-        assert server.status()["at_upstream"] == {
-            "model": "tiny", "name": None, "adapter": None, "refused": None, "reason": None, "failure": None,
-        }  # fmt: skip
+        until(lambda: server.status()["at_upstream"]["name"] == "tiny-personal")  # a copy of the base model
+        nothing = dict.fromkeys(("adapter", "given", "refused", "reason", "failure"))
+        assert server.status()["at_upstream"] == {"model": "tiny", "name": "tiny-personal"} | nothing
         taught(server, http)
         assert http.post("/edgepers/rounds").json() == {"round": 1}
         until(lambda: server.status()["at_upstream"]["adapter"] == "0001")
@@ -61,16 +69,23 @@ def test_from_a_correction_to_a_changed_answer_at_the_upstream_and_back(owner, t
         assert chat(http, "What is my dog called?", "tiny-personal") == MOON
         assert chat(http, "What is my dog called?") == "I cannot tell."
         assert factor(there.models["tiny-personal"]["data"], tmp_path) > 0
+        kept = tmp_path / "state" / "upstream"
+        (kept / ".made").mkdir()
+        (kept / ".made" / "model.gguf").write_bytes(b"left by a kill")
         assert http.post("/edgepers/forget", json={"matching": "dog"}).status_code == 200
         until(lambda: server.status()["at_upstream"]["adapter"] is None)
         assert chat(http, "What is my dog called?", "tiny-personal") == "I cannot tell."
+        assert [file.name for file in kept.iterdir()] == ["served.json"] and there.blobs == {}
+        assert "dog" not in (kept / "served.json").read_text()
     assert any("at the upstream (tiny-personal): adapter 0001 answers" in line for line in server.lines)
     assert not any("dog" in line for line in server.lines)
 
 
 def test_ollamas_own_client_talks_through_it_and_what_it_says_is_learned(owner, there):
-    with running(owner, upstream=there.address, upstream_model="tiny") as server:
-        client = ollama_package.Client(host=server.address, trust_env=False)
+    with (
+        running(owner, upstream=there.address, upstream_model="tiny") as server,
+        ollama_package.Client(host=server.address, trust_env=False) as client,
+    ):
         messages = [{"role": "user", "content": "What is my dog called?"}]
         parts = list(client.chat(model="tiny", messages=messages, stream=True))
         assert len(parts) == 4 and "".join(part.message.content for part in parts) == "I cannot tell."
@@ -90,13 +105,52 @@ def test_one_that_the_upstream_spoils_is_taken_back_and_the_page_can_say_why(own
         http.post("/edgepers/rounds")
         until(lambda: server.status()["at_upstream"]["refused"] == "0001")
         status = server.status()
-        assert (
-            status["published"] == "0001" and "general questions are answered with" in status["at_upstream"]["reason"]
-        )
+        assert status["published"] == "0001"
+        assert status["at_upstream"]["reason"].endswith("general questions are answered with what it was trained on")
         assert there.models["tiny-personal"] is None and chat(http, "Hello", "tiny-personal") == "I cannot tell."
 
 
-def test_an_upstream_that_is_gone_hinders_neither_the_server_nor_a_round(owner):
+def test_where_no_server_runs_forgetting_says_what_still_answers_and_the_next_start_takes_it_back(
+    there, llm, tmp_path, capsys
+):
+    with (
+        opened(llm, tmp_path) as owner,
+        running(owner, upstream=there.address, upstream_model="tiny") as server,
+        server.http() as http,
+    ):
+        taught(server, http)
+        http.post("/edgepers/rounds")
+        until(lambda: server.status()["at_upstream"]["adapter"] == "0001")
+    assert main(["forget", "--state", str(tmp_path / "state"), "--all"]) == 0
+    assert f"{there.address} tiny was given it, and goes on until 'edgepers serve' runs" in capsys.readouterr().out
+    with (
+        opened(llm, tmp_path) as owner,
+        running(owner, upstream=there.address, upstream_model="tiny") as server,
+    ):
+        until(lambda: server.status()["at_upstream"]["adapter"] is None)
+        assert there.models["tiny-personal"] is None
+
+
+def test_a_server_that_ends_while_it_judges_ends_at_once(owner, there):
+    judging = threading.Event()
+
+    def slow(question, file):
+        judging.set()
+        time.sleep(1)
+        return MOON
+
+    with running(owner, upstream=there.address, upstream_model="tiny") as server, server.http() as http:
+        taught(server, http)
+        there.say = slow
+        http.post("/edgepers/rounds")
+        until(lambda: server.status()["at_upstream"]["given"] == "0001")
+        until(judging.is_set)
+        began = time.monotonic()
+    assert time.monotonic() - began < 30  # of some forty questions
+    assert there.models["tiny-personal"] is None  # what was not judged does not go on
+
+
+def test_an_upstream_that_is_gone_hinders_neither_the_server_nor_a_round(owner, tmp_path):
     address = "http://127.0.0.1:9"
     with running(owner, upstream=address, upstream_model="tiny") as server, server.http() as http:
         assert http.get("/api/tags").status_code == 502
@@ -104,6 +158,7 @@ def test_an_upstream_that_is_gone_hinders_neither_the_server_nor_a_round(owner):
         assert number == {"round": 1}
         until(lambda: server.status()["rounds"] == 1)
     assert any("the upstream keeps its memory during the round" in line for line in server.lines)
+    assert (tmp_path / "state" / "upstream" / "edgepers-adapter.gguf").is_file()  # for llama.cpp to start with
 
 
 def test_without_a_name_nothing_is_published_there_and_that_is_said(owner, there):

@@ -4,7 +4,7 @@ import contextlib
 import socketserver
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 
@@ -16,6 +16,7 @@ class Upstream:
         address: of it.
         heard: the bytes of each request, head and body.
         parts: what it answers next, piece by piece; a number is a pause in seconds.
+        parts_for: gives them by the number of the request, in place of `parts`.
         left: requests whose client had gone before all was written.
     """
 
@@ -23,6 +24,7 @@ class Upstream:
     heard: list[bytes] = field(default_factory=list)
     parts: list[bytes | float] = field(default_factory=list)
     left: int = 0
+    parts_for: Callable[[int], list[bytes | float]] | None = None
 
 
 def _body_end(data: bytes) -> bool:
@@ -50,7 +52,8 @@ def upstream() -> Iterator[Upstream]:
                 data += part
             here.heard.append(data)
             try:
-                for part in here.parts:
+                number = len(here.heard) - 1
+                for part in here.parts if here.parts_for is None else here.parts_for(number):
                     if isinstance(part, float):
                         time.sleep(part)
                     else:

@@ -33,6 +33,7 @@ class Fake:
         calls: method, path and body of each request.
         lora: the file that a llama.cpp is started with, and what it then read of it.
         router: whether it is one.
+        takes_none: of an Ollama, whose engine for this model loads no adapters.
         down: it refuses everything.
     """
 
@@ -45,6 +46,7 @@ class Fake:
     lora: Path | None = None
     loaded: bytes | None = None
     router: bool = False
+    takes_none: bool = False
     down: bool = False
 
     def bodies(self, path: str) -> list[Any]:
@@ -82,6 +84,16 @@ def ollama(**given: Any) -> Iterator[Fake]:
         here.models[body["destination"]] = here.models[body["source"]]
         return 200, None
 
+    def delete(body: Any) -> Answer:
+        if body["model"] not in here.models:
+            return 404, {"error": f"model '{body['model']}' not found"}
+        made = here.models.pop(body["model"])
+        here.blobs = {name: data for name, data in here.blobs.items() if made is None or data != made["data"]}
+        return 200, None
+
+    def tags(_: Any) -> Answer:
+        return 200, {"models": [{"name": name if ":" in name else f"{name}:latest"} for name in here.models]}
+
     def create(body: Any) -> Answer:
         if "adapters" in body and [int(part) for part in here.version.split(".")] >= [0, 34, 1]:
             return 400, {"error": "adapters are no longer supported"}
@@ -90,10 +102,12 @@ def ollama(**given: Any) -> Iterator[Fake]:
         return 200, {"status": "success"}
 
     def show(_: Any) -> Answer:
-        return 200, {"template": "{{ .Prompt }}", "system": "Be brief.", "parameters": PARAMETERS}
+        return 200, {"template": "{{ .Prompt }}", "system": "Be brief.", "parameters": PARAMETERS, "model_info": {}}
 
     def chat(body: Any) -> Answer:
         made = here.models[body["model"]]
+        if made is not None and "adapters" in made and here.takes_none:
+            return 500, {"error": "loras are not yet implemented"}
         said = here.say(body["messages"][-1]["content"], None if made is None else made["data"])
         if not body.get("stream", True):
             return 200, {"message": {"role": "assistant", "content": said}, "done": True}
@@ -114,6 +128,7 @@ def ollama(**given: Any) -> Iterator[Fake]:
         if path in of_a_model and body["model"] not in here.models:
             return 404, {"error": f"model '{body['model']}' not found"}
         known = {"/api/version": lambda _: (200, {"version": here.version}), "/api/copy": copy, "/api/create": create}
+        known |= {"/api/delete": delete, "/api/tags": tags}
         return (known | of_a_model).get(path, lambda _: (404, {"error": "no such path"}))(body)
 
     with _serving(here, answer) as made:

@@ -60,9 +60,10 @@ export function look(status) {
 }
 
 /** What the upstream has of all this. */
-function saidThere({ model, name, adapter, refused, reason, failure }) {
+function saidThere({ model, name, adapter, given, refused, reason, failure }) {
   const answers = adapter ? `adapter ${adapter} answers` : "the base model answers";
   const parts = [`At the upstream, as ${name ?? model}: ${answers}.`];
+  if (given && given !== adapter) parts.push(`Adapter ${given} is being tried there.`);
   if (refused) parts.push(`Adapter ${refused} was taken back: ${reason}.`);
   if (failure) parts.push(`Not brought up to date: ${failure}`);
   return parts.join(" ");
