@@ -65,6 +65,8 @@ class ServeOptions:
         Raises:
             UsageError: names the option, its value and the cure.
         """
+        if self.host.startswith("["):
+            raise UsageError(f"--host {self.host}: write the address without brackets, {self.host.strip('[]')}")
         if not 0 <= self.port <= 65_535:
             raise UsageError(f"--port is {self.port}; give one from 1 to 65535, or 0 for a free one")
         if self.waiting < 1:

@@ -1,8 +1,12 @@
 import socket
+import ssl
+import subprocess
 import time
 
+import httpx
 import pytest
 
+from edgepers.errors import UsageError
 from tests.serve.running import running
 
 TOKEN = "0123456789abcdef0123456789abcdef"
@@ -147,3 +151,25 @@ def server_with_short_patience(owner, monkeypatch):
     monkeypatch.setattr("edgepers.serve.limits.BODY_SECONDS", 0.5)
     with running(owner) as server:
         yield server
+
+
+def test_over_tls_it_answers_and_the_cookie_is_for_tls_alone(owner, token_file, tmp_path):
+    cert, key = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject]
+    subprocess.run([*made, "-keyout", key, "-out", cert], check=True, capture_output=True)
+    with (
+        running(owner, token_file=token_file, tls_cert=cert, tls_key=key) as server,
+        httpx.Client(base_url=server.address, verify=ssl.create_default_context(cafile=cert), trust_env=False) as http,
+    ):
+        assert server.address.startswith("https://127.0.0.1:")
+        got = http.post("/edgepers/enter", json={"token": TOKEN})
+        assert got.status_code == 204 and "; Secure" in got.headers["set-cookie"]
+        assert http.get("/v1/models").status_code == 200  # by the cookie
+    bad = tmp_path / "bad.pem"
+    bad.write_text("no certificate")
+    with (
+        pytest.raises(UsageError, match=r"--tls-cert .*bad.pem --tls-key .*: .*give PEM files"),
+        running(owner, tls_cert=str(bad), tls_key=key),
+    ):
+        pass

@@ -9,6 +9,7 @@ from edgepers.serve.quiet import QuietTalks
     ("given", "says"),
     [
         ({"host": "0.0.0.0"}, "--host 0.0.0.0 lets other machines in; give --token-file"),
+        ({"host": "[::1]"}, r"--host \[::1\]: write the address without brackets, ::1"),
         ({"host": "my-box"}, "lets other machines in"),
         ({"port": 70_000}, "--port is 70000"),
         ({"waiting": 0}, "--waiting is 0"),
