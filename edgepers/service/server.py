@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from edgepers.config import option_name
 from edgepers.errors import UsageError
 from edgepers.serve.options import ServeOptions, is_loopback
-from edgepers.service.units import Service, service_lines, word
+from edgepers.service.units import Service, path, service_lines, word
 
 __all__ = ["server_units"]
 
@@ -41,7 +41,7 @@ def server_units(service: Service, options: ServeOptions, given: Mapping[str, ob
         elif isinstance(value, bool):
             command += [] if value == f.default else [option_name(f.name if value else f"no_{f.name}")]
         elif value != f.default:
-            command.append(_option(f.name, value))
+            command.append(_option(f.name, _absolute(value) if f.name == "upstream_lora" else value))
     kind = [
         "Type=notify",
         f"ExecStart={' '.join(command)}",
@@ -49,10 +49,13 @@ def server_units(service: Service, options: ServeOptions, given: Mapping[str, ob
         "RestartSec=10",
         "# A model of some gigabytes is read before it is ready; an adapter that is trained ends at its checkpoint.",
         "TimeoutStartSec=15min",
-        "TimeoutStopSec=2min",
+        "# What an upstream answers with that was forgotten here is taken back before it ends.",
+        "TimeoutStopSec=5min",
         "# A server that no longer looks at its clients is started again.",
         f"WatchdogSec={WATCHDOG_SECONDS}",
     ]
+    if options.upstream_lora:
+        kind.append(f"ReadWritePaths={path(_absolute(options.upstream_lora).parent)}")
     credentials = {_credential(name): file for name, file in files.items()}
     for name, file in files.items():
         _option(name, file)

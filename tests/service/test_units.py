@@ -103,7 +103,10 @@ def test_a_server_reaches_no_further_than_it_must_and_is_given_its_secrets(tmp_p
         " --tls-cert=${CREDENTIALS_DIRECTORY}/tls-cert --tls-key=${CREDENTIALS_DIRECTORY}/tls-key --no-learn"
     )
     (text,) = server_units(service, ServeOptions(upstream="http://10.0.0.2:11434")).values()
-    assert "IPAddressDeny" not in text
+    assert "IPAddressDeny" not in text and "ReadWritePaths" not in text
+    there = {"upstream": "http://127.0.0.1:8080", "upstream_model": "m", "upstream_lora": "/srv/llama cpp/a.gguf"}
+    (text,) = server_units(service, ServeOptions(**there)).values()
+    assert 'ReadWritePaths="/srv/llama cpp"' in text and '"--upstream-lora=/srv/llama cpp/a.gguf"' in text
     with pytest.raises(UsageError, match="--allow-host"):
         server_units(service, ServeOptions(allow_host="a\nExecStart=b"))
 
