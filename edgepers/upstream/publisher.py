@@ -16,7 +16,7 @@ __all__ = ["Publisher", "Served", "read_served"]
 
 LOOK_SECONDS = 1.0  # between two looks at what is published here
 RETRY_SECONDS = 60.0  # where it could not be brought up to date; twice as long each time
-MOST_RETRY_SECONDS = 3600.0
+MOST_RETRY_SECONDS = 900.0
 
 
 @dataclass(frozen=True, slots=True)
