@@ -35,13 +35,7 @@ def take_weights(llm: "LanguageModel", file: Path) -> dict[str, int]:
     import torch
 
     names = GgufNames.of(llm.config)
-    try:
-        reader = gguf.GGUFReader(file)
-        architecture = reader.fields["general.architecture"].contents()
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"--served {file}: {error}; give a GGUF file of the base model") from None
-    if architecture != names.architecture:
-        raise ModelError(f"--served {file}: of a {architecture} model; give a GGUF file of {llm.name}")
+    reader = names.reader(file, said=f"--served {file}", model=llm.name)
     tensors = {tensor.name: tensor for tensor in reader.tensors}
     types: dict[str, int] = {}
     for key, parameter in llm.base.named_parameters():

@@ -71,21 +71,20 @@ def export(
     shutil.rmtree(made, ignore_errors=True)
     try:
         done: dict[str, Any] = {"onto": None, "dtype": None}
-        if form.startswith("gguf"):
-            from edgepers.model.config import config_of
         if form == "peft":
             shutil.copytree(folder, made)
             base = _base_named(made)
-        elif form == "gguf":
+        elif form in ("gguf", "gguf-merged"):
+            from edgepers.model.config import config_of
+
             made.mkdir()
-            base = _base_named(folder)
-            write_adapter(folder, config_of(settings.model), made / GGUF_FILE)
-            done["dtype"] = "float32"
-        elif form == "gguf-merged":
-            made.mkdir()
-            base = _base_named(folder)
-            types = write_merged(base_file(settings.model), folder, config_of(settings.model), made / MERGED_FILE)
-            done["dtype"] = ", ".join(sorted(types))
+            base, config = _base_named(folder), config_of(settings.model)
+            if form == "gguf":
+                write_adapter(folder, config, made / GGUF_FILE)
+                done["dtype"] = "float32"
+            else:
+                types = write_merged(_base_file(settings.model), folder, config, made / MERGED_FILE)
+                done["dtype"] = ", ".join(sorted(types))
         else:
             made.mkdir()
             base, dtype = _write_merged(settings, folder, made, original=onto == "original")
@@ -97,7 +96,7 @@ def export(
     return {"format": form, "adapter": folder.name, "base": base, **done, "out": str(out), "bytes": folder_bytes(out)}
 
 
-def base_file(model: str | None) -> Path:
+def _base_file(model: str | None) -> Path:
     """The GGUF file of the base model.
 
     Raises:

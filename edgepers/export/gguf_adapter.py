@@ -2,14 +2,17 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgepers.errors import ModelError
 from edgepers.model.gguf_names import GgufNames
 
-__all__ = ["plain_lora", "write_adapter", "write_nothing"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["named_factors", "plain_lora", "write_adapter", "write_nothing"]
 
 _BEYOND = ("use_rslora", "use_dora", "rank_pattern", "alpha_pattern", "modules_to_save")
 
@@ -51,6 +54,27 @@ def write_adapter(adapter: Path, config: Any, file: Path) -> str:
         ModelError: an architecture, a kind of adapter or a layer that has no name there.
     """
     names = GgufNames.of(config)
+    alpha, factors = named_factors(adapter, names)
+    tensors: dict[str, Any] = {}
+    for name, (up, down) in factors.items():
+        tensors |= {f"{name}.lora_a": down.numpy(), f"{name}.lora_b": up.numpy()}
+    _write(file, names.architecture, alpha, tensors)
+    return names.architecture
+
+
+def named_factors(adapter: Path, names: GgufNames) -> "tuple[float, dict[str, tuple[Tensor, Tensor]]]":
+    """An adapter's alpha and, by GGUF's name of a weight, what it adds to it, but for alpha / r.
+
+    Args:
+        adapter: PEFT's folder.
+        names: of the base model's weights.
+
+    Returns:
+        The two factors in float32, [out, r] with its rows in GGUF's order, and [r, in].
+
+    Raises:
+        ModelError: a kind of adapter or a layer that has no name there.
+    """
     settings, weights = plain_lora(adapter)
     found = {}
     for key, down in sorted(weights.items()):
@@ -63,10 +87,8 @@ def write_adapter(adapter: Path, config: Any, file: Path) -> str:
                 " --format merged"
             )
         up = names.rows(name, weights[key.replace(".lora_A.", ".lora_B.")])
-        for part, weight in (("lora_a", down), ("lora_b", up)):
-            found[f"{name}.{part}"] = weight.float().contiguous().numpy()
-    _write(file, names.architecture, float(settings["lora_alpha"]), found)
-    return names.architecture
+        found[name] = up.float().contiguous(), down.float().contiguous()
+    return float(settings["lora_alpha"]), found
 
 
 def write_nothing(config: Any, file: Path) -> None:

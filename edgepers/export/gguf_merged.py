@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgepers.errors import ModelError
-from edgepers.export.gguf_adapter import plain_lora
+from edgepers.export.gguf_adapter import named_factors
 from edgepers.model.gguf_names import GgufNames
 
 __all__ = ["write_merged"]
@@ -37,15 +37,9 @@ def write_merged(base: Path, adapter: Path, config: Any, file: Path) -> dict[str
     import gguf
 
     names = GgufNames.of(config)
-    try:
-        reader = gguf.GGUFReader(base)
-        architecture = str(reader.fields["general.architecture"].contents())
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{base}: {error}; give a GGUF file of the base model") from None
-    if architecture != names.architecture:
-        raise ModelError(f"{base}: of a {architecture} model; give a GGUF file of the one that was trained on")
+    reader = names.reader(base, said=str(base), model="the one that was trained on")
     deltas = _deltas(adapter, names)
-    writer = gguf.GGUFWriter(file, architecture)
+    writer = gguf.GGUFWriter(file, names.architecture)
     for field in reader.fields.values():
         if field.name.startswith("GGUF.") or field.name == "general.architecture":
             continue
@@ -90,21 +84,10 @@ def _element_type(field: Any) -> tuple[Any, ...]:
     return (field.types[-1],) if field.types[0] == gguf.GGUFValueType.ARRAY else ()
 
 
-def _deltas(adapter: Path, names: GgufNames) -> dict[str, "tuple[Any, Any]"]:
-    """By GGUF's name, the two factors of what is added to a weight, the rows in GGUF's order: [out, r] and [r, in]."""
-    settings, weights = plain_lora(adapter)
-    scale = settings["lora_alpha"] / settings["r"]
-    found = {}
-    for key, down in weights.items():
-        layer, a, _ = key.removeprefix("base_model.model.").partition(".lora_A.")
-        if not a:
-            continue
-        name = names.name(f"{layer}.weight")
-        if not name:
-            raise ModelError(f"adapter {adapter.name}: layer {layer} has no name in GGUF's {names.architecture}")
-        up = names.rows(name, weights[key.replace(".lora_A.", ".lora_B.")].float() * scale)
-        found[name] = (up.numpy(), down.float().numpy())
-    return found
+def _deltas(adapter: Path, names: GgufNames) -> dict[str, tuple[Any, Any]]:
+    """By GGUF's name, the two factors of what is added to a weight: [out, r] and [r, in]."""
+    alpha, factors = named_factors(adapter, names)
+    return {name: (up.numpy() * (alpha / len(down)), down.numpy()) for name, (up, down) in factors.items()}
 
 
 def _merged_type(tensor: Any) -> Any:
@@ -117,7 +100,7 @@ def _merged_type(tensor: Any) -> Any:
     return kinds.Q8_0 if int(tensor.shape[0]) % gguf.GGML_QUANT_SIZES[kinds.Q8_0][0] == 0 else kinds.F16
 
 
-def _merged_data(base: Path, tensor: Any, delta: "tuple[Any, Any]", kind: Any) -> Any:
+def _merged_data(base: Path, tensor: Any, delta: tuple[Any, Any], kind: Any) -> Any:
     """A weight with what is added to it."""
     import gguf
 

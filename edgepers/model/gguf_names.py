@@ -1,6 +1,7 @@
 """What GGUF, the file format of llama.cpp, calls the weights of a model, and how it orders their rows."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgepers.errors import ModelError
@@ -66,6 +67,28 @@ class GgufNames:
         heads = int(text.num_attention_heads)
         table = gguf.get_tensor_name_map(number, int(text.num_hidden_layers))
         return cls(architecture, heads, int(getattr(text, "num_key_value_heads", None) or heads), table)
+
+    def reader(self, file: Path, *, said: str, model: str) -> Any:
+        """A GGUF file of such a model, opened by the `gguf` package.
+
+        Args:
+            file: its path.
+            said: what errors call it.
+            model: whose file it should be.
+
+        Raises:
+            ModelError: it cannot be read, or is of another architecture.
+        """
+        import gguf
+
+        try:
+            found = gguf.GGUFReader(file)
+            architecture = found.fields["general.architecture"].contents()
+        except (OSError, ValueError, KeyError) as error:
+            raise ModelError(f"{said}: {error}; give a GGUF file of the base model") from None
+        if architecture != self.architecture:
+            raise ModelError(f"{said}: of a {architecture} model; give a GGUF file of {model}")
+        return found
 
     def name(self, weight: str) -> str:
         """Of a weight of transformers, such as `blk.0.ffn_up.weight` of `model.layers.0.mlp.up_proj.weight`.

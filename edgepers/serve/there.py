@@ -29,11 +29,6 @@ UNLOAD_SECONDS = 5.0  # of silence, before a round begins all the same
 def publisher_for(owner: Personalizer, options: ServeOptions, log: Callable[[str], None]) -> Publisher:
     """What keeps the options' upstream at what is published over a state."""
     state, buffer = owner.state, owner.buffer
-    made: list[Publisher] = []
-
-    def judged(upstream: Upstream, adapter: str) -> Verdict:
-        return _judge(owner, upstream, adapter, lambda: made[0].ending)
-
     try:
         make_lora_file(_lora(owner, options), lambda: config_of(owner.settings.model), _work(owner))
     except (EdgepersError, OSError) as error:  # of an upstream that needs none it does not matter
@@ -43,17 +38,15 @@ def publisher_for(owner: Personalizer, options: ServeOptions, log: Callable[[str
         found = state.adapter_folder(name)
         return found if found is not None and found.is_dir() else None
 
-    publisher = Publisher(
+    return Publisher(
         lambda: _find(owner, options),
         upstream=f"{str(options.upstream).rstrip('/')} {options.upstream_model}",
         wanted=lambda: buffer.progress.published,
         folder_of=folder_of,
-        judge=judged,
+        judge=lambda upstream, adapter, stopped: _judge(owner, upstream, adapter, stopped),
         file=state.upstream / UPSTREAM_RECORD,
         log=log,
     )
-    made.append(publisher)
-    return publisher
 
 
 def unload_there(owner: Personalizer, options: ServeOptions, log: Callable[[str], None]) -> None:

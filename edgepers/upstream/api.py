@@ -42,9 +42,7 @@ class Api:
             UpstreamError: it cannot be reached, refuses, or answers something else.
         """
         more = {} if seconds is None else {"timeout": httpx.Timeout(seconds, connect=CONNECT_SECONDS)}
-        response = self._sent(method, path, json=body, **more)
-        if response.is_error:
-            raise UpstreamError(f"{self.address}{path}: status {response.status_code}{_said(response)}")
+        response = self._done(method, path, json=body, **more)
         try:
             return response.json() if response.content else None
         except ValueError:
@@ -82,9 +80,7 @@ class Api:
                 while part := opened.read(_PART_BYTES):
                     yield part
 
-        response = self._sent("POST", path, content=parts(), headers={"content-length": str(file.stat().st_size)})
-        if response.is_error:
-            raise UpstreamError(f"{self.address}{path}: status {response.status_code}{_said(response)}")
+        self._done("POST", path, content=parts(), headers={"content-length": str(file.stat().st_size)})
 
     def until_up(self, path: str, seconds: float) -> None:
         """Wait until a path answers, as after a restart.
@@ -102,6 +98,12 @@ class Api:
             if time.monotonic() >= end:
                 raise UpstreamError(f"{self.address}: not up again {seconds:.0f} s after its restart; look at its log")
             time.sleep(_LOOK_SECONDS)
+
+    def _done(self, method: str, path: str, **content: Any) -> httpx.Response:
+        response = self._sent(method, path, **content)
+        if response.is_error:
+            raise UpstreamError(f"{self.address}{path}: status {response.status_code}{_said(response)}")
+        return response
 
     def _sent(self, method: str, path: str, **content: Any) -> httpx.Response:
         tries = 1 if "content" in content else MOST_TRIES

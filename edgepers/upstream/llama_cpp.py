@@ -15,9 +15,9 @@ from urllib.parse import quote
 from edgepers.errors import UpstreamError
 from edgepers.export.gguf_adapter import write_adapter, write_nothing
 from edgepers.files import replace_file
+from edgepers.model.prompts import messages_of
 from edgepers.streams.reasoning import visible_answer
 from edgepers.upstream.api import Api
-from edgepers.upstream.server import chat_turn
 
 __all__ = ["LlamaCpp", "make_lora_file"]
 
@@ -67,7 +67,7 @@ class LlamaCpp:
             )
         _write(self._file, adapter, self._config, self._work)
         self._read_anew()
-        if not any(Path(str(one.get("path"))).name == self._file.name for one in self._adapters()):
+        if not self.is_there():
             raise UpstreamError(f"{self._api.address}: started without the adapter; give it --lora {self._file}")
         if adapter is None and len({self.answer(_ASKED, adapter=on, max_tokens=8) for on in (True, False)}) > 1:
             raise UpstreamError(f"{self._api.address}: it has not read {self._file} anew; does the command restart it?")
@@ -118,7 +118,7 @@ class LlamaCpp:
         """Its greedy answer, its adapters on or off."""
         body: dict[str, Any] = {
             "model": self._model,
-            "messages": chat_turn(question),
+            "messages": messages_of(question),
             "temperature": 0,
             "seed": 0,
             "max_tokens": max_tokens,

@@ -16,10 +16,10 @@ from typing import Any
 from edgepers.errors import UpstreamError
 from edgepers.export.gguf_adapter import write_adapter
 from edgepers.export.gguf_merged import write_merged
+from edgepers.model.prompts import messages_of
 from edgepers.model.sources import find_gguf
 from edgepers.streams.reasoning import visible_answer
 from edgepers.upstream.api import Api
-from edgepers.upstream.server import chat_turn
 
 __all__ = ["Ollama"]
 
@@ -54,7 +54,7 @@ class Ollama:
         self._base = base
         self._config = config
         self._work = work
-        self.serves = personal_name(model)
+        self.serves = model + _PERSONAL
         try:
             api.call("POST", "/api/show", {"model": model})
         except UpstreamError as error:
@@ -147,7 +147,7 @@ class Ollama:
             "/api/chat",
             {
                 "model": self.serves if adapter else self._model,
-                "messages": chat_turn(question),
+                "messages": messages_of(question),
                 "stream": False,
                 "options": {"temperature": 0, "seed": 0, "num_predict": max_tokens},
             },
@@ -165,14 +165,6 @@ class Ollama:
     def _unload(self, name: str) -> None:
         with contextlib.suppress(UpstreamError):  # there is none yet, or it cannot be reached, which is met elsewhere
             self._api.call("POST", "/api/generate", {"model": name, "keep_alive": 0})
-
-
-def personal_name(model: str) -> str:
-    """The name of the model that becomes its owner's.
-
-    It is `llama3.2:1b-personal` beside `llama3.2:1b`, and `tiny-personal` beside `tiny`.
-    """
-    return model + _PERSONAL
 
 
 def _digest(opened: Any) -> str:

@@ -47,8 +47,8 @@ class Publisher:
         upstream: its address, and the model's name there.
         wanted: the adapter that is published here, by its name; "" for none.
         folder_of: the folder of an adapter by its name; None where it is gone, or for "".
-        judge: asks the upstream, which has been given the wanted adapter, and judges its answers; it ends early where
-            `ending` says so.
+        judge: asks the upstream, which has been given an adapter, of that name, and judges its answers; it is given
+            what says whether to end early, too.
         file: where it is kept what was given, to each upstream.
         log: gets one line at a time.
 
@@ -64,7 +64,7 @@ class Publisher:
         upstream: str,
         wanted: Callable[[], str],
         folder_of: Callable[[str], Path | None],
-        judge: Callable[[Upstream, str], Verdict],
+        judge: Callable[[Upstream, str, Callable[[], bool]], Verdict],
         file: Path,
         log: Callable[[str], None],
     ) -> None:
@@ -82,11 +82,6 @@ class Publisher:
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
 
-    @property
-    def ending(self) -> bool:
-        """Whether it is being closed."""
-        return self._ending.is_set()
-
     def begin(self) -> None:
         """Bring it up to date now, and whenever that changes."""
         self._thread = threading.Thread(target=self._run, name="edgepers-upstream", daemon=True)
@@ -102,7 +97,7 @@ class Publisher:
         for other, served in read_served(self._file).items():
             if other != self._upstream and served.given and self._folder_of(served.given) is None:
                 self._log(f"the upstream {other} may still have adapter {served.given}, which is gone here")
-        while not self.ending:
+        while not self._ending.is_set():
             self.bring_up_to_date()
             self._ending.wait(self._pause if self.failure else LOOK_SECONDS)
         if self.served.given and self._folder_of(self.served.given) is None:
@@ -152,7 +147,7 @@ class Publisher:
         there = upstream.serves or upstream.kind
         try:
             upstream.publish(self._folder_of(wanted))
-            verdict = self._judge(upstream, wanted) if wanted else None
+            verdict = self._judge(upstream, wanted, self._ending.is_set) if wanted else None
         except Exception:
             with contextlib.suppress(Exception):  # what was not judged does not go on answering
                 self._take_back(upstream, before)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Protocol
 
-__all__ = ["Upstream", "chat_turn"]
+__all__ = ["Upstream"]
 
 
 class Upstream(Protocol):
@@ -55,8 +55,3 @@ class Upstream(Protocol):
 
     def close(self) -> None:
         """Close the connections to it."""
-
-
-def chat_turn(question: str) -> list[dict[str, str]]:
-    """A question as the messages of a chat."""
-    return [{"role": "user", "content": question}]

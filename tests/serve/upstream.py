@@ -65,12 +65,18 @@ def upstream() -> Iterator[Upstream]:
         allow_reuse_address = True
         daemon_threads = True
 
-    with Server(("127.0.0.1", 0), Handler) as server:
-        here.address = f"http://127.0.0.1:{server.server_address[1]}"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    with in_thread(Server(("127.0.0.1", 0), Handler)) as here.address:
+        yield here
+
+
+@contextlib.contextmanager
+def in_thread(server: socketserver.TCPServer) -> Iterator[str]:
+    """Have a server serve until the block ends; its address."""
+    with server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:
-            yield here
+            yield f"http://127.0.0.1:{server.server_address[1]}"
         finally:
             server.shutdown()
             thread.join()

@@ -6,7 +6,6 @@ Which adapter they have they read from the files that they were given, without o
 import contextlib
 import hashlib
 import json
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,6 +14,8 @@ from typing import Any
 
 import gguf
 import numpy as np
+
+from tests.serve.upstream import in_thread
 
 Answer = tuple[int, Any]  # status, and what is said: bytes as they are, anything else as JSON
 Say = Callable[[str, bytes | None], str]  # a question, and the file of the model or adapter that answers
@@ -194,12 +195,5 @@ def _serving(here: Fake, answer: Callable[[str, str, Any], Answer]) -> Iterator[
         def log_message(self, *_: Any) -> None:
             """Nothing."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        here.address = f"http://127.0.0.1:{server.server_address[1]}"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
-            yield here
-        finally:
-            server.shutdown()
-            thread.join()
+    with in_thread(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as here.address:
+        yield here

@@ -65,7 +65,7 @@ class Box:
             log=self.lines.append,
         )
 
-    def judge(self, upstream, name):
+    def judge(self, upstream, name, stopped):
         self.judged.append(name)
         verdict = self.verdicts.get(name, FINE)
         if isinstance(verdict, Exception):

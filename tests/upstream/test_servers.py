@@ -184,7 +184,7 @@ def test_a_file_of_the_owners_is_not_written_over(find, made, tmp_path):
 
 
 def test_a_request_that_is_broken_off_without_an_answer_is_made_again_a_few_times():
-    ok = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+    ok = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}"
     with upstream() as raw:
         raw.parts_for = lambda number: [ok] if number >= 3 else []
         api = Api(raw.address)
